@@ -1,0 +1,113 @@
+"""Checkpoints: safetensors with a JSON description in the file's own header. Nothing is ever unpickled.
+
+One file holds the weights and what they mean, so that the two cannot come apart.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from models.classifier import Classifier
+from models.registry import create_model
+
+FORMAT = "f2at-checkpoint/1"
+
+
+class CheckpointError(ValueError):
+    """A file that is not a checkpoint of ours, or does not fit; the message says what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointInfo:
+    """What the weights are.
+
+    Attributes:
+        architecture: arguments of `models.create_model`, its `name` among them.
+        classes: the name of each class, in the order of the logits.
+        input_size: (height, width) in pixels.
+        dataset: name of the training data.
+        recipe: the whole training configuration.
+        metrics: what was measured of these weights in training.
+        versions: of Python and the packages used.
+    """
+
+    architecture: Mapping[str, Any]
+    classes: tuple[str, ...]
+    input_size: tuple[int, int]
+    dataset: str
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON description to one safetensors file, atomically."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        save_file(contiguous, temporary, metadata={"json": json.dumps(description)})
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `save_tensors` wrote.
+
+    Raises:
+        CheckpointError: the file is missing, is not safetensors (a pickle, say) or carries no description.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {path}: a .safetensors file written by training is needed")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        description = json.loads(metadata["json"])
+    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise CheckpointError(
+            f"{path} is not a checkpoint of this package ({error}): only safetensors files written by "
+            "training are read; pickles (.pt, .pth) never are"
+        ) from None
+    return tensors, description
+
+
+def save_checkpoint(path: Path | str, model: Classifier, info: CheckpointInfo) -> None:
+    """Write the model's weights and their description to one file, atomically."""
+    save_tensors(Path(path), model.state_dict(), {"format": FORMAT, **asdict(info)})
+
+
+def load_checkpoint(path: Path | str) -> tuple[Classifier, CheckpointInfo]:
+    """The model, in eval mode on the CPU, and its description.
+
+    Raises:
+        CheckpointError: not a file of ours, or its weights do not fit its architecture.
+    """
+    path = Path(path)
+    tensors, description = load_tensors(path)
+    found = description.pop("format", None)
+    if found != FORMAT:
+        raise CheckpointError(f"{path} has format {found!r}; this version reads {FORMAT!r}")
+    try:
+        info = CheckpointInfo(
+            **{
+                **description,
+                "classes": tuple(description["classes"]),
+                "input_size": tuple(description["input_size"]),
+            }
+        )
+        with torch.device("meta"):
+            model = create_model(**info.architecture)
+        model.load_state_dict(tensors, assign=True)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{path} is damaged: its weights and description do not fit ({reason})") from None
+    return model.eval(), info
