@@ -1,0 +1,1 @@
+"""Checkpoint to deployable bundle. `export.bundle` and `export.runtime` import without PyTorch."""

@@ -1,0 +1,103 @@
+"""What a bundle's graphs must satisfy before anything runs them. Needs onnx, not PyTorch."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import numpy_helper
+from onnx.checker import ValidationError
+
+Interface = Mapping[str, tuple[str, tuple[int | None, ...]]]  # name -> (numpy dtype, shape; None: the batch)
+_Tensor = tuple[str, tuple[int, ...], bytes]
+
+
+class OnnxError(ValueError):
+    """A graph that is refused, with the reason in one line."""
+
+
+def parse_model(name: str, data: bytes) -> onnx.ModelProto:
+    """Read a serialised model; refuse an invalid one and one that reads tensors from other files.
+
+    Raises:
+        OnnxError: with the file's `name` and the reason.
+    """
+    try:
+        model = onnx.load_model_from_string(data)
+        if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model)):
+            raise OnnxError(f"{name} keeps tensors in other files, which no digest covers")
+        onnx.checker.check_model(data)
+    except (DecodeError, ValidationError) as error:
+        raise OnnxError(f"{name} is not a valid ONNX model ({str(error).splitlines()[0]})") from error
+    return model
+
+
+def check_interface(name: str, model: onnx.ModelProto, *, inputs: Interface, outputs: Interface) -> None:
+    """Refuse a model whose inputs or outputs differ in name, type or shape; a None size must be dynamic.
+
+    Raises:
+        OnnxError: with what was expected and what was found.
+    """
+    weights = {tensor.name for tensor in model.graph.initializer}
+    found = [value for value in model.graph.input if value.name not in weights]
+    for kind, wanted, values in (("inputs", inputs, found), ("outputs", outputs, model.graph.output)):
+        described = {value.name: _describe(value) for value in values}
+        if described != wanted:
+            raise OnnxError(f"{name} must have the {kind} {dict(wanted)}, got {described}")
+
+
+def check_same_weights(classifier: onnx.ModelProto, gradient: onnx.ModelProto) -> None:
+    """Refuse two graphs that do not hold the same weights, byte for byte: the audit attacks what is served.
+
+    Every floating-point tensor of more than one element counts, wherever the graph keeps it, except those
+    whose elements are all 1: the kernels of identity convolutions, which carry no information.
+
+    Raises:
+        OnnxError: with the number and the shapes of the tensors that only one graph has.
+    """
+    served, attacked = _weights(classifier), _weights(gradient)
+    for name, only in (("classifier", served - attacked), ("gradient", attacked - served)):
+        if only:
+            shapes = sorted({shape for _, shape, _ in only})
+            raise OnnxError(f"the graphs differ in weights: {len(only)} only in {name}.onnx, of shapes {shapes}")
+
+
+def _weights(model: onnx.ModelProto) -> set[_Tensor]:
+    arrays = (numpy_helper.to_array(tensor) for tensor in _tensors(model))
+    return {
+        (array.dtype.name, array.shape, array.tobytes())
+        for array in arrays
+        if array.size > 1 and array.dtype.kind not in "biuSUO" and not np.all(array == 1)
+    }
+
+
+def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every constant tensor of the model: initializers and attributes, in subgraphs and functions too."""
+    yield from _graph_tensors(model.graph)
+    for function in model.functions:
+        yield from _node_tensors(function.node)
+
+
+def _graph_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield sparse.values
+    yield from _node_tensors(graph.node)
+
+
+def _node_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+    for node in nodes:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            if node.op_type == "Constant" and attribute.name == "value_floats":
+                yield numpy_helper.from_array(np.array(attribute.floats, np.float32))
+            for graph in [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]:
+                yield from _graph_tensors(graph)
+
+
+def _describe(value: onnx.ValueInfoProto) -> tuple[str, tuple[int | None, ...]]:
+    tensor = value.type.tensor_type
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name if tensor.elem_type else "unknown"
+    return dtype, tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim)

@@ -1,0 +1,74 @@
+"""ONNX Runtime sessions: one place for their options, and an honest answer to "which device is it?"."""
+
+import ctypes
+from collections.abc import Sequence
+
+import onnxruntime as ort
+
+CUDA = "CUDAExecutionProvider"
+CPU = "CPUExecutionProvider"
+
+# TF32 rounds to 10 bits of mantissa, and the exhaustive search picks its algorithm by timing, again for every
+# batch size: with either, the verdict of an audit could depend on the card or on the day.
+_CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+
+
+def cuda_devices() -> int:
+    """The number of CUDA devices the driver reports; 0 without a driver.
+
+    `onnxruntime.get_available_providers()` says what was compiled in, not what is there.
+    """
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value
+
+
+def create_session(
+    model: bytes, *, threads: int = 0, providers: Sequence[str] | None = None
+) -> ort.InferenceSession:
+    """Load a serialised ONNX model.
+
+    Args:
+        model: the bytes of the file; bytes and not a path, so that what was verified is what runs.
+        threads: threads of one operator; 0 lets ONNX Runtime use every core.
+        providers: ONNX Runtime execution providers, best first; None means CUDA if it is usable, else CPU.
+
+    Raises:
+        ValueError: `threads` is negative, or the first provider asked for cannot be used here.
+    """
+    if threads < 0:
+        raise ValueError(f"threads must be 0 (every core) or a positive number, got {threads}")
+    if providers is not None and (not providers or set(providers) - set(ort.get_available_providers())):
+        raise ValueError(f"providers must be among {ort.get_available_providers()}, got {list(providers)}")
+    wanted = [CUDA, CPU] if providers is None else list(providers)
+    if CUDA in wanted:
+        # Asked for without a device, CUDA becomes CPU with nothing but a line on stderr.
+        if CUDA in ort.get_available_providers() and cuda_devices():
+            ort.preload_dlls()
+        elif providers is None:
+            wanted.remove(CUDA)
+        else:
+            raise ValueError(f"{CUDA} was asked for, but no CUDA device is usable on this machine")
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.intra_op_num_threads = threads
+    options.use_deterministic_compute = True
+    # Spinning threads steal the cores from whatever else runs on the machine.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = ort.InferenceSession(
+        model, options, providers=[(name, _CUDA_OPTIONS if name == CUDA else {}) for name in wanted]
+    )
+    if providers is not None and active_provider(session) != wanted[0]:
+        raise ValueError(f"{wanted[0]} was asked for, but ONNX Runtime fell back to {active_provider(session)}")
+    return session
+
+
+def active_provider(session: ort.InferenceSession) -> str:
+    """The execution provider a session really runs on, whatever was asked for."""
+    return str(session.get_providers()[0])
