@@ -1,0 +1,3 @@
+"""Suites: named lists of attacks, in the order they run."""
+
+SUITES = {"quick": ()}
