@@ -1,0 +1,44 @@
+"""An exported bundle as a target: gradients of gradient.onnx, logits of the deployed classifier.onnx."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attacks.target import Evaluation
+from attacks.threat import LEVELS
+
+
+class OnnxTarget:
+    """Two ONNX Runtime sessions of one model, on numpy arrays; inputs are snapped to the uint8 grid (see Target).
+
+    classifier: "images" uint8 (N, H, W, 3) -> "logits" float32 (N, C)
+    gradient: "images" float32 (N, 3, H, W), "labels" int64 (N,), "targets" int64 (N,), "weights" float32 (N, J)
+        -> "logits" (N, C), "objectives" (N, J), "gradient" (N, 3, H, W)
+    """
+
+    def __init__(self, classifier: Any, gradient: Any) -> None:
+        classes = classifier.get_outputs()[0].shape[1]
+        if not isinstance(classes, int):
+            raise ValueError(f"classifier must have a fixed number of classes; its output has {classes!r}")
+        self.classes = classes
+        self.classifier = classifier
+        self.gradient_session = gradient
+
+    def logits(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
+        """Logits (N, C) of the deployed classifier."""
+        images = np.round(inputs * LEVELS).astype(np.uint8).transpose(0, 2, 3, 1)
+        (logits,) = self.classifier.run(["logits"], {"images": np.ascontiguousarray(images)})
+        return np.asarray(logits, np.float32)
+
+    def gradient(
+        self, inputs: NDArray[Any], labels: NDArray[Any], targets: NDArray[Any], weights: NDArray[Any]
+    ) -> Evaluation:
+        """Logits, objectives and gradient, all of the gradient graph."""
+        feeds = {
+            "images": (np.round(inputs * LEVELS) / LEVELS).astype(np.float32, copy=False),
+            "labels": labels.astype(np.int64, copy=False),
+            "targets": targets.astype(np.int64, copy=False),
+            "weights": weights.astype(np.float32, copy=False),
+        }
+        return Evaluation(*self.gradient_session.run(["logits", "objectives", "gradient"], feeds))

@@ -1,0 +1,66 @@
+"""What an attack may ask of a model, and the wrapper that counts what it asked."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+
+class Evaluation(NamedTuple):
+    """One gradient evaluation of N samples."""
+
+    logits: Any  # (N, C)
+    objectives: Any  # (N, J), in the order of attacks.objectives.OBJECTIVES
+    gradient: Any  # (N, 3, H, W): d(sum_j weights_j objective_j) / d inputs
+
+
+class Target(Protocol):
+    """A classifier under attack.
+
+    Inputs are float32 (N, 3, H, W) in [0, 1], arrays of the target's own library; labels and targets are int64
+    (N,), weights float32 (N, J). A target that snaps moves the inputs onto the uint8 grid, round(255 x) / 255,
+    before both kinds of evaluation: the attack then sees what a deployed 8-bit model sees, and the gradient is
+    passed straight through the rounding.
+    """
+
+    @property
+    def classes(self) -> int:
+        """The number of classes, C."""
+
+    def logits(self, inputs: Any) -> Any:
+        """Logits (N, C) of inputs (N, 3, H, W)."""
+
+    def gradient(self, inputs: Any, labels: Any, targets: Any, weights: Any) -> Evaluation:
+        """Logits, objectives, and the gradient of each sample's weighted objective."""
+
+
+class CountingTarget:
+    """Counts evaluations per sample, and beats at each: `heartbeat(n)` before n samples are evaluated.
+
+    A heartbeat that raises stops the attack: that is how a caller cancels it.
+    """
+
+    def __init__(self, target: Target, heartbeat: Callable[[int], None] | None = None) -> None:
+        self.target = target
+        self.heartbeat = heartbeat
+        self.forward_evaluations = 0  # samples through logits()
+        self.gradient_evaluations = 0  # samples through gradient()
+
+    @property
+    def classes(self) -> int:
+        """The number of classes of the target."""
+        return self.target.classes
+
+    def logits(self, inputs: Any) -> Any:
+        """Logits of the target."""
+        self._beat(inputs)
+        self.forward_evaluations += inputs.shape[0]
+        return self.target.logits(inputs)
+
+    def gradient(self, inputs: Any, labels: Any, targets: Any, weights: Any) -> Evaluation:
+        """Evaluation by the target."""
+        self._beat(inputs)
+        self.gradient_evaluations += inputs.shape[0]
+        return self.target.gradient(inputs, labels, targets, weights)
+
+    def _beat(self, inputs: Any) -> None:
+        if self.heartbeat is not None:
+            self.heartbeat(inputs.shape[0])

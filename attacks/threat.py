@@ -1,0 +1,168 @@
+"""The threat model: a ball of radius eps (norm "linf" or "l2", in pixel units) inside the box [0, 1].
+
+Images are (N, 3, H, W), numpy or torch. An image on the uint8 grid has 255 x integer in every pixel.
+"""
+
+import math
+import re
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace, device
+
+NORMS = ("linf", "l2")
+LEVELS = 255  # steps of the uint8 grid
+
+_FRACTION = re.compile(r"\d{1,9}(/\d{1,9}|\.\d{1,12})?|\.\d{1,12}")
+_TINY = 1e-12
+
+
+def parse_eps(eps: str | float | Fraction, norm: str) -> Fraction:
+    """The exact radius that `eps` states: "8/255", "0.031", 0.5 or a Fraction."""
+    text = str(eps).strip()
+    if not isinstance(eps, Fraction) and not _FRACTION.fullmatch(text):
+        raise ValueError(f"eps must be a fraction such as '8/255' or a decimal such as '0.5'; got {text[:40]!r}")
+    try:
+        exact = Fraction(text)
+    except ZeroDivisionError:
+        raise ValueError(f"eps must not divide by zero; got {text!r}") from None
+    check_threat(exact, norm)
+    return exact
+
+
+def effective_eps(eps: Fraction, norm: str) -> Fraction:
+    """The radius that uint8 images can use of it: linf is cut to whole levels, floor(255 eps) / 255.
+
+    Raises ValueError for a ball that holds no other image of the grid than its centre.
+    """
+    levels = math.floor(LEVELS * eps)
+    if levels < 1:
+        raise ValueError(f"eps must be at least 1/{LEVELS}, one level of a uint8 image; got {eps}")
+    return Fraction(levels, LEVELS) if norm == "linf" else eps
+
+
+def check_threat(eps: float | Fraction, norm: str) -> None:
+    """Raise ValueError unless the norm is known and eps lies in (0, 1] for linf, in (0, inf) for l2."""
+    if norm not in NORMS:
+        raise ValueError(f"norm must be one of {', '.join(NORMS)}; got {norm!r}")
+    if not 0 < eps < math.inf:
+        raise ValueError(f"eps must be > 0 and finite; got {eps}")
+    if norm == "linf" and eps > 1:
+        raise ValueError(f"eps must be at most 1 for linf (images lie in [0, 1]); got {eps}")
+
+
+def check_attack(inputs: Any, labels: Any, *, eps: float, norm: str) -> None:
+    """Raise ValueError for arguments that no attack accepts; looks at shapes and types, never at values.
+
+    Values are the caller's to check (check_batch): reading them would make a GPU wait.
+    """
+    check_threat(eps, norm)
+    xp = array_namespace(inputs)
+    if inputs.ndim != 4 or not xp.isdtype(inputs.dtype, "real floating"):
+        raise ValueError(f"inputs must be floating (N, 3, H, W); got {inputs.dtype} {tuple(inputs.shape)}")
+    if labels.shape != inputs.shape[:1] or not xp.isdtype(labels.dtype, "integral"):
+        raise ValueError(
+            f"labels must be integers, one per input ({inputs.shape[0]},); got {labels.dtype} {tuple(labels.shape)}"
+        )
+
+
+def check_batch(inputs: Any, labels: Any, *, classes: int) -> None:
+    """Raise ValueError unless inputs lie in [0, 1] and labels in [0, classes)."""
+    xp = array_namespace(inputs)
+    if inputs.shape[0] == 0:
+        return
+    if not bool(xp.all((inputs >= 0) & (inputs <= 1))):  # also refuses nan
+        raise ValueError(f"inputs must lie in [0, 1]; got [{float(xp.min(inputs))}, {float(xp.max(inputs))}]")
+    low, high = int(xp.min(labels)), int(xp.max(labels))
+    if low < 0 or high >= classes:
+        raise ValueError(f"labels must lie in [0, {classes}); got {low if low < 0 else high}")
+
+
+def norms(perturbation: Any, norm: str) -> Any:
+    """The norm of each sample: (N, 3, H, W) -> (N,)."""
+    xp = array_namespace(perturbation)
+    if norm == "linf":
+        return xp.max(xp.abs(perturbation), axis=(1, 2, 3))
+    return xp.sqrt(xp.sum(perturbation * perturbation, axis=(1, 2, 3)))
+
+
+def unit(perturbation: Any, norm: str) -> Any:
+    """Each sample scaled to norm 1 (zero stays zero)."""
+    xp = array_namespace(perturbation)
+    return perturbation / xp.clip(norms(perturbation, norm), min=_TINY)[:, None, None, None]
+
+
+def steepest(gradient: Any, norm: str) -> Any:
+    """The direction of norm 1 along which a linear objective rises fastest: sign(g), or g / |g|."""
+    return array_namespace(gradient).sign(gradient) if norm == "linf" else unit(gradient, norm)
+
+
+def project(adversarial: Any, inputs: Any, *, eps: float, norm: str) -> Any:
+    """Move `adversarial` into the ball around `inputs` and into [0, 1]. The nearest point, for linf.
+
+    For l2 it is scaled onto the ball and then clipped, which keeps it there because `inputs` lie in [0, 1].
+    """
+    xp = array_namespace(adversarial)
+    if norm == "linf":
+        adversarial = xp.clip(adversarial, min=inputs - eps, max=inputs + eps)
+    else:
+        perturbation = adversarial - inputs
+        scale = xp.clip(eps / xp.clip(norms(perturbation, norm), min=_TINY), max=1.0)
+        adversarial = inputs + perturbation * scale[:, None, None, None]
+    return xp.clip(adversarial, min=0.0, max=1.0)
+
+
+def as_draws(values: np.ndarray, reference: Any) -> Any:
+    """Random draws from numpy, as an array of the library, float type and device of `reference`."""
+    xp = array_namespace(reference)
+    return xp.astype(xp.asarray(values, device=device(reference)), reference.dtype)
+
+
+def uniform_start(inputs: Any, rng: np.random.Generator, *, eps: float, norm: str) -> Any:
+    """A point uniform in the ball around each input (N, 3, H, W), clipped to [0, 1]."""
+    if norm == "linf":
+        draws = rng.uniform(-eps, eps, inputs.shape)
+    else:
+        draws = rng.standard_normal(inputs.shape)
+        radius = eps * rng.random(inputs.shape[:1]) ** (1 / math.prod(inputs.shape[1:]))
+        draws *= (radius / np.sqrt(np.sum(draws**2, axis=(1, 2, 3))))[:, None, None, None]
+    return project(inputs + as_draws(draws, inputs), inputs, eps=eps, norm=norm)
+
+
+def to_grid(inputs: Any) -> Any:
+    """The nearest uint8 image, still as floats in [0, 1]."""
+    xp = array_namespace(inputs)
+    return xp.round(inputs * LEVELS) / LEVELS
+
+
+def snap(adversarial: Any, inputs: Any, *, eps: float | Fraction, norm: str) -> Any:
+    """The uint8 image nearest to `adversarial` that lies in the ball around `inputs` and in [0, 1].
+
+    `inputs` must be on the grid and `adversarial` in the ball. For l2, a sample that rounding moves out of the
+    ball is truncated towards its input instead, in as few pixels as it takes: those that rounding moved
+    furthest outward go first.
+    """
+    xp = array_namespace(adversarial)
+    centre = xp.round(inputs * LEVELS)
+    offset = xp.clip(adversarial, min=0.0, max=1.0) * LEVELS - centre
+    rounded = xp.round(offset)
+    if norm == "linf":
+        levels = math.floor(LEVELS * eps + 1e-6)  # eps = 8/255 as a float may fall just short of 8 levels
+        rounded = xp.clip(rounded, min=-levels, max=levels)
+    else:
+        rounded = _truncate_to_ball(xp, rounded, offset, LEVELS * float(eps))
+    return (centre + rounded) / LEVELS
+
+
+def _truncate_to_ball(xp: Any, rounded: Any, offset: Any, radius: float) -> Any:
+    """Replace as few entries of `rounded` as needed by trunc(offset), so that each sample's l2 norm <= radius."""
+    shape = offset.shape
+    rounded, offset = (xp.reshape(v, (shape[0], -1)) for v in (rounded, offset))
+    order = xp.argsort(xp.abs(offset) - xp.abs(rounded), axis=1)  # most outward first
+    rounded, offset = (xp.take_along_axis(v, order, axis=1) for v in (rounded, offset))
+    truncated = xp.trunc(offset)
+    saved = xp.cumulative_sum(rounded**2 - truncated**2, axis=1, include_initial=True)[:, :-1]
+    excess = xp.sum(rounded**2, axis=1, keepdims=True) - radius**2
+    result = xp.where(saved < excess, truncated, rounded)
+    return xp.reshape(xp.take_along_axis(result, xp.argsort(order, axis=1), axis=1), shape)
