@@ -1,16 +1,12 @@
 """What to audit: the request, validated where it is built, and its threat model on the 8-bit grid."""
 
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from typing import Any, Self
 
-NORMS = ("linf", "l2")
-LEVELS = 255
-# Exponents are not read: Fraction("1e999999999") would take all memory there is.
-_EPS = re.compile(r"\d{1,9}(?:/\d{1,9}|\.\d{1,12})?|\.\d{1,12}")
+from attacks.suites import SUITES
+from attacks.threat import NORMS, effective_eps, parse_eps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +35,13 @@ class AuditRequest:
     examples: int = 8
 
     def __post_init__(self) -> None:
-        from attacks.suites import SUITES
-
         if not isinstance(self.suite, str) or self.suite not in SUITES:
             raise _refusal("suite", f"one of {', '.join(SUITES)}", self.suite)
         if not isinstance(self.norm, str) or self.norm not in NORMS:
             raise _refusal("norm", f"one of {', '.join(NORMS)}", self.norm)
-        _check_eps(self.eps, self.norm)
+        if not isinstance(self.eps, str):
+            raise _refusal("eps", 'text such as "8/255"', self.eps)
+        effective_eps(parse_eps(self.eps, self.norm), self.norm)
         if self.samples is not None:
             _check_integer("samples", self.samples, 1, 1_000_000)
         _check_integer("seed", self.seed, 0, 2**32 - 1)
@@ -70,27 +66,14 @@ class AuditRequest:
         return asdict(self)
 
     @property
-    def radius(self) -> Fraction:
-        """``eps`` in 8-bit levels, exact: 255 times the radius in pixel units."""
-        return Fraction(self.eps) * LEVELS
+    def exact_eps(self) -> Fraction:
+        """The radius asked for, in pixel units."""
+        return parse_eps(self.eps, self.norm)
 
     @property
-    def grid_radius(self) -> Fraction:
-        """The radius that 8-bit images can use, in levels: whole levels for linf, the radius itself for l2."""
-        return Fraction(math.floor(self.radius)) if self.norm == "linf" else self.radius
-
-
-def _check_eps(eps: Any, norm: str) -> None:
-    accepted = 'a fraction or decimal in pixel units as text, such as "8/255" or "0.03"'
-    if not isinstance(eps, str) or not _EPS.fullmatch(eps) or re.search(r"/0+$", eps):
-        raise _refusal("eps", accepted, eps)
-    value = Fraction(eps)
-    if value <= 0 or (norm == "linf" and value > 1):
-        raise _refusal(
-            "eps", "above 0" + (" and at most 1 (pixels lie in [0, 1])" if norm == "linf" else ""), eps
-        )
-    if value * LEVELS < 1:
-        raise _refusal("eps", "at least 1/255, one level of an 8-bit pixel", eps)
+    def effective_eps(self) -> Fraction:
+        """The radius that 8-bit images can use: whole levels for linf, the radius itself for l2."""
+        return effective_eps(self.exact_eps, self.norm)
 
 
 def _check_integer(name: str, value: Any, low: int, high: int) -> None:

@@ -1,3 +1,5 @@
 """Suites: named lists of attacks, in the order they run."""
 
-SUITES = {"quick": ()}
+from typing import Any
+
+SUITES: dict[str, Any] = {"quick": ()}

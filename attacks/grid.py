@@ -1,0 +1,50 @@
+"""8-bit images in and out: the harness's side of the threat model, whatever an attack returns.
+
+Distances are in levels, 255 times pixel units; radii are exact fractions in pixel units.
+"""
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attacks import threat
+from attacks.threat import LEVELS
+
+Images = NDArray[np.uint8]
+
+
+def to_inputs(images: Images, dtype: type[np.floating[Any]] = np.float32) -> NDArray[Any]:
+    """Model inputs (N, 3, H, W) in [0, 1] of 8-bit images (N, H, W, 3)."""
+    inputs = images.transpose(0, 3, 1, 2).astype(dtype) / dtype(LEVELS)
+    return np.asarray(inputs, order="C")
+
+
+def to_images(inputs: NDArray[Any]) -> Images:
+    """The nearest 8-bit images (N, H, W, 3) of inputs (N, 3, H, W) in [0, 1]."""
+    pixels = np.rint(inputs * LEVELS).astype(np.uint8)
+    return np.asarray(pixels.transpose(0, 2, 3, 1), order="C")
+
+
+def clip_to_ball(clean: Images, inputs: NDArray[Any], eps: Fraction, norm: str) -> NDArray[np.float64]:
+    """The ball and the box: float64 (N, 3, H, W) no further than ``eps`` from ``clean``, in [0, 1].
+
+    ``inputs`` (N, 3, H, W) may be anything; a pixel that is not finite becomes the clean one.
+    """
+    centre = to_inputs(clean, np.float64)
+    finite = np.where(np.isfinite(inputs), inputs, centre).astype(np.float64)
+    return np.asarray(threat.project(finite, centre, eps=float(eps), norm=norm))
+
+
+def snap(clean: Images, inputs: NDArray[Any], eps: Fraction, norm: str) -> Images:
+    """The ball, the box and the grid: 8-bit images (N, H, W, 3) no further than ``eps`` from ``clean``."""
+    centre = to_inputs(clean, np.float64)
+    return to_images(threat.snap(clip_to_ball(clean, inputs, eps, norm), centre, eps=eps, norm=norm))
+
+
+def distances(clean: Images, images: Images, norm: str) -> NDArray[np.float64]:
+    """Distance of each image from its clean one, in levels: (N,), whole numbers for linf."""
+    change = np.abs(images.astype(np.int64) - clean.astype(np.int64)).reshape(len(clean), -1)
+    size = change.max(axis=1, initial=0) if norm == "linf" else np.sqrt((change**2).sum(axis=1))
+    return np.asarray(size, dtype=np.float64)

@@ -1,0 +1,59 @@
+"""What a count says about the model beyond the samples counted."""
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist, median
+from typing import Any
+
+CONFIDENCE = 0.95
+
+
+def wilson_interval(successes: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Wilson's score interval for a proportion (Wilson, JASA 1927; recommended by Newcombe 1998).
+
+    Unlike the textbook interval it is right near 0 and 1 and for small n. No sample says nothing: (0, 1).
+
+    Raises:
+        ValueError: not 0 <= successes <= n, or confidence outside (0, 1).
+    """
+    if not 0 <= successes <= n:
+        raise ValueError(f"successes must be from 0 to n = {n}; got {successes}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be between 0 and 1; got {confidence}")
+    if n == 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    p = successes / n
+    centre = p + z * z / (2 * n)
+    spread = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    # The ends are exactly 0 and 1 there; rounding would leave 1e-17 behind.
+    low = 0.0 if successes == 0 else (centre - spread) / scale
+    high = 1.0 if successes == n else (centre + spread) / scale
+    return low, high
+
+
+def proportion(k: int, n: int) -> dict[str, Any]:
+    """``k`` of ``n`` with its 95 % Wilson interval, as JSON values; ``value`` is None when n = 0."""
+    low, high = wilson_interval(k, n)
+    return {"k": k, "n": n, "value": k / n if n else None, "low": low, "high": high, "confidence": CONFIDENCE}
+
+
+def verdict(accuracy: dict[str, Any], threshold: float | None) -> str | None:
+    """Hold a proportion against a threshold stated beforehand, by its interval.
+
+    Returns:
+        "pass" if even the lower end reaches the threshold, "fail" if not even the upper end does, else
+        "inconclusive": more samples are needed. None without a threshold.
+    """
+    if threshold is None:
+        return None
+    if accuracy["low"] >= threshold:
+        return "pass"
+    return "fail" if accuracy["high"] < threshold else "inconclusive"
+
+
+def median_or_none(distances: Sequence[float | None]) -> float | None:
+    """Median where None means "beyond every radius tried", as the median itself may be."""
+    value = median(math.inf if d is None else d for d in distances) if distances else math.inf
+    return value if math.isfinite(value) else None

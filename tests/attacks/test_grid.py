@@ -1,0 +1,51 @@
+import math
+from fractions import Fraction
+
+import hypothesis.extra.numpy as hnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from attacks.grid import clip_to_ball, distances, snap, to_images, to_inputs
+
+CLEAN = hnp.arrays(np.uint8, (2, 2, 3, 3))
+WILD = hnp.arrays(np.float32, (2, 3, 2, 3), elements=st.floats(-2, 3, width=32) | st.just(math.nan))
+RADII = st.fractions(Fraction(1, 255), 1, max_denominator=510)
+NORMS = st.sampled_from(["linf", "l2"])
+
+
+@given(CLEAN)
+def test_inputs_keep_every_level(clean: np.ndarray) -> None:
+    assert to_inputs(clean).dtype == np.float32
+    np.testing.assert_array_equal(to_images(to_inputs(clean)), clean)
+
+
+@given(CLEAN, WILD, RADII, NORMS)
+def test_whatever_comes_ends_on_the_grid_inside_the_ball(
+    clean: np.ndarray, wild: np.ndarray, eps: Fraction, norm: str
+) -> None:
+    assert distances(clean, snap(clean, wild, eps, norm), norm).max() <= float(255 * eps) * (1 + 1e-12)
+    clipped = clip_to_ball(clean, wild, eps, norm)
+    assert clipped.min() >= 0
+    assert clipped.max() <= 1
+
+
+@given(CLEAN, CLEAN, NORMS)
+def test_images_inside_the_ball_do_not_move(clean: np.ndarray, other: np.ndarray, norm: str) -> None:
+    eps = Fraction(math.ceil(distances(clean, other, norm).max()) + 1, 255)
+    np.testing.assert_array_equal(snap(clean, to_inputs(other), eps, norm), other)
+
+
+def test_an_eps_between_levels_uses_the_level_below() -> None:
+    clean = np.full((1, 1, 1, 3), 100, np.uint8)
+    moved = to_inputs(clean) + np.float32(0.031)  # 7.905 levels
+    assert distances(clean, snap(clean, moved, Fraction("0.031"), "linf"), "linf")[0] == 7
+
+
+@pytest.mark.parametrize(("norm", "expected"), [("linf", 4), ("l2", 5.0)])
+def test_distances(norm: str, expected: float) -> None:
+    clean = np.full((1, 1, 2, 3), 9, np.uint8)
+    other = clean.copy()
+    other[0, 0, 0, 0], other[0, 0, 1, 2] = 13, 6
+    assert distances(clean, other, norm).tolist() == [expected]
