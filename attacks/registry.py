@@ -8,8 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from attacks.apgd import apgd, apgd_targeted
 from attacks.fgsm import fgsm
 from attacks.pgd import pgd
+from attacks.square import square
 from attacks.target import Target
 from attacks.threat import check_batch
 
@@ -46,6 +48,8 @@ class Attack:
 
         inputs: float (N, 3, H, W) in [0, 1]; labels: integers (N,). Raises ValueError for anything else.
         """
+        if inputs.shape[0] == 0:
+            return inputs
         check_batch(inputs, labels, classes=target.classes)
         return self.function(target, inputs, labels, eps=eps, norm=norm, rng=rng, **self.parameters)
 
@@ -69,12 +73,19 @@ def _attack(
     )
 
 
+_APGD = "Auto-PGD (Croce and Hein 2020)"
+
+# To add an attack: its file, its row here, and its row in the tests' tables.
 ATTACKS: Mapping[str, Attack] = MappingProxyType(
     {
         attack.name: attack
         for attack in (
             _attack("fgsm", fgsm, "white-box", "Fast gradient sign method (Goodfellow et al. 2015)", "1412.6572"),
             _attack("pgd", pgd, "white-box", "Projected gradient descent (Madry et al. 2018)", "1706.06083"),
+            _attack("apgd-ce", apgd, "white-box", f"{_APGD}, cross-entropy", "2003.01690"),
+            _attack("apgd-dlr", apgd, "white-box", f"{_APGD}, DLR loss", "2003.01690", objective="dlr"),
+            _attack("apgd-t", apgd_targeted, "white-box", f"{_APGD}, targeted DLR loss", "2003.01690"),
+            _attack("square", square, "black-box", "Square attack (Andriushchenko et al. 2020)", "1912.00049"),
         )
     }
 )

@@ -30,14 +30,18 @@ class Survivors:
         self.index = self.index[standing]
         return tuple(rows[standing] for rows in (current, *state))
 
-    def settle(self, target: Target, labels: Any, current: Any) -> None:
-        """Record the last images of the samples that still stand, and drop those that are broken.
+    def keep(self, current: Any) -> None:
+        """Record the last images of the samples that still stand."""
+        self.images[self.index] = current
 
-        For an attack whose last step was not evaluated yet; `labels` are the whole batch's.
+    def settle(self, target: Target, labels: Any, current: Any) -> None:
+        """Keep the last images, which were not evaluated yet, and drop those that are broken after all.
+
+        `labels` are the whole batch's. One forward evaluation per standing sample.
         """
         if len(self) == 0:
             return
-        self.images[self.index] = current
+        self.keep(current)
         self.index = self.index[~misclassified(target.logits(current), labels[self.index])]
 
 

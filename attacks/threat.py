@@ -114,9 +114,10 @@ def project(adversarial: Any, inputs: Any, *, eps: float, norm: str) -> Any:
 
 
 def as_draws(values: np.ndarray, reference: Any) -> Any:
-    """Random draws from numpy, as an array of the library, float type and device of `reference`."""
+    """Random draws from numpy, in the library and on the device of `reference`; floats also take its dtype."""
     xp = array_namespace(reference)
-    return xp.astype(xp.asarray(values, device=device(reference)), reference.dtype)
+    draws = xp.asarray(values, device=device(reference))
+    return xp.astype(draws, reference.dtype) if values.dtype.kind == "f" else draws
 
 
 def uniform_start(inputs: Any, rng: np.random.Generator, *, eps: float, norm: str) -> Any:
@@ -128,6 +129,12 @@ def uniform_start(inputs: Any, rng: np.random.Generator, *, eps: float, norm: st
         radius = eps * rng.random(inputs.shape[:1]) ** (1 / math.prod(inputs.shape[1:]))
         draws *= (radius / np.sqrt(np.sum(draws**2, axis=(1, 2, 3))))[:, None, None, None]
     return project(inputs + as_draws(draws, inputs), inputs, eps=eps, norm=norm)
+
+
+def sphere_start(inputs: Any, rng: np.random.Generator, *, eps: float, norm: str) -> Any:
+    """A random point at distance eps of each input (N, 3, H, W), clipped to [0, 1]."""
+    draws = rng.uniform(-1, 1, inputs.shape) if norm == "linf" else rng.standard_normal(inputs.shape)
+    return project(inputs + eps * unit(as_draws(draws, inputs), norm), inputs, eps=eps, norm=norm)
 
 
 def to_grid(inputs: Any) -> Any:

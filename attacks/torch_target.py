@@ -11,14 +11,14 @@ class TorchTarget:
     """A module that maps images (N, 3, H, W) in [0, 1] to logits (N, C), attacked on the device it lives on.
 
     The module is called as it is: its train or eval mode, its parameters' requires_grad and the caller's
-    autocast are left alone. Only the gradient of the inputs is computed; parameters receive none. classes:
-    where the module has no integer attribute `classes`. snap: see Target.
+    autocast are left alone. Only the gradient of the inputs is computed; parameters receive none.
+    classes: C, needed for a module without a linear layer `head`. snap: see Target.
     """
 
     def __init__(self, model: torch.nn.Module, *, classes: int | None = None, snap: bool = True) -> None:
-        found = getattr(model, "classes", None) if classes is None else classes
+        found = getattr(getattr(model, "head", None), "out_features", None) if classes is None else classes
         if not isinstance(found, int):
-            raise ValueError(f"classes must be given for a model without an integer .classes; got {found!r}")
+            raise ValueError(f"classes must be given for a model without a linear `head`; got {found!r}")
         self.model = model
         self.classes = found
         self.snap = snap

@@ -1,0 +1,222 @@
+"""Auto-PGD and its targeted form, Croce and Hein 2020, https://arxiv.org/abs/2003.01690."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from array_api_compat import array_namespace, device
+
+from attacks.objectives import objective_weights
+from attacks.survivors import Survivors, misclassified
+from attacks.target import Target
+from attacks.threat import check_attack, project, sphere_start, steepest
+
+
+class _State(NamedTuple):
+    """What Auto-PGD remembers of each standing sample: images (n, 3, H, W) and numbers (n,)."""
+
+    current: Any
+    previous: Any
+    gradient: Any
+    loss: Any
+    best: Any
+    best_gradient: Any
+    best_loss: Any
+    clean: Any
+    labels: Any
+    targets: Any
+    step_size: Any
+    rises: Any  # steps since the last checkpoint that increased the loss
+    halved: Any  # bool: the last checkpoint halved the step size
+    checkpoint_loss: Any  # best_loss at the last checkpoint
+
+
+def apgd(
+    target: Target,
+    inputs: Any,
+    labels: Any,
+    *,
+    eps: float,
+    norm: str = "linf",
+    rng: np.random.Generator,
+    objective: str = "cross_entropy",
+    steps: int = 100,
+    restarts: int = 1,
+    momentum: float = 0.75,
+    rho: float = 0.75,
+) -> Any:
+    """Projected ascent with momentum, whose step size, 2 eps at first, halves whenever progress stalls.
+
+    At each checkpoint (see `checkpoints`) a sample's step size halves, and it restarts from its best point, if
+    the loss rose in at most `rho` of the steps since the last one, or if neither step size nor best loss changed.
+    A sample leaves at its first misclassified iterate; one never broken returns its point of largest loss.
+    At most restarts * (steps + 1) gradient evaluations per sample.
+    """
+    _check_parameters(steps, restarts, momentum, rho)
+    check_attack(inputs, labels, eps=eps, norm=norm)
+    survivors = Survivors(inputs)
+    for _ in range(restarts):
+        _ascend(
+            target, survivors, inputs, labels, labels,
+            objective=objective, eps=eps, norm=norm, rng=rng, steps=steps, momentum=momentum, rho=rho,
+        )  # fmt: skip
+    return survivors.images
+
+
+def apgd_targeted(
+    target: Target,
+    inputs: Any,
+    labels: Any,
+    *,
+    eps: float,
+    norm: str = "linf",
+    rng: np.random.Generator,
+    objective: str = "targeted_dlr",
+    target_classes: int = 9,
+    steps: int = 100,
+    restarts: int = 1,
+    momentum: float = 0.75,
+    rho: float = 0.75,
+) -> Any:
+    """Auto-PGD towards each of the `target_classes` wrong classes with the largest clean logits, in that order.
+
+    With fewer wrong classes than that, towards each of them. Costs one forward evaluation per sample (samples
+    misclassified already leave there), then as `apgd` for each target class.
+    """
+    _check_parameters(steps, restarts, momentum, rho)
+    if target_classes < 1:
+        raise ValueError(f"target_classes must be at least 1; got {target_classes}")
+    check_attack(inputs, labels, eps=eps, norm=norm)
+    xp = array_namespace(inputs)
+    survivors = Survivors(inputs)
+    logits = target.logits(inputs)
+    survivors.drop(misclassified(logits, labels), inputs)
+    classes = logits.shape[1]
+    is_label = xp.arange(classes, device=device(logits)) == labels[:, None]
+    ranking = xp.argsort(xp.where(is_label, -xp.inf, logits), axis=1, descending=True)  # the label comes last
+    for rank in range(min(target_classes, classes - 1)):
+        for _ in range(restarts):
+            _ascend(
+                target, survivors, inputs, labels, ranking[:, rank],
+                objective=objective, eps=eps, norm=norm, rng=rng, steps=steps, momentum=momentum, rho=rho,
+            )  # fmt: skip
+    return survivors.images
+
+
+def checkpoints(steps: int) -> tuple[int, ...]:
+    """The steps after which step sizes are reviewed: ceil(p_j steps), p_0 = 0, p_1 = 0.22 (Section 3).
+
+    p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03, 0.06). In whole percent, so that no rounding error enters.
+    """
+    found, percent, period = [], 22, 22
+    while percent <= 100:
+        found.append(-(-percent * steps // 100))
+        period = max(period - 3, 6)
+        percent += period
+    return tuple(dict.fromkeys(found))  # few steps: several checkpoints fall on the same one
+
+
+def _ascend(
+    target: Target,
+    survivors: Survivors,
+    inputs: Any,
+    labels: Any,
+    targets: Any,
+    *,
+    objective: str,
+    eps: float,
+    norm: str,
+    rng: np.random.Generator,
+    steps: int,
+    momentum: float,
+    rho: float,
+) -> None:
+    """One run of Auto-PGD from a random start, on the samples that still stand."""
+
+    def evaluate(current: Any, labels: Any, targets: Any) -> tuple[Any, Any, Any]:
+        weights = objective_weights(xp, objective, current.shape[0], device=device(inputs))
+        logits, objectives, gradient = target.gradient(current, labels, targets, weights)
+        return xp.sum(weights * objectives, axis=1), gradient, misclassified(logits, labels)
+
+    if len(survivors) == 0:
+        return
+    xp = array_namespace(inputs)
+    clean, labels, targets = (rows[survivors.index] for rows in (inputs, labels, targets))
+    start = sphere_start(clean, rng, eps=eps, norm=norm)
+    loss, gradient, broken = evaluate(start, labels, targets)
+    state = _State(
+        current=start,
+        previous=start,
+        gradient=gradient,
+        loss=loss,
+        best=start,
+        best_gradient=gradient,
+        best_loss=loss,
+        clean=clean,
+        labels=labels,
+        targets=targets,
+        step_size=xp.full_like(loss, 2 * eps),
+        rises=xp.zeros_like(loss),
+        halved=xp.ones_like(broken),  # no verdict on the first window's progress by the second condition
+        checkpoint_loss=loss,
+    )
+    state = _State(*survivors.drop(broken, *state))
+    reviews, last_review = checkpoints(steps), 0
+    for step in range(1, steps + 1):
+        if len(survivors) == 0:
+            return
+        moved = _move(state, eps, norm, momentum if step > 1 else 1.0)
+        loss, gradient, broken = evaluate(moved, state.labels, state.targets)
+        state = _State(*survivors.drop(broken, *_observe(xp, state, moved, loss, gradient)))
+        if step in reviews:
+            state = _review(xp, state, rho * (step - last_review))
+            last_review = step
+    survivors.keep(state.best)
+
+
+def _move(state: _State, eps: float, norm: str, momentum: float) -> Any:
+    """The next iterate (Eq. 4 and 5): a projected step, damped, plus inertia; projected again."""
+    step = state.step_size[:, None, None, None] * steepest(state.gradient, norm)
+    stepped = project(state.current + step, state.clean, eps=eps, norm=norm)
+    inertia = state.current - state.previous
+    blended = state.current + momentum * (stepped - state.current) + (1 - momentum) * inertia
+    return project(blended, state.clean, eps=eps, norm=norm)
+
+
+def _observe(xp: Any, state: _State, moved: Any, loss: Any, gradient: Any) -> _State:
+    """Take the step, and remember the point if it is the best so far."""
+    better = loss > state.best_loss
+    image_better = better[:, None, None, None]
+    return state._replace(
+        previous=state.current,
+        current=moved,
+        gradient=gradient,
+        loss=loss,
+        best=xp.where(image_better, moved, state.best),
+        best_gradient=xp.where(image_better, gradient, state.best_gradient),
+        best_loss=xp.where(better, loss, state.best_loss),
+        rises=state.rises + xp.astype(loss > state.loss, loss.dtype),
+    )
+
+
+def _review(xp: Any, state: _State, enough_rises: float) -> _State:
+    """Halve the step size and go back to the best point where one of the two conditions of Section 3 holds."""
+    stuck = ~state.halved & (state.checkpoint_loss >= state.best_loss)
+    halve = (state.rises <= enough_rises) | stuck
+    image_halve = halve[:, None, None, None]
+    return state._replace(
+        current=xp.where(image_halve, state.best, state.current),
+        gradient=xp.where(image_halve, state.best_gradient, state.gradient),
+        step_size=xp.where(halve, state.step_size / 2, state.step_size),
+        rises=xp.zeros_like(state.rises),
+        halved=halve,
+        checkpoint_loss=state.best_loss,
+    )
+
+
+def _check_parameters(steps: int, restarts: int, momentum: float, rho: float) -> None:
+    for name, count in (("steps", steps), ("restarts", restarts)):
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1; got {count}")
+    for name, value in (("momentum", momentum), ("rho", rho)):
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} must lie in [0, 1]; got {value}")
