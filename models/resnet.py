@@ -50,9 +50,7 @@ class Bottleneck(nn.Module):
         return torch.relu(self.branch(x) + self.shortcut(x))
 
 
-def resnet(
-    block: type[BasicBlock] | type[Bottleneck], depths: Sequence[int], width: int
-) -> tuple[nn.Module, int]:
+def resnet(block: type[BasicBlock] | type[Bottleneck], depths: Sequence[int], width: int) -> tuple[nn.Module, int]:
     """A ResNet body and its number of features.
 
     Args:

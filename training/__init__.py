@@ -1,0 +1,1 @@
+"""Training of robust classifiers: data, losses, methods and the loop."""

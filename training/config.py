@@ -1,0 +1,265 @@
+"""The training configuration: frozen dataclasses, read from TOML, overridden by `--section.key value` flags."""
+
+import argparse
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from training.methods import METHODS, Method, PlainTraining
+from training.methods.base import option
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message names the key, what is accepted and what came."""
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which images, and how they are prepared."""
+
+    name: str = option("digits", "data set: digits, cifar10, cifar100, tiny-imagenet, or folder (one folder a class)")
+    root: str = option("data", "folder that holds the data set (digits needs none)")
+    size: int = option(32, "height and width of the images in pixels; others are resized")
+    validation: int = option(1000, "training images held out to choose the best checkpoint")
+    reference: int = option(1000, "test images kept with the run, on which the exported model is audited")
+    crop_padding: int = option(4, "augmentation: random crop of the image padded by this many pixels; 0 for none")
+    flip: bool = option(True, "augmentation: random horizontal flip")
+
+    def __post_init__(self) -> None:
+        _require(self.size >= 8, f"data.size must be at least 8 pixels; got {self.size}")
+        _require(self.validation >= 1, f"data.validation must be at least 1 image; got {self.validation}")
+        _require(self.reference >= 1, f"data.reference must be at least 1 image; got {self.reference}")
+        _require(self.crop_padding >= 0, f"data.crop_padding must be 0 or more; got {self.crop_padding}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Which architecture."""
+
+    name: str = option("resnet18", "architecture: resnet18, resnet50, wide_resnet or vgg16_bn")
+    width: int | None = option(
+        None, "channels of the first stage (widening factor of wide_resnet); default: the paper's"
+    )
+    depth: int | None = option(None, "layers; only wide_resnet has a choice")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackConfig:
+    """The threat model trained against, and the inner PGD on the cross-entropy (Section V-A)."""
+
+    eps: Fraction = option(Fraction(8, 255), "largest change of a pixel (Linf), pixels in [0, 1], as in 8/255")
+    step_size: Fraction = option(Fraction("0.007"), "step of the inner attack")
+    steps: int = option(10, "steps of the inner attack")
+    validation_steps: int = option(10, "steps of the PGD that chooses the best checkpoint (step size eps / 4)")
+    test_steps: int = option(20, "steps of the PGD on the test set, after training (step size eps / 4)")
+
+    def __post_init__(self) -> None:
+        _require(0 < self.eps <= 1, f"attack.eps must be above 0 and at most 1; got {self.eps}")
+        _require(self.step_size > 0, f"attack.step_size must be above 0; got {self.step_size}")
+        for name in ("steps", "validation_steps", "test_steps"):
+            _require(getattr(self, name) >= 1, f"attack.{name} must be at least 1; got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """SGD with momentum and its schedule (Section V-A)."""
+
+    epochs: int = option(100, "passes over the training images")
+    batch_size: int = option(128, "images a step, over all processes")
+    lr: float = option(0.1, "learning rate (its peak, for one-cycle)")
+    momentum: float = option(0.9, "momentum")
+    weight_decay: float = option(2e-4, "weight decay")
+    schedule: str = option("piecewise", "piecewise (divided by 10 at each milestone) or one-cycle")
+    milestones: tuple[int, ...] = option((50, 75), "epochs at which piecewise divides the learning rate by 10")
+
+    def __post_init__(self) -> None:
+        _require(self.epochs >= 1, f"optimizer.epochs must be at least 1; got {self.epochs}")
+        _require(self.batch_size >= 2, f"optimizer.batch_size must be at least 2; got {self.batch_size}")
+        _require(self.lr > 0, f"optimizer.lr must be above 0; got {self.lr}")
+        _require(0 <= self.momentum < 1, f"optimizer.momentum must be in [0, 1); got {self.momentum}")
+        _require(self.weight_decay >= 0, f"optimizer.weight_decay must be 0 or more; got {self.weight_decay}")
+        _require(
+            self.schedule in ("piecewise", "one-cycle"),
+            f"optimizer.schedule must be piecewise or one-cycle; got {self.schedule!r}",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class HardwareConfig:
+    """Where to run (Lightning Fabric's terms)."""
+
+    accelerator: str = option("auto", "auto, cpu or cuda")
+    devices: int = option(1, "processes, one a device")
+    precision: str = option("32-true", "32-true, bf16-mixed or 16-mixed")
+
+    def __post_init__(self) -> None:
+        accelerators, precisions = ("auto", "cpu", "cuda"), ("32-true", "bf16-mixed", "16-mixed")
+        _require(
+            self.accelerator in accelerators,
+            f"hardware.accelerator must be one of {', '.join(accelerators)}; got {self.accelerator!r}",
+        )
+        _require(
+            self.precision in precisions,
+            f"hardware.precision must be one of {', '.join(precisions)}; got {self.precision!r}",
+        )
+        _require(self.devices >= 1, f"hardware.devices must be at least 1; got {self.devices}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A whole training run. Two runs of equal configuration give the same weights on the same machine."""
+
+    seed: int = option(0, "seed of every random draw")
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    method: Method = field(default_factory=PlainTraining)
+    attack: AttackConfig = field(default_factory=AttackConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
+
+
+SECTIONS: Mapping[str, type] = {
+    "data": DataConfig,
+    "model": ModelConfig,
+    "attack": AttackConfig,
+    "optimizer": OptimizerConfig,
+    "hardware": HardwareConfig,
+}
+
+
+def config_from_table(table: Mapping[str, Any]) -> Config:
+    """A configuration from a parsed TOML table.
+
+    Raises:
+        ConfigError: an unknown section or key, a value of the wrong type or out of range.
+    """
+    rest = {key: value for key, value in table.items() if key not in {*SECTIONS, "method"}}
+    for key in (*SECTIONS, "method"):
+        if not isinstance(table.get(key, {}), Mapping):
+            raise ConfigError(f"{key} is a section with keys of its own; got {table[key]!r}")
+    sections = {key: _build(cls, table.get(key, {}), f"{key}.") for key, cls in SECTIONS.items()}
+    config: Config = _build(Config, {**rest, **sections, "method": _method(table.get("method", {}))}, "")
+    return config
+
+
+def config_to_table(config: Config) -> dict[str, Any]:
+    """The inverse of `config_from_table`: plain values that TOML and JSON can hold; what is None is left out."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: plain(item) for key, item in value.items() if item is not None}
+        if isinstance(value, tuple):
+            return list(value)
+        return str(value) if isinstance(value, Fraction) else value
+
+    table: dict[str, Any] = plain(asdict(config))
+    table["method"] = {"name": config.method.name, **table["method"]}
+    return table
+
+
+def load_config(path: Path, overrides: Mapping[str, str]) -> Config:
+    """Read a TOML file and lay `section.key: text` overrides over it.
+
+    Raises:
+        ConfigError: no such file, not TOML, or anything that `config_from_table` refuses.
+    """
+    if not path.is_file():
+        raise ConfigError(f"no configuration at {path}; see configs/ for examples")
+    try:
+        table = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    if "method.name" in overrides and overrides["method.name"] != table.get("method", {}).get("name"):
+        table["method"] = {}  # another method has other options
+    for name, text in overrides.items():
+        section, _, key = name.rpartition(".")
+        target = table.setdefault(section, {}) if section else table
+        target[key] = _parse_scalar(text)
+    return config_from_table(table)
+
+
+def add_config_flags(parser: argparse.ArgumentParser) -> None:
+    """One `--section.key` flag for every key of the configuration, in groups with its help text."""
+    sections: list[tuple[str, str, Iterable[Field[Any]]]] = [("", "general", fields(Config)[:1])]
+    sections += [(f"{key}.", f"[{key}] {(cls.__doc__ or '').rstrip('.')}", fields(cls)) for key, cls in SECTIONS.items()]
+    sections += [
+        ("method.", f"[method] with name = {name!r}. {(cls.__doc__ or '').splitlines()[0].rstrip('.')}", fields(cls))
+        for name, cls in METHODS.items()
+    ]
+    seen = {"method.name"}
+    for prefix, title, options in sections:
+        group = parser.add_argument_group(title)
+        for item in options:
+            name = f"{prefix}{item.name}"
+            if name not in seen:
+                default = "" if item.default in (None, MISSING) else f" (default: {_show(item.default)})"
+                group.add_argument(
+                    f"--{name}", metavar="VALUE", help=item.metadata["help"].replace("%", "%%") + default
+                )
+            seen.add(name)
+    parser.add_argument("--method.name", metavar="VALUE", help=f"training method: {', '.join(METHODS)}")
+
+
+def _method(table: Mapping[str, Any]) -> Method:
+    options = dict(table)
+    name = options.pop("name", None)
+    if name not in METHODS:
+        raise ConfigError(f"method.name must be one of {', '.join(METHODS)}; got {name!r}")
+    method: Method = _build(METHODS[name], options, "method.")
+    return method
+
+
+def _build(cls: type, table: Mapping[str, Any], prefix: str) -> Any:
+    known = {item.name: item for item in fields(cls)}
+    for key in table:
+        if key not in known:
+            raise ConfigError(f"unknown key {prefix}{key}; accepted: {', '.join(prefix + name for name in known)}")
+    values = {key: _convert(value, known[key].type, f"{prefix}{key}") for key, value in table.items()}
+    try:
+        return cls(**values)
+    except ConfigError:
+        raise
+    except ValueError as error:  # a method's own check, which names the key alone
+        raise ConfigError(f"{prefix}{error}") from None
+
+
+def _convert(value: Any, wanted: Any, name: str) -> Any:
+    """The TOML value as the field's type; TOML has no fractions and writes 1.0 as 1."""
+    if wanted is Fraction and isinstance(value, int | float | str) and not isinstance(value, bool):
+        try:
+            return Fraction(str(value))
+        except (ValueError, ZeroDivisionError):
+            raise ConfigError(f"{name} must be a number or a fraction like 8/255; got {value!r}") from None
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if wanted == tuple[int, ...] and isinstance(value, list) and all(type(item) is int for item in value):
+        return tuple(value)
+    accepted = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    for kind, words in accepted.items():
+        if wanted in (kind, kind | None) and type(value) is not kind:
+            raise ConfigError(f"{name} must be {words}; got {value!r}")
+    if wanted in (Fraction, tuple[int, ...]):
+        raise ConfigError(
+            f"{name} must be {'a fraction' if wanted is Fraction else 'a list of numbers'}; got {value!r}"
+        )
+    return value
+
+
+def _parse_scalar(text: str) -> Any:
+    """A flag's text as TOML reads it (numbers, true, lists), and as plain text otherwise."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _show(value: Any) -> str:
+    return str(list(value)) if isinstance(value, tuple) else str(value)

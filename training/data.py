@@ -1,0 +1,169 @@
+"""Data sets by name, as uint8 arrays in memory. Reading files and resizing is torchvision's."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor
+from torchvision.datasets import CIFAR10, CIFAR100, ImageFolder
+from torchvision.datasets.folder import default_loader
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as transforms
+
+from training.config import DataConfig
+
+
+class DataError(ValueError):
+    """A data set that is missing or malformed; the message says what to do."""
+
+
+class ImageSet(NamedTuple):
+    """Labelled images: uint8 (N, 3, H, W) and int64 (N,)."""
+
+    images: Tensor
+    labels: Tensor
+
+
+class Dataset(NamedTuple):
+    """A data set with its official split."""
+
+    train: ImageSet
+    test: ImageSet
+    classes: tuple[str, ...]
+
+
+def load_dataset(config: DataConfig) -> Dataset:
+    """The data set that the configuration names, at its size.
+
+    Raises:
+        DataError: unknown name, missing or malformed files, or too few images.
+    """
+    if config.name not in DATASETS:
+        raise DataError(f"data.name must be one of {', '.join(DATASETS)}; got {config.name!r}")
+    dataset = DATASETS[config.name](Path(config.root), config.size)
+    if config.validation >= len(dataset.train.labels):
+        raise DataError(
+            f"data.validation must be below the {len(dataset.train.labels)} training images; got {config.validation}"
+        )
+    return dataset
+
+
+def split_validation(train: ImageSet, count: int) -> tuple[ImageSet, ImageSet]:
+    """Training images without, and with only, `count` held out; the same ones whatever the run's seed."""
+    order = torch.from_numpy(np.random.default_rng(0).permutation(len(train.labels)))
+    held_out, kept = order[:count], order[count:]
+    return ImageSet(train.images[kept], train.labels[kept]), ImageSet(train.images[held_out], train.labels[held_out])
+
+
+def channel_statistics(images: Tensor) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel of uint8 images (N, 3, H, W), in [0, 1]."""
+    counts = torch.stack([torch.bincount(channel.flatten().int(), minlength=256) for channel in images.unbind(1)])
+    levels, share = torch.arange(256) / 255, counts / counts.sum(1, keepdim=True)
+    mean = (share * levels).sum(1)
+    std = ((share * levels**2).sum(1) - mean**2).clamp(min=1e-6).sqrt()
+    return [round(v, 4) for v in mean.tolist()], [round(v, 4) for v in std.tolist()]
+
+
+def augmentation(config: DataConfig) -> Callable[[Tensor], Tensor]:
+    """Random crop and flip, drawn anew for each image of a batch (N, 3, H, W)."""
+    steps: list[v2.Transform] = []
+    if config.crop_padding:
+        steps.append(v2.RandomCrop(config.size, padding=config.crop_padding))
+    if config.flip:
+        steps.append(v2.RandomHorizontalFlip())
+    if not steps:
+        return lambda images: images
+    transform = v2.Compose(steps)
+    return lambda images: torch.stack([transform(image) for image in images])
+
+
+def _digits(_: Path, size: int) -> Dataset:
+    """1,797 handwritten digits that ship with scikit-learn: 8x8, 17 grey levels; 397 of them are the test set."""
+    digits = load_digits()
+    grey = torch.from_numpy((digits.images * 255 / 16).round().astype(np.uint8))
+    images = transforms.resize(grey[:, None].expand(-1, 3, -1, -1), [size, size], antialias=True)
+    order = torch.from_numpy(np.random.default_rng(0).permutation(len(images)))
+    images, labels = images[order], torch.from_numpy(digits.target)[order].long()
+    train, test = ImageSet(images[397:], labels[397:]), ImageSet(images[:397], labels[:397])
+    return Dataset(train, test, tuple(str(name) for name in digits.target_names))
+
+
+def _cifar(source: type[CIFAR10]) -> Callable[[Path, int], Dataset]:
+    def load(root: Path, size: int) -> Dataset:
+        try:
+            parts = [source(str(root), train=train) for train in (True, False)]
+        except RuntimeError:
+            raise DataError(
+                f"no intact {source.__name__} under data.root = {root}: put the official python version there, "
+                f"unpacked as {root / source.base_folder}"
+            ) from None
+        train, test = (
+            ImageSet(
+                transforms.resize(torch.from_numpy(part.data).permute(0, 3, 1, 2), [size, size], antialias=True),
+                torch.tensor(part.targets),
+            )
+            for part in parts
+        )
+        return Dataset(train, test, tuple(parts[0].classes))
+
+    return load
+
+
+def _tiny_imagenet(root: Path, size: int) -> Dataset:
+    """Tiny ImageNet as its archive unpacks; its `val` part, with `val_annotations.txt`, serves as the test set."""
+    base = root / "tiny-imagenet-200"
+    words_file, annotations_file = base / "words.txt", base / "val" / "val_annotations.txt"
+    for needed in (base / "train", words_file, annotations_file):
+        if not needed.exists():
+            raise DataError(f"no Tiny ImageNet under data.root = {root}: {needed} is missing; unpack the archive there")
+    wnids = sorted(folder.name for folder in (base / "train").iterdir() if folder.is_dir())
+    words = dict(line.split("\t", 1) for line in words_file.read_text().splitlines() if "\t" in line)
+    annotations = [line.split("\t")[:2] for line in annotations_file.read_text().splitlines() if line]
+    unknown = {wnid for _, wnid in annotations} - set(wnids)
+    if unknown:
+        raise DataError(f"{annotations_file} names classes without training images: {', '.join(sorted(unknown))}")
+    test_files = [(base / "val" / "images" / name, wnids.index(wnid)) for name, wnid in annotations]
+    train_files = [
+        (file, index) for index, wnid in enumerate(wnids) for file in sorted((base / "train" / wnid).rglob("*.JPEG"))
+    ]
+    names = tuple(words.get(wnid, wnid).split(",")[0] for wnid in wnids)
+    return Dataset(_read(train_files, size), _read(test_files, size), names)
+
+
+def _folder(root: Path, size: int) -> Dataset:
+    """Any images in `train/CLASS/` and `test/CLASS/`."""
+    for part in ("train", "test"):
+        if not (root / part).is_dir():
+            raise DataError(f"data.root = {root} has no folder {part}/ with one folder of images for each class")
+    try:
+        train, test = (ImageFolder(str(root / part)) for part in ("train", "test"))
+    except FileNotFoundError as error:
+        raise DataError(f"data.root = {root}: {error}") from None
+    if train.classes != test.classes:
+        raise DataError(f"data.root = {root}: train/ has classes {train.classes}, test/ has {test.classes}")
+    parts = [_read([(Path(name), label) for name, label in part.samples], size) for part in (train, test)]
+    return Dataset(parts[0], parts[1], tuple(train.classes))
+
+
+def _read(files: list[tuple[Path, int]], size: int) -> ImageSet:
+    """Decode as RGB, resize the shorter side to `size`, crop the centre."""
+    prepare = v2.Compose([v2.PILToTensor(), v2.Resize(size, antialias=True), v2.CenterCrop(size)])
+    images = torch.empty(len(files), 3, size, size, dtype=torch.uint8)
+    for index, (file, _) in enumerate(files):
+        try:
+            images[index] = prepare(default_loader(str(file)))
+        except OSError as error:
+            raise DataError(f"{file} cannot be read as an image: {error}") from None
+    return ImageSet(images, torch.tensor([label for _, label in files]))
+
+
+DATASETS: Mapping[str, Callable[[Path, int], Dataset]] = {
+    "digits": _digits,
+    "cifar10": _cifar(CIFAR10),
+    "cifar100": _cifar(CIFAR100),
+    "tiny-imagenet": _tiny_imagenet,
+    "folder": _folder,
+}

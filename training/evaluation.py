@@ -1,0 +1,58 @@
+"""Accuracy on clean images and under PGD, for choosing checkpoints and for a first look at the result.
+
+An audit of the exported model is what counts (see `attacks`); this is the same PGD on the same 8-bit grid.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attacks.pgd import pgd
+from attacks.torch_target import TorchTarget
+from models import Classifier
+from training.data import ImageSet
+
+BATCH = 256
+
+
+def evaluate(model: Classifier, data: ImageSet, *, eps: float, steps: int, seed: int = 0) -> dict[str, float]:
+    """Accuracy on clean images and under PGD (Linf, step eps / 4, one random start).
+
+    Args:
+        model: in eval mode, on the device of the images' batches to come.
+        data: uint8 images and their labels.
+        eps: in pixels of [0, 1].
+        steps: of PGD; 0 skips it.
+
+    Returns:
+        {"clean": share, "robust": share}; without "robust" if it was skipped.
+    """
+    device = next(model.parameters()).device
+    target = TorchTarget(model)
+    rng = np.random.default_rng(seed)
+    clean = robust = 0
+    for pixels, targets in zip(data.images.split(BATCH), data.labels.split(BATCH), strict=True):
+        images, labels = pixels.to(device).float() / 255, targets.to(device)
+        right = _correct(target, images, labels)
+        clean += int(right.sum())
+        if steps and right.any():
+            images, labels = images[right], labels[right]
+            adversarial = pgd(
+                target,
+                images,
+                labels,
+                eps=eps,
+                norm="linf",
+                steps=steps,
+                step_size=eps / 4,
+                start="uniform",
+                rng=rng,
+            )
+            robust += int(_correct(target, adversarial, labels).sum())
+    total = len(data.labels)
+    return {"clean": clean / total, **({"robust": robust / total} if steps else {})}
+
+
+def _correct(target: TorchTarget, images: Tensor, labels: Tensor) -> Tensor:
+    logits: Tensor = target.logits(images)
+    return torch.argmax(logits, dim=1) == labels

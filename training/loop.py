@@ -1,0 +1,288 @@
+"""The training loop, on Lightning Fabric (device, precision, several processes)."""
+
+import math
+import platform
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from attacks.pgd import pgd
+from attacks.torch_target import TorchTarget
+from models import CheckpointInfo, Classifier, create_model, load_checkpoint, save_checkpoint
+from training.config import AttackConfig, Config, config_to_table
+from training.curves import draw_curves
+from training.data import Dataset, ImageSet, augmentation, channel_statistics, load_dataset, split_validation
+from training.evaluation import evaluate
+from training.methods import Method
+from training.run_folder import RunFolder
+from training.schedule import learning_rate
+
+CHECK_EVERY = 20  # steps between looks at the loss; looking makes the host wait for the device
+
+
+class DivergenceError(RuntimeError):
+    """The loss became infinite or not a number."""
+
+
+class TrainingStep(nn.Module):
+    """The objective as a module, so that one forward of it is one step, whatever the method does inside.
+
+    Distributed data parallel counts on that.
+    """
+
+    def __init__(self, model: Classifier, method: Method) -> None:
+        super().__init__()
+        self.model = model
+        self.method = method
+
+    def forward(self, images: Tensor, adversarial: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The terms of `Method.loss`."""
+        return self.method.loss(self.model, images, adversarial, labels)
+
+
+def train(config: Config, output: Path, *, overwrite: bool = False, progress: bool = True) -> dict[str, Any]:
+    """Train as configured and write the run folder; an interrupted run goes on where it stopped.
+
+    Args:
+        config: everything that decides the result.
+        output: the run folder.
+        overwrite: begin anew in a folder that holds a run.
+        progress: show a bar for each epoch.
+
+    Returns:
+        The metrics of the best checkpoint: its epoch, and clean and robust accuracy on validation and test images.
+
+    Raises:
+        ValueError: anything in the configuration, the data or the folder that cannot be used.
+        DivergenceError: the loss became infinite or not a number.
+    """
+    dataset = load_dataset(config.data)
+    folder = RunFolder(output)
+    hardware = config.hardware
+    fabric = Fabric(
+        accelerator=hardware.accelerator,
+        devices=hardware.devices,
+        precision=hardware.precision,  # type: ignore[arg-type]  # one of Fabric's names, checked by HardwareConfig
+    )
+    fabric.launch()
+    if fabric.is_global_zero:
+        folder.prepare(config, overwrite=overwrite)
+        folder.save_reference(_first(dataset.test, config.data.reference))
+    fabric.barrier()
+    return Trainer(config, dataset, folder, fabric, progress=progress and fabric.is_global_zero).run()
+
+
+class Trainer:
+    """One run: the model, its optimizer and what has been measured so far."""
+
+    def __init__(self, config: Config, dataset: Dataset, folder: RunFolder, fabric: Fabric, *, progress: bool) -> None:
+        self.config, self.dataset, self.folder, self.fabric, self.progress = (
+            config,
+            dataset,
+            folder,
+            fabric,
+            progress,
+        )
+        self.train_set, self.validation_set = split_validation(dataset.train, config.data.validation)
+        self.augment = augmentation(config.data)
+        self.rows: list[dict[str, Any]] = []
+
+        mean, std = channel_statistics(self.train_set.images)
+        self.architecture: dict[str, Any] = {
+            "name": config.model.name,
+            "classes": len(dataset.classes),
+            "width": config.model.width,
+            "depth": config.model.depth,
+            "mean": mean,
+            "std": std,
+        }
+        torch.manual_seed(config.seed)
+        self.model = create_model(**self.architecture).to(memory_format=torch.channels_last)
+        self.optimizer = torch.optim.SGD(
+            self.model.parameters(),
+            lr=config.optimizer.lr,
+            momentum=config.optimizer.momentum,
+            weight_decay=config.optimizer.weight_decay,
+        )
+        saved = folder.load_state()
+        if saved is not None:
+            self._restore(*saved)
+        self.step, self.wrapped_optimizer = fabric.setup(TrainingStep(self.model, config.method), self.optimizer)
+
+    def run(self) -> dict[str, Any]:
+        """All epochs that are left, then the best checkpoint's accuracy on the test images."""
+        for epoch in range(len(self.rows), self.config.optimizer.epochs):
+            terms = self._epoch(epoch)
+            if self.fabric.is_global_zero:
+                self._record(epoch, terms)
+            self.fabric.barrier()
+        return self._finish() if self.fabric.is_global_zero else {}
+
+    def _epoch(self, epoch: int) -> dict[str, float]:
+        """One pass over the training images; the mean of each term of the loss."""
+        config, fabric = self.config, self.fabric
+        # Every draw of an epoch follows from (seed, epoch, process), so a resumed run repeats them.
+        rng = np.random.default_rng((config.seed, epoch, fabric.global_rank))
+        torch.manual_seed(int(rng.integers(2**62)))
+        self.model.train()
+        batches = list(_batches(len(self.train_set.labels), config, epoch, fabric.global_rank, fabric.world_size))
+        sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=fabric.device))
+        bar = tqdm(
+            batches,
+            desc=f"epoch {epoch + 1:>3}/{config.optimizer.epochs}",
+            unit="batch",
+            disable=not self.progress,
+        )
+        for index, batch in enumerate(bar):
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate(config.optimizer, epoch + index / len(batches))
+            images = self.augment(self.train_set.images[batch]).to(fabric.device).float() / 255
+            images = images.contiguous(memory_format=torch.channels_last)
+            labels = self.train_set.labels[batch].to(fabric.device)
+            adversarial = images
+            if config.method.adversarial:
+                adversarial = find_adversarial(self.model, images, labels, config.attack, rng, fabric.autocast())
+            self.wrapped_optimizer.zero_grad()
+            terms = self.step(images, adversarial, labels)
+            fabric.backward(terms["loss"])
+            self.wrapped_optimizer.step()
+            for name, value in terms.items():
+                sums[name] += value.detach()
+            if index % CHECK_EVERY == 0 or index == len(batches) - 1:
+                means = {name: float(value) / (index + 1) for name, value in sums.items()}
+                _require_finite(means, epoch)
+                bar.set_postfix(loss=f"{means['loss']:.3f}")
+        return means
+
+    def _record(self, epoch: int, terms: Mapping[str, float]) -> None:
+        """Measure on the validation images, and save what the run would need if it stopped here."""
+        self.model.eval()
+        steps = self.config.attack.validation_steps if self.config.method.adversarial else 0
+        validation = evaluate(self.model, self.validation_set, eps=float(self.config.attack.eps), steps=steps)
+        row = {
+            "epoch": epoch + 1,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            **terms,
+            **{f"validation_{name}": value for name, value in validation.items()},
+        }
+        best = max(map(self._score, self.rows), default=-math.inf)
+        self.rows.append(row)
+        if self._score(row) > best:
+            save_checkpoint(self.folder.best, self.model, self._info({"epoch": epoch + 1, "validation": validation}))
+        self.folder.save_metrics(self.rows)
+        self.folder.save_state(self._state(), self.rows)
+        if self.progress:
+            shown = "  ".join(f"{name} {value:.1%}" for name, value in validation.items())
+            tqdm.write(f"epoch {epoch + 1:>3}  loss {row['loss']:.3f}  validation: {shown}", file=sys.stderr)
+
+    def _score(self, row: Mapping[str, Any]) -> float:
+        key = "validation_robust" if self.config.method.adversarial else "validation_clean"
+        return float(row[key])
+
+    def _finish(self) -> dict[str, Any]:
+        """Save the last checkpoint and the curves, and measure the best one on the test images."""
+        attack = self.config.attack
+        save_checkpoint(self.folder.last, self.model, self._info({"epoch": len(self.rows)}))
+        draw_curves(self.rows, self.folder.curves)
+        model, info = load_checkpoint(self.folder.best)
+        model.to(self.fabric.device)
+        test = evaluate(model, self.dataset.test, eps=float(attack.eps), steps=attack.test_steps)
+        metrics = {
+            **info.metrics,
+            "test": {**test, "images": len(self.dataset.test.labels), "attack": f"PGD-{attack.test_steps}"},
+        }
+        save_checkpoint(self.folder.best, model, self._info(metrics))
+        self.folder.state.unlink(missing_ok=True)
+        return metrics
+
+    def _info(self, metrics: Mapping[str, Any]) -> CheckpointInfo:
+        return CheckpointInfo(
+            architecture=self.architecture,
+            classes=self.dataset.classes,
+            input_size=(self.config.data.size, self.config.data.size),
+            dataset=self.config.data.name,
+            recipe=config_to_table(self.config),
+            metrics=metrics,
+            versions={"python": platform.python_version(), **{name: version(name) for name in ("f2at", "torch")}},
+        )
+
+    def _state(self) -> dict[str, Tensor]:
+        momenta = self.optimizer.state_dict()["state"]
+        return {
+            **{f"model.{name}": value for name, value in self.model.state_dict().items()},
+            **{
+                f"momentum.{index}": entry["momentum_buffer"]
+                for index, entry in momenta.items()
+                if entry.get("momentum_buffer") is not None
+            },
+        }
+
+    def _restore(self, tensors: Mapping[str, Tensor], rows: list[dict[str, Any]]) -> None:
+        self.rows = rows
+        self.model.load_state_dict({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
+        momenta = {int(n.removeprefix("momentum.")): t for n, t in tensors.items() if n.startswith("momentum.")}
+        state = self.optimizer.state_dict()
+        state["state"] = {index: {"momentum_buffer": tensor} for index, tensor in momenta.items()}
+        self.optimizer.load_state_dict(state)
+
+
+def find_adversarial(
+    model: Classifier,
+    images: Tensor,
+    labels: Tensor,
+    attack: AttackConfig,
+    rng: np.random.Generator,
+    autocast: AbstractContextManager[None],
+) -> Tensor:
+    """x': PGD on the cross-entropy from a start of 0.001 * randn, with BatchNorm in eval mode (Section V-A)."""
+    training = model.training
+    model.eval()
+    with autocast:
+        adversarial: Tensor = pgd(
+            TorchTarget(model, snap=False),
+            images,
+            labels,
+            eps=float(attack.eps),
+            norm="linf",
+            steps=attack.steps,
+            step_size=float(attack.step_size),
+            start="gaussian",
+            stop_at_success=False,
+            rng=rng,
+        )
+    model.train(training)
+    return adversarial.detach()
+
+
+def _batches(count: int, config: Config, epoch: int, rank: int, world: int) -> Iterator[Tensor]:
+    """This process's share of each batch of an epoch's permutation; a last one too small for BatchNorm is left out."""
+    order = torch.from_numpy(np.random.default_rng((config.seed, epoch)).permutation(count))
+    for batch in order.split(config.optimizer.batch_size):
+        share = batch[: len(batch) - len(batch) % world][rank::world]
+        if len(share) >= 2:
+            yield share
+
+
+def _require_finite(means: Mapping[str, float], epoch: int) -> None:
+    broken = [name for name, value in means.items() if not math.isfinite(value)]
+    if broken:
+        raise DivergenceError(
+            f"training diverged in epoch {epoch + 1}: {', '.join(broken)} is no longer finite; lower optimizer.lr"
+            + (" or, for method.scope = others, method.gamma" if "natural_margin" in means else "")
+        )
+
+
+def _first(data: ImageSet, count: int) -> ImageSet:
+    """`count` images drawn once and for all, so that the classes are mixed."""
+    order = torch.from_numpy(np.random.default_rng(0).permutation(len(data.labels)))[:count]
+    return ImageSet(data.images[order], data.labels[order])

@@ -1,0 +1,101 @@
+"""The folder of a run: what is in it, and when it may be written.
+
+config.toml          the configuration, complete
+metrics.jsonl        one row an epoch
+curves.png           the same as a picture
+best.safetensors     the checkpoint chosen on the validation images
+last.safetensors     the checkpoint of the last epoch
+reference.npz        labelled test images, on which the exported model is audited
+state.safetensors    what an interrupted run needs to go on; gone when the run is finished
+"""
+
+import json
+import shutil
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+
+from models.checkpoint import load_tensors, save_tensors
+from training.config import Config, config_to_table
+from training.data import ImageSet
+
+
+class RunError(ValueError):
+    """A run folder that cannot be used as asked; the message says what to do."""
+
+
+class RunFolder:
+    """A training run on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.toml"
+        self.metrics = path / "metrics.jsonl"
+        self.curves = path / "curves.png"
+        self.best = path / "best.safetensors"
+        self.last = path / "last.safetensors"
+        self.reference = path / "reference.npz"
+        self.state = path / "state.safetensors"
+
+    def prepare(self, config: Config, *, overwrite: bool) -> None:
+        """Make the folder ready for this configuration: a new one, or one that was interrupted under the same.
+
+        Raises:
+            RunError: the folder holds a finished run, a run of another configuration, or something else.
+        """
+        table = config_to_table(config)
+        if overwrite and self.config.is_file():
+            shutil.rmtree(self.path)
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(f"output {self.path} is a file; a folder is needed")
+        if self.path.is_dir() and any(self.path.iterdir()):
+            if not self.config.is_file():
+                raise RunError(f"output {self.path} is not empty and holds no run; choose another folder")
+            if self.last.is_file() and not self.state.is_file():
+                raise RunError(f"output {self.path} holds a finished run; choose another folder or pass --overwrite")
+            found = tomllib.loads(self.config.read_text())
+            if found != table:
+                raise RunError(
+                    f"output {self.path} holds an interrupted run with another configuration "
+                    f"({_difference(found, table)}); choose another folder or pass --overwrite"
+                )
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.config.write_text(tomli_w.dumps(table))
+
+    def save_reference(self, data: ImageSet) -> None:
+        """Keep labelled uint8 images (N, H, W, 3)."""
+        np.savez_compressed(
+            self.reference,
+            images=data.images.permute(0, 2, 3, 1).contiguous().numpy(),
+            labels=data.labels.numpy(),
+        )
+
+    def save_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """All rows so far, one JSON object a line."""
+        self.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def save_state(self, tensors: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+        """Weights and optimizer state after the last row's epoch."""
+        save_tensors(self.state, tensors, {"rows": list(rows)})
+
+    def load_state(self) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
+        """What `save_state` saved, or None if the run starts from the beginning."""
+        if not self.state.is_file():
+            return None
+        tensors, description = load_tensors(self.state)
+        return tensors, description["rows"]
+
+
+def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> str:
+    """The first key in which two configurations differ."""
+    for key in sorted({*found, *wanted}):
+        left, right = found.get(key), wanted.get(key)
+        if isinstance(left, Mapping) and isinstance(right, Mapping) and left != right:
+            return _difference(left, right, f"{prefix}{key}.")
+        if left != right:
+            return f"{prefix}{key} is {left!r} there and {right!r} here"
+    return "no difference"
