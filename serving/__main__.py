@@ -1,0 +1,87 @@
+"""The command line: `python -m serving serve|worker|pin`."""
+
+import argparse
+import os
+import socket
+import sys
+from pathlib import Path
+
+from export.bundle import load_bundle
+from serving.settings import Settings
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.run(options)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return status
+
+
+def _serve(options: argparse.Namespace) -> int:
+    load_bundle(options.bundle)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((options.host, options.port))
+        except (OSError, OverflowError) as error:
+            raise ValueError(f"cannot listen on {options.host}:{options.port} ({error}); choose --port") from error
+    os.environ["F2AT_BUNDLE"] = str(options.bundle.absolute())
+    command = [sys.executable, "-m", "bentoml", "serve", "serving.service:RobustClassifier"]
+    command += ["--host", options.host, "--port", str(options.port), "--working-dir", str(Path(__file__).parent.parent)]
+    os.execv(sys.executable, command)
+
+
+def _worker(options: argparse.Namespace) -> int:
+    from serving.store import pinned_bundle
+    from serving.supervisor import acquire_lock
+    from serving.worker import run_worker
+
+    settings = Settings.from_env()
+    bundle = load_bundle(settings.bundle or pinned_bundle(None))
+    lock = settings.state / "worker.lock"
+    if options.lock is None and acquire_lock(lock) is None:
+        raise ValueError(f"another worker is at work on {settings.state}; stop it, or set F2AT_STATE")
+    run_worker(bundle, settings, supervised=options.lock is not None)
+    return 0
+
+
+def _pin(options: argparse.Namespace) -> int:
+    from serving.store import pin
+
+    model = pin(options.bundle)
+    print(f"{model.tag} is {model.info.metadata['digest']}; `bentoml build` puts it into the next Bento")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m serving",
+        description="Serve the model of a bundle, and audit it on demand.",
+        epilog="Settings are environment variables (F2AT_...); serving/settings.py lists them.",
+    )
+    commands = parser.add_subparsers(title="commands", required=True)
+
+    serve = commands.add_parser("serve", help="serve a bundle; the page is at http://127.0.0.1:3000/")
+    serve.add_argument("bundle", type=Path, help="folder of the bundle, such as bundles/digits")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    serve.add_argument("--port", type=int, default=3000, help="port to listen on (default: %(default)s)")
+    serve.set_defaults(run=_serve)
+
+    worker = commands.add_parser(
+        "worker", help="run audits of the bundle in F2AT_BUNDLE (a server starts one itself unless F2AT_WORKER=off)"
+    )
+    worker.add_argument("--lock", type=int, help=argparse.SUPPRESS)  # descriptor of the lock a server holds for it
+    worker.set_defaults(run=_worker)
+
+    pin = commands.add_parser("pin", help="put a bundle into BentoML's model store, for `bentoml build`")
+    pin.add_argument("bundle", type=Path, help="folder of the bundle")
+    pin.set_defaults(run=_pin)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

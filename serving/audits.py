@@ -1,0 +1,239 @@
+"""Audits as durable jobs, seen from the server: submit, look, cancel. The work itself is in `serving.worker`.
+
+An audit is a DBOS workflow in the deployment's database; its id is the caller's Idempotency-Key. Nothing here runs
+an attack, and nothing is pickled.
+"""
+
+import hashlib
+import re
+import sqlite3
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus
+from dbos import error as dbos_error
+
+import attacks
+from attacks.request import AuditRequest
+from serving.problems import Problem
+
+APPLICATION = "f2at"
+QUEUE = "audits"
+WORKFLOW = "audit"
+PROGRESS = "progress"
+FINISHED = ("done", "failed", "cancelled")
+_STATES = {"ENQUEUED": "queued", "PENDING": "running", "SUCCESS": "done", "CANCELLED": "cancelled"}
+_KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+
+
+def application_version(digest: str) -> str:
+    """Names everything that decides an audit's numbers: the model and the code that attacks it.
+
+    DBOS hands a workflow only to workers of the version it was submitted under, and recovers it only there. So a
+    worker that serves another model, or runs other attack code, leaves the audit alone; it goes on when a worker of
+    its own version runs again. A report therefore never mixes models or code.
+    """
+    parts = hashlib.sha256(digest.encode())
+    for file in sorted(Path(attacks.__file__).parent.glob("*.py")):
+        parts.update(file.name.encode() + b"\0" + file.read_bytes())
+    for package in ("numpy", "onnxruntime-gpu", "onnxruntime"):
+        parts.update(_version(package).encode())
+    return parts.hexdigest()[:16]
+
+
+def prepare_database(url: str) -> None:
+    """Create the tables, so that the server need not wait for a worker to do it.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: the database cannot be reached.
+    """
+    if url.startswith("sqlite:///"):
+        path = Path(url.removeprefix("sqlite:///"))
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        connection = sqlite3.connect(path, timeout=30)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")  # readers then never wait for the worker's writes
+        finally:
+            connection.close()
+    DBOS.migrate(url)
+
+
+class Audits:
+    """The audits of one database, for the model `digest`. Methods block on the database: call them in a thread."""
+
+    def __init__(self, url: str, digest: str, *, reference_images: int, max_audits: int, max_samples: int) -> None:
+        prepare_database(url)
+        self.digest = digest
+        self.version = application_version(digest)
+        self.max_audits = max_audits
+        self.max_samples = min(max_samples, reference_images)
+        self._client = DBOSClient(
+            system_database_url=url, serializer=DBOSPortableJSONSerializer(), application_name=APPLICATION
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.destroy()
+
+    def submit(self, values: dict[str, Any], key: str | None) -> tuple[dict[str, Any], bool]:
+        """Queue an audit; return it and whether it is new. The same key and request give the same audit.
+
+        Raises:
+            Problem: 400 a bad key, 409 the key was used for another request, 422 a bad request, 429 a full queue.
+        """
+        if key is not None and not _KEY.fullmatch(key):
+            raise Problem(
+                400,
+                "invalid-argument",
+                "Idempotency-Key must be 1 to 64 letters, digits, dots, dashes or underscores.",
+                argument="Idempotency-Key",
+                accepted=_KEY.pattern,
+                received=key[:80],
+            )
+        request = self._request(values).to_dict()
+        if key is not None and (existing := self._find(key)):
+            return self._same(existing, request), False
+        if self._waiting() >= self.max_audits:
+            raise Problem(
+                429,
+                "too-many-audits",
+                f"{self.max_audits} audits are queued or running; wait for one to end, or cancel one.",
+                accepted=f"at most {self.max_audits} audits at a time",
+                headers={"Retry-After": "30"},
+            )
+        identifier = key or str(uuid4())
+        try:
+            self._client.enqueue(
+                {
+                    "workflow_name": WORKFLOW,
+                    "queue_name": QUEUE,
+                    "workflow_id": identifier,
+                    "workflow_id_reuse_policy": "reject",
+                    "app_version": self.version,
+                },
+                request,
+                self.digest,
+            )
+        except dbos_error.DBOSWorkflowIDInUseError:  # another request with this key came first
+            return self._same(self._status(identifier), request), False
+        return self.get(identifier), True
+
+    def get(self, identifier: str) -> dict[str, Any]:
+        """The audit `identifier`; 404 if there is none."""
+        return self._view(self._status(identifier))
+
+    def list(self, limit: int = 50) -> list[dict[str, Any]]:
+        """The latest audits, newest first."""
+        found = self._client.list_workflows(name=WORKFLOW, limit=limit, sort_desc=True, load_output=False)
+        return [self._view(status) for status in found]
+
+    def report(self, identifier: str) -> dict[str, Any]:
+        """The report of a finished audit; 409 if it has none, or none yet."""
+        status = self._status(identifier, load_output=True)
+        if status.status != "SUCCESS":
+            state = _state(status)
+            detail = f"Audit {identifier} is {state}: " + (
+                "it has no report." if state in FINISHED else "its report is not ready yet."
+            )
+            raise Problem(409, "report-not-ready", detail, state=state)
+        assert isinstance(status.output, dict)
+        return status.output
+
+    def cancel(self, identifier: str) -> dict[str, Any]:
+        """Stop an audit: at once if it is queued, within a second or so if it runs; 409 if it has ended already."""
+        if self._status(identifier).status != "CANCELLED":
+            self._client.cancel_workflow(identifier)
+        audit = self.get(identifier)
+        if audit["state"] != "cancelled":
+            raise Problem(
+                409,
+                "audit-finished",
+                f"Audit {identifier} is {audit['state']}: there is nothing to cancel.",
+                state=audit["state"],
+            )
+        return audit
+
+    def _request(self, values: dict[str, Any]) -> AuditRequest:
+        try:
+            request = AuditRequest.from_dict(values)
+        except ValueError as error:
+            raise Problem(422, "invalid-argument", str(error), received=values) from error
+        samples = self.max_samples if request.samples is None else request.samples
+        if samples > self.max_samples:
+            raise Problem(
+                422,
+                "invalid-argument",
+                f"samples must be at most {self.max_samples} on this server; got {samples}",
+                argument="samples",
+                accepted=f"1 to {self.max_samples}",
+                received=samples,
+            )
+        return AuditRequest.from_dict({**request.to_dict(), "samples": samples})
+
+    def _same(self, status: WorkflowStatus, request: dict[str, Any]) -> dict[str, Any]:
+        if _arguments(status) != (request, self.digest):
+            raise Problem(
+                409,
+                "idempotency-key-reused",
+                f"The Idempotency-Key {status.workflow_id} belongs to another request; choose a new key.",
+                argument="Idempotency-Key",
+                received=status.workflow_id,
+            )
+        return self._view(status)
+
+    def _waiting(self) -> int:
+        active = self._client.list_workflows(
+            name=WORKFLOW, status=["ENQUEUED", "PENDING"], app_version=self.version, load_input=False, load_output=False
+        )
+        return len(active)
+
+    def _find(self, identifier: str, *, load_output: bool = False) -> WorkflowStatus | None:
+        found = self._client.list_workflows(workflow_ids=[identifier], name=WORKFLOW, load_output=load_output)
+        return found[0] if found else None
+
+    def _status(self, identifier: str, *, load_output: bool = False) -> WorkflowStatus:
+        status = self._find(identifier, load_output=load_output)
+        if status is None:
+            raise Problem(404, "no-such-audit", f"There is no audit {identifier}; GET /audits lists them.")
+        return status
+
+    def _view(self, status: WorkflowStatus) -> dict[str, Any]:
+        request, model = _arguments(status)
+        audit = {
+            "id": status.workflow_id,
+            "state": _state(status),
+            "model": model,
+            "request": request,
+            "created": _seconds(status.created_at),
+            "started": _seconds(status.dequeued_at),
+            "finished": _seconds(status.completed_at),
+            "progress": self._client.get_event(status.workflow_id, PROGRESS, timeout_seconds=0),
+        }
+        if audit["state"] == "failed":
+            audit["error"] = str(status.error) if status.error else "the worker died too often while running it"
+        if audit["state"] not in FINISHED and status.app_version != self.version:
+            audit["detail"] = "Submitted for another model or other code; it waits for a worker of that version."
+        return audit
+
+
+def _arguments(status: WorkflowStatus) -> tuple[dict[str, Any], str]:
+    assert status.input is not None
+    request, digest = status.input["args"]
+    return request, digest
+
+
+def _state(status: WorkflowStatus) -> str:
+    return _STATES.get(status.status, "failed")
+
+
+def _seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except ImportError:  # PackageNotFoundError: the other of the two builds is installed
+        return ""

@@ -1,0 +1,76 @@
+"""What holds for every route: a bound on the body, problem details for every error, the model's digest."""
+
+from collections.abc import Callable
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.problems import MEDIA_TYPE, Problem, from_status
+
+
+class Gate:
+    """ASGI middleware around the whole service, BentoML's own routes and mounted apps included.
+
+    Args:
+        app: what it wraps.
+        max_body: gives the largest request body in bytes, declared or streamed; more answers 413.
+        digest: gives the digest of the model being served, sent with every answer.
+    """
+
+    def __init__(self, app: ASGIApp, *, max_body: Callable[[], int], digest: Callable[[], str]) -> None:
+        self.app = app
+        self.max_body = max_body
+        self.digest = digest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        problem: Problem | None = None
+        received = 0
+        replaced = False
+
+        async def bounded_receive() -> Message:
+            nonlocal problem, received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self.max_body():
+                problem = self._too_large("more than that")
+                raise problem
+            return message
+
+        async def finish(message: Message) -> None:
+            nonlocal replaced
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(raw=message["headers"])
+                headers["X-Model-Digest"] = self.digest()
+                headers["X-Content-Type-Options"] = "nosniff"
+                status = message["status"]
+                if problem or (status >= 400 and not headers.get("content-type", "").startswith(MEDIA_TYPE)):
+                    replaced = True
+                    answer = problem or from_status(status, scope["method"], scope["path"])
+                    if "allow" in headers:
+                        answer.headers["Allow"] = headers["allow"]
+                    answer.headers["X-Model-Digest"] = self.digest()
+                    await answer.response()(scope, receive, send)
+                    return
+            if not replaced:
+                await send(message)
+
+        declared = Headers(scope=scope).get("content-length", "0")
+        if declared.isdigit() and int(declared) > self.max_body():
+            problem = self._too_large(f"{declared} bytes")
+            await problem.response()(scope, receive, finish)
+            return
+        await self.app(scope, bounded_receive, finish)
+
+    def _too_large(self, received: str) -> Problem:
+        return Problem(
+            413,
+            "body-too-large",
+            f"The request body is too large; send at most {self.max_body()} bytes.",
+            accepted=f"at most {self.max_body()} bytes",
+            received=received,
+            headers={"Connection": "close"},
+        )

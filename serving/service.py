@@ -1,0 +1,96 @@
+"""The BentoML service: `F2AT_BUNDLE=bundles/digits bentoml serve serving.service:RobustClassifier`."""
+
+# mypy: disable-error-code="untyped-decorator, attr-defined"
+# (BentoML's decorators are untyped, and turn the class into a service with attributes of its own.)
+
+import logging
+import os
+
+import bentoml
+from bentoml.exceptions import BentoMLException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from export.bundle import load_bundle
+from serving.audits import Audits
+from serving.middleware import Gate
+from serving.predictor import Prediction, Predictions, Predictor
+from serving.problems import Problem
+from serving.settings import Settings
+from serving.store import MODEL_NAME, pinned_bundle
+from serving.supervisor import Supervisor, call_on_exit_signal
+from serving.uploads import ImagesUpload, ImageUpload, read_files
+from serving.web import Backend, create_app
+
+_LOG = logging.getLogger("bentoml.f2at")
+backend = Backend()
+
+
+# Prediction uses BentoML's own endpoints: its Python client and OpenAPI page then work, for half a millisecond a call.
+# What those cannot do (GET, DELETE, paths with parameters, event streams) is the mounted application.
+@bentoml.service(name=MODEL_NAME)
+@bentoml.asgi_app(create_app(backend), path="/")
+class RobustClassifier:
+    """Predicts with the model of a bundle, and audits that same model on demand."""
+
+    @bentoml.on_deployment
+    @staticmethod
+    def check() -> None:
+        """Refuse a bundle that cannot be served; runs once, in the folder the user is in, before any server process."""
+        try:
+            settings = Settings.from_env()
+            folder = settings.bundle or pinned_bundle(RobustClassifier.bento)
+            load_bundle(folder)
+        except ValueError as error:
+            raise BentoMLException(str(error)) from error
+        # A built Bento runs elsewhere: from here on, both folders are absolute.
+        os.environ |= {"F2AT_BUNDLE": str(folder), "F2AT_STATE": str(settings.state)}
+
+    def __init__(self) -> None:
+        settings = backend.settings = Settings.from_env()
+        bundle = load_bundle(settings.bundle or pinned_bundle(RobustClassifier.bento))
+        backend.predictor = Predictor(bundle, settings)
+        backend.audits = Audits(
+            settings.database_url,
+            bundle.digest,
+            reference_images=len(bundle.reference()[1]),
+            max_audits=settings.max_audits,
+            max_samples=settings.max_samples,
+        )
+        self.supervisor = Supervisor(settings, bundle.path) if settings.worker else None
+        call_on_exit_signal(backend.stopping.set)  # open event streams would hold the shutdown up
+        _LOG.info("Serving %s; without API keys, audits answer this machine only.", bundle.digest)
+
+    @bentoml.on_startup
+    def start(self) -> None:
+        """Start the audit worker, once the model is ready to answer."""
+        if self.supervisor:
+            self.supervisor.start()
+
+    @bentoml.on_shutdown
+    def stop(self) -> None:
+        """Stop the audit worker."""
+        if self.supervisor:
+            self.supervisor.stop()
+        backend.predictor.close()
+        backend.audits.close()
+
+    @bentoml.api(input_spec=ImageUpload, output_spec=Prediction)
+    async def predict(self, image: Request) -> Prediction | Response:
+        """Classify one image."""
+        try:
+            return (await backend.predictor.predict(await read_files(image, "image", most=1)))[0]
+        except Problem as problem:
+            return problem.response()
+
+    @bentoml.api(input_spec=ImagesUpload, output_spec=Predictions)
+    async def predict_batch(self, images: Request) -> Predictions | Response:
+        """Classify several images; one that cannot be read refuses them all."""
+        try:
+            files = await read_files(images, "images", most=backend.settings.max_batch)
+            return Predictions(predictions=await backend.predictor.predict(files), model=backend.digest)
+        except Problem as problem:
+            return problem.response()
+
+
+RobustClassifier.add_asgi_middleware(Gate, max_body=lambda: backend.settings.max_body, digest=lambda: backend.digest)

@@ -1,0 +1,62 @@
+"""What the environment decides. Every process of a deployment (server, worker, command line) reads the same names."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class SettingsError(ValueError):
+    """An environment variable that cannot be used; the message names it, what is accepted and what came."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Settings of a deployment; the environment variable is `F2AT_` and the name in capitals."""
+
+    bundle: Path | None = None  # folder of the bundle; None: the one pinned in the Bento or in the model store
+    state: Path = Path(".f2at")  # the worker's lock and identity, and the default database
+    database_url: str = ""  # where audits live; SQLite in `state` unless given
+    worker: bool = True  # start the audit worker beside the server
+    threads: int = 0  # threads of one prediction; 0: every core
+    audit_threads: int = 0  # threads of the audit worker; 0: half the cores
+    max_pending: int = 64  # prediction requests waiting for a turn; more answer 503
+    max_batch: int = 32  # images of one /predict_batch
+    max_body: int = 16 << 20  # bytes of one request body
+    max_pixels: int = 16_000_000  # pixels of one image, checked before it is decoded
+    max_audits: int = 16  # audits queued or running; more answer 429
+    max_samples: int = 1000  # images of one audit
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> "Settings":
+        """Read the settings from `env` (default: the process's environment).
+
+        Raises:
+            SettingsError: a number is not a number or is out of range, or F2AT_WORKER is neither on nor off.
+        """
+        env = os.environ if env is None else env
+        state = Path(env.get("F2AT_STATE") or ".f2at").absolute()
+        switch = env.get("F2AT_WORKER", "on").lower()
+        if switch not in ("on", "off"):
+            raise SettingsError(f"F2AT_WORKER must be on or off, got {switch!r}")
+        bundle = env.get("F2AT_BUNDLE")
+        return cls(
+            bundle=Path(bundle).absolute() if bundle else None,
+            state=state,
+            database_url=env.get("F2AT_DATABASE_URL") or f"sqlite:///{state / 'audits.sqlite'}",
+            worker=switch == "on",
+            threads=_integer(env, "threads", minimum=0),
+            audit_threads=_integer(env, "audit_threads", minimum=0) or max(1, (os.cpu_count() or 2) // 2),
+            **{
+                name: _integer(env, name, minimum=1)
+                for name in ("max_pending", "max_batch", "max_body", "max_pixels", "max_audits", "max_samples")
+            },
+        )
+
+
+def _integer(env: Mapping[str, str], name: str, *, minimum: int) -> int:
+    variable = f"F2AT_{name.upper()}"
+    text = env.get(variable) or str(getattr(Settings, name))
+    if not text.isascii() or not text.isdigit() or int(text) < minimum:
+        raise SettingsError(f"{variable} must be a whole number of at least {minimum}, got {text!r}")
+    return int(text)

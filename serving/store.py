@@ -1,0 +1,50 @@
+"""Bundles in BentoML's model store, so that a Bento carries the exact model it was built with."""
+
+from pathlib import Path
+
+import bentoml
+from bentoml.exceptions import NotFound
+
+from export.bundle import MANIFEST, Bundle, BundleError, load_bundle
+
+MODEL_NAME = "f2at"
+
+
+def pin(path: Path) -> bentoml.Model:
+    """Put the bundle in folder `path` into the model store as the latest `f2at` model; Bentos built next carry it.
+
+    Raises:
+        BundleError: the folder holds no valid bundle.
+    """
+    bundle = load_bundle(path)
+    try:
+        latest = bentoml.models.get(f"{MODEL_NAME}:latest")
+        if latest.info.metadata.get("digest") == bundle.digest:
+            return latest
+    except NotFound:
+        pass
+    with bentoml.models.create(MODEL_NAME, metadata={"digest": bundle.digest}) as model:
+        _write(bundle, Path(model.path))
+    return model
+
+
+def pinned_bundle(bento: "bentoml.Bento | None") -> Path:
+    """The folder of the bundle that `bento` carries; without a Bento, of the latest one pinned.
+
+    Raises:
+        BundleError: there is none.
+    """
+    tags = [model.tag for model in bento.info.all_models if model.tag.name == MODEL_NAME] if bento else []
+    try:
+        return Path(bentoml.models.get(tags[0] if tags else f"{MODEL_NAME}:latest").path)
+    except NotFound:
+        raise BundleError(
+            "no bundle to serve: set F2AT_BUNDLE to the folder of one, or pin one with `python -m serving pin FOLDER`"
+        ) from None
+
+
+def _write(bundle: Bundle, folder: Path) -> None:
+    for name, data in bundle.files.items():
+        (folder / name).write_bytes(data)
+    (folder / MANIFEST).write_bytes((bundle.path / MANIFEST).read_bytes())
+    load_bundle(folder)  # the manifest is the one part that was read twice

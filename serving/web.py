@@ -1,0 +1,195 @@
+"""The routes beside prediction: the model's description, audits, and the page for people."""
+
+import asyncio
+import ipaddress
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from serving.audits import FINISHED, Audits
+from serving.predictor import Predictor
+from serving.problems import Problem
+from serving.settings import Settings
+
+_PAGE = Path(__file__).parent / "page"
+_MAX_STREAMS = 32  # event streams open at a time
+_POLL = 0.5  # seconds between looks at an audit that is being streamed
+_KEEP_ALIVE = 15.0  # seconds of silence after which a comment shows that the stream lives
+# The page loads nothing from elsewhere; the report carries its style and pictures in itself.
+_PAGE_POLICY = "default-src 'self'; img-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'"
+_REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Backend:
+    """What the routes work on; the service fills it in when its process starts."""
+
+    settings: Settings
+    predictor: Predictor
+    audits: Audits
+
+    def __init__(self) -> None:
+        self.stopping = asyncio.Event()
+        self.streams = 0
+
+    @property
+    def digest(self) -> str:
+        """The digest of the model being served."""
+        return self.predictor.bundle.digest
+
+
+def create_app(backend: Backend) -> Starlette:
+    """The Starlette application to mount beside BentoML's routes."""
+
+    async def index(_: Request) -> Response:
+        return FileResponse(_PAGE / "index.html", headers={"Content-Security-Policy": _PAGE_POLICY})
+
+    async def model(_: Request) -> Response:
+        return JSONResponse(backend.predictor.describe())
+
+    async def submit(request: Request) -> Response:
+        values = await _json_object(request)
+        audit, new = await run_in_threadpool(backend.audits.submit, values, request.headers.get("idempotency-key"))
+        return JSONResponse(_linked(audit), status_code=202 if new else 200, headers={"Location": _path(audit)})
+
+    async def listing(_: Request) -> Response:
+        audits = await run_in_threadpool(backend.audits.list)
+        return JSONResponse({"audits": [_linked(audit) for audit in audits], "model": backend.digest})
+
+    async def show(request: Request) -> Response:
+        return JSONResponse(_linked(await run_in_threadpool(backend.audits.get, request.path_params["id"])))
+
+    async def cancel(request: Request) -> Response:
+        return JSONResponse(_linked(await run_in_threadpool(backend.audits.cancel, request.path_params["id"])))
+
+    async def report(request: Request) -> Response:
+        return JSONResponse(await run_in_threadpool(backend.audits.report, request.path_params["id"]))
+
+    async def report_page(request: Request) -> Response:
+        from attacks.html import render  # brings plotting with it, which prediction need not wait for
+
+        report = await run_in_threadpool(backend.audits.report, request.path_params["id"])
+        html = await run_in_threadpool(render, report)
+        return HTMLResponse(html, headers={"Content-Security-Policy": _REPORT_POLICY})
+
+    async def events(request: Request) -> Response:
+        identifier = request.path_params["id"]
+        await run_in_threadpool(backend.audits.get, identifier)  # 404 before the stream begins
+        if backend.streams >= _MAX_STREAMS:
+            raise Problem(503, "overloaded", "Too many event streams are open.", headers={"Retry-After": "5"})
+        return StreamingResponse(
+            _stream(backend, identifier), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        )
+
+    private = _loopback_only
+    routes = [
+        Route("/", index),
+        Route("/model", model),
+        Route("/audits", private(listing), methods=["GET"]),
+        Route("/audits", private(submit), methods=["POST"]),
+        Route("/audits/{id}", private(show), methods=["GET"]),
+        Route("/audits/{id}", private(cancel), methods=["DELETE"]),
+        Route("/audits/{id}/events", private(events)),
+        Route("/audits/{id}/report", private(report)),
+        Route("/audits/{id}/report.html", private(report_page)),
+        Mount("/page", StaticFiles(directory=_PAGE)),
+    ]
+    return Starlette(routes=routes, exception_handlers={Problem: _answer})
+
+
+async def _answer(_: Request, problem: Exception) -> Response:
+    assert isinstance(problem, Problem)
+    return problem.response()
+
+
+def _loopback_only(handler: Handler) -> Handler:
+    """Without API keys, audits answer this machine only, and only pages of this machine's own.
+
+    The Host check keeps out a foreign page whose name was pointed at 127.0.0.1 (DNS rebinding).
+    """
+
+    async def guarded(request: Request) -> Response:
+        if request.client is None or not _is_loopback(request.client.host) or not _is_loopback(request.url.hostname):
+            raise Problem(
+                403,
+                "loopback-only",
+                "This server has no API keys, so it answers about audits to its own machine only.",
+                accepted="a connection from this machine, addressed as localhost, 127.0.0.1 or [::1]",
+            )
+        return await handler(request)
+
+    return guarded
+
+
+def _is_loopback(host: str | None) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host or "")
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+async def _json_object(request: Request) -> dict[str, Any]:
+    # Requiring the type is also what makes a browser ask before another site's page may start an audit.
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise Problem(
+            415,
+            "unsupported-media-type",
+            "Send the audit request as application/json.",
+            argument="Content-Type",
+            accepted=["application/json"],
+            received=kind or None,
+        )
+    try:
+        values = json.loads(await request.body() or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise Problem(400, "malformed-json", f"The body is not JSON: {error}.", argument="body") from error
+    if not isinstance(values, dict):
+        raise Problem(422, "invalid-argument", "The body must be a JSON object.", argument="body", accepted="an object")
+    return values
+
+
+async def _stream(backend: Backend, identifier: str) -> AsyncIterator[str]:
+    backend.streams += 1
+    try:
+        sent, quiet = None, 0.0
+        yield "retry: 1000\n\n"
+        while not backend.stopping.is_set():
+            audit = _linked(await run_in_threadpool(backend.audits.get, identifier))
+            if audit != sent:
+                sent, quiet = audit, 0.0
+                yield f"event: audit\ndata: {json.dumps(audit)}\n\n"
+            if audit["state"] in FINISHED:
+                return
+            quiet += _POLL
+            if quiet >= _KEEP_ALIVE:
+                quiet = 0.0
+                yield ": still here\n\n"
+            await asyncio.sleep(_POLL)
+    finally:
+        backend.streams -= 1
+
+
+def _path(audit: dict[str, Any]) -> str:
+    return f"/audits/{audit['id']}"
+
+
+def _linked(audit: dict[str, Any]) -> dict[str, Any]:
+    path = _path(audit)
+    links = {"self": path, "events": f"{path}/events"}
+    if audit["state"] == "done":
+        links |= {"report": f"{path}/report", "report_html": f"{path}/report.html"}
+    return {**audit, "links": links}
