@@ -10,20 +10,29 @@
 `run_audit` is that loop. Results and report are JSON values and, times aside, depend on the request alone.
 """
 
+import hashlib
+import math
+import platform
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from attacks.report import build_report
 from attacks.request import AuditRequest
-
-if TYPE_CHECKING:
-    from attacks.target import Target
+from attacks.stages import CLEAN, CURVE, Ball, Shard, run_attack, run_clean, run_curve
+from attacks.subject import Subject, ToTarget
+from attacks.suites import SUITES
+from attacks.target import Target
 
 __all__ = ["Audit", "AuditRequest", "Step", "run_audit"]
 
 SHARD_SIZE = 25
+CURVE_SAMPLES = 100
 Heartbeat = Callable[[int], None]
 
 
@@ -34,7 +43,9 @@ class Step:
     index: int
     """Place in `Audit.steps`."""
     shard: int
-    """From 0; the steps of a shard run in order, shards are independent of each other."""
+    """The steps of a shard run in order; shards are independent of each other."""
+    place: int
+    """Place in its shard."""
     stage: str
     """"clean", the name of an attack, or "curve"."""
 
@@ -49,6 +60,8 @@ class Audit:
         request: what to do.
         classes: a name for each output of the model.
         model: JSON description of the model for the report (digest, manifest); copied into it as it is.
+        environment: JSON values to go with every step, such as the execution provider; versions are added.
+        to_target: moves a numpy array to the target's library and device; for a target that is not numpy's.
 
     Raises:
         ValueError: images, labels, classes and request do not fit together.
@@ -63,15 +76,37 @@ class Audit:
 
     def __init__(
         self,
-        target: "Target",
-        images: np.ndarray,
-        labels: np.ndarray,
+        target: Target,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.int64],
         request: AuditRequest,
         *,
         classes: Sequence[str],
         model: Mapping[str, Any] | None = None,
+        environment: Mapping[str, Any] | None = None,
+        to_target: ToTarget = np.asarray,
     ) -> None:
-        raise NotImplementedError
+        _check_data(images, labels, request, classes, target)
+        self.request = request
+        self.classes = tuple(classes)
+        self._target, self._to_target = target, to_target
+        self._model = dict(model or {})
+        self._environment = {**_versions(), **(environment or {})}
+        self._data = {"set_size": len(labels), "sha256": _digest(images, labels)}
+
+        n = request.samples or len(labels)
+        self._indices = np.random.default_rng(np.random.SeedSequence([request.seed])).permutation(len(labels))[:n]
+        self._images, self._labels = images[self._indices], labels[self._indices].astype(np.int64)
+        self._curve_positions = range(0, n, math.ceil(n / CURVE_SAMPLES))
+
+        self._suite = SUITES[request.suite]
+        self._stages = (CLEAN, *(attack.name for attack in self._suite.attacks), CURVE)
+        self.steps = tuple(
+            Step(index, *divmod(index, len(self._stages)), self._stages[index % len(self._stages)])
+            for index in range(math.ceil(n / SHARD_SIZE) * len(self._stages))
+        )
+        depth = len(self._stages)
+        self.shards = tuple(self.steps[i : i + depth] for i in range(0, len(self.steps), depth))
 
     def run(
         self, step: Step, previous: Sequence[Mapping[str, Any]], heartbeat: Heartbeat | None = None
@@ -90,26 +125,123 @@ class Audit:
         Raises:
             ValueError: `previous` is not the results of the earlier steps of this shard.
         """
-        raise NotImplementedError
+        if step not in self.steps:
+            raise ValueError(f"step must be one of this audit's; got {step}")
+        previous = self._in_order(previous, self.shards[step.shard][: step.place])
+        started = time.perf_counter()
+        subject = Subject(self._target, self._to_target, heartbeat)
+        shard, ball = self._shard(step.shard), Ball(self.request.effective_eps, self.request.norm)
+        # One generator for each step: neither the order of shards nor a resumption changes what it draws.
+        rng = np.random.default_rng(np.random.SeedSequence([self.request.seed, step.place + 1, step.shard]))
+        if step.stage == CLEAN:
+            outcome = run_clean(subject, shard, ball, self._suite, rng)
+        elif step.stage == CURVE:
+            followed = shard.at([p for p in shard.positions.tolist() if p in self._curve_positions])
+            outcome = run_curve(subject, followed, previous, ball, self._suite.curve, rng)
+        else:
+            attack = self._suite.attacks[step.place - 1]
+            shown = math.ceil(self.request.examples / len(self.shards))
+            outcome = run_attack(subject, shard, previous, ball, attack, rng, shown)
+        return {
+            "shard": step.shard,
+            "stage": step.stage,
+            **outcome,
+            "forward_evaluations": subject.spent.forward_evaluations,
+            "gradient_evaluations": subject.spent.gradient_evaluations,
+            "seconds": round(time.perf_counter() - started, 3),
+            "environment": self._environment,
+        }
 
-    def report(
-        self, results: Sequence[Mapping[str, Any]], *, examples: bool = True, **context: Any
-    ) -> dict[str, Any]:
+    def report(self, results: Sequence[Mapping[str, Any]], *, examples: bool = True, **context: Any) -> dict[str, Any]:
         """Add up the results of all steps.
 
         Args:
             results: one result for each of `steps`, in any order.
             examples: False leaves the pictures out.
-            context: JSON values kept under "run" (id, requester, created, provider, ...).
+            context: JSON values kept under "run" (id, requester, started, finished, ...).
 
         Returns:
             The report, JSON values only; `attacks.report.deterministic_part` drops what differs between runs.
+
+        Raises:
+            ValueError: a step's result is missing, or there is one too many.
         """
-        raise NotImplementedError
+        return build_report(
+            self.request,
+            results=self._in_order(results, self.steps),
+            indices=self._indices.tolist(),
+            labels=self._labels.tolist(),
+            curve_positions=self._curve_positions,
+            classes=self.classes,
+            shape=self._images.shape[1:],
+            data=self._data,
+            model=self._model,
+            context=context,
+            examples=examples,
+        )
+
+    def _shard(self, number: int) -> Shard:
+        positions = np.arange(number * SHARD_SIZE, min((number + 1) * SHARD_SIZE, len(self._labels)))
+        return Shard(positions, self._images[positions], self._labels[positions])
+
+    @staticmethod
+    def _in_order(results: Sequence[Mapping[str, Any]], steps: Sequence[Step]) -> list[Mapping[str, Any]]:
+        """The results in the order of the steps, exactly one each."""
+        found = {(result["shard"], result["stage"]): result for result in results}
+        wanted = [(step.shard, step.stage) for step in steps]
+        if len(results) != len(steps) or found.keys() != set(wanted):
+            missing = sorted(set(wanted) - found.keys())
+            raise ValueError(
+                f"results must be one for each of {len(steps)} steps; got {len(results)}, missing {missing[:5]}"
+            )
+        return [found[key] for key in wanted]
 
 
 def run_audit(
     audit: Audit, *, progress: Callable[[Step], None] | None = None, heartbeat: Heartbeat | None = None
 ) -> list[dict[str, Any]]:
     """Run every step in order and return the results; ``progress`` is called after each step."""
-    raise NotImplementedError
+    results: list[dict[str, Any]] = []
+    for shard in audit.shards:
+        previous: list[dict[str, Any]] = []
+        for step in shard:
+            previous.append(audit.run(step, previous, heartbeat))
+            if progress is not None:
+                progress(step)
+        results += previous
+    return results
+
+
+def _check_data(
+    images: NDArray[Any], labels: NDArray[Any], request: AuditRequest, classes: Sequence[str], target: Target
+) -> None:
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+        raise ValueError(f"images must be uint8 (N, H, W, 3); got {images.dtype} {images.shape}")
+    if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu" or not len(labels):
+        raise ValueError(f"labels must be integers ({len(images)},), at least one; got {labels.dtype} {labels.shape}")
+    if len(classes) != target.classes:
+        raise ValueError(f"classes must be {target.classes} names, one for each output; got {len(classes)}")
+    if labels.min() < 0 or labels.max() >= len(classes):
+        raise ValueError(f"labels must lie in [0, {len(classes)}); got {labels.min()} to {labels.max()}")
+    if request.samples is not None and request.samples > len(labels):
+        raise ValueError(f"samples must be at most {len(labels)}, all there are; got {request.samples}")
+
+
+def _digest(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> str:
+    """sha256 over shape, pixels and labels (little-endian int64): of what is in the set, not of how it is stored."""
+    digest = hashlib.sha256(repr(images.shape).encode("ascii"))
+    digest.update(np.ascontiguousarray(images).data)
+    digest.update(labels.astype("<i8").tobytes())
+    return digest.hexdigest()
+
+
+def _versions() -> dict[str, Any]:
+    """What computes here: interpreter, machine and the libraries that shape the numbers."""
+    found = {"python": platform.python_version(), "machine": platform.machine(), "numpy": np.__version__}
+    for name in ("onnxruntime-gpu", "onnxruntime"):
+        try:
+            found["onnxruntime"] = version(name)
+            break
+        except PackageNotFoundError:
+            continue
+    return found
