@@ -8,7 +8,18 @@ from array_api_compat import array_namespace, device
 from attacks.objectives import objective_weights
 from attacks.survivors import Survivors, misclassified
 from attacks.target import Target
-from attacks.threat import check_attack, project, sphere_start, steepest
+from attacks.threat import check_attack, check_counts, project, sphere_start, steepest
+
+
+class _Settings(NamedTuple):
+    """What both attacks share; see `apgd`."""
+
+    objective: str
+    eps: float
+    norm: str
+    steps: int
+    momentum: float
+    rho: float
 
 
 class _State(NamedTuple):
@@ -51,14 +62,12 @@ def apgd(
     A sample leaves at its first misclassified iterate; one never broken returns its point of largest loss.
     At most restarts * (steps + 1) gradient evaluations per sample.
     """
-    _check_parameters(steps, restarts, momentum, rho)
     check_attack(inputs, labels, eps=eps, norm=norm)
+    check_counts(steps=steps, restarts=restarts)
+    settings = _checked(_Settings(objective, eps, norm, steps, momentum, rho))
     survivors = Survivors(inputs)
     for _ in range(restarts):
-        _ascend(
-            target, survivors, inputs, labels, labels,
-            objective=objective, eps=eps, norm=norm, rng=rng, steps=steps, momentum=momentum, rho=rho,
-        )  # fmt: skip
+        _ascend(target, survivors, inputs, labels, labels, settings, rng)
     return survivors.images
 
 
@@ -82,10 +91,9 @@ def apgd_targeted(
     With fewer wrong classes than that, towards each of them. Costs one forward evaluation per sample (samples
     misclassified already leave there), then as `apgd` for each target class.
     """
-    _check_parameters(steps, restarts, momentum, rho)
-    if target_classes < 1:
-        raise ValueError(f"target_classes must be at least 1; got {target_classes}")
     check_attack(inputs, labels, eps=eps, norm=norm)
+    check_counts(steps=steps, restarts=restarts, target_classes=target_classes)
+    settings = _checked(_Settings(objective, eps, norm, steps, momentum, rho))
     xp = array_namespace(inputs)
     survivors = Survivors(inputs)
     logits = target.logits(inputs)
@@ -95,10 +103,7 @@ def apgd_targeted(
     ranking = xp.argsort(xp.where(is_label, -xp.inf, logits), axis=1, descending=True)  # the label comes last
     for rank in range(min(target_classes, classes - 1)):
         for _ in range(restarts):
-            _ascend(
-                target, survivors, inputs, labels, ranking[:, rank],
-                objective=objective, eps=eps, norm=norm, rng=rng, steps=steps, momentum=momentum, rho=rho,
-            )  # fmt: skip
+            _ascend(target, survivors, inputs, labels, ranking[:, rank], settings, rng)
     return survivors.images
 
 
@@ -121,19 +126,13 @@ def _ascend(
     inputs: Any,
     labels: Any,
     targets: Any,
-    *,
-    objective: str,
-    eps: float,
-    norm: str,
+    settings: _Settings,
     rng: np.random.Generator,
-    steps: int,
-    momentum: float,
-    rho: float,
 ) -> None:
     """One run of Auto-PGD from a random start, on the samples that still stand."""
 
     def evaluate(current: Any, labels: Any, targets: Any) -> tuple[Any, Any, Any]:
-        weights = objective_weights(xp, objective, current.shape[0], device=device(inputs))
+        weights = objective_weights(xp, settings.objective, current.shape[0], device=device(inputs))
         logits, objectives, gradient = target.gradient(current, labels, targets, weights)
         return xp.sum(weights * objectives, axis=1), gradient, misclassified(logits, labels)
 
@@ -141,7 +140,7 @@ def _ascend(
         return
     xp = array_namespace(inputs)
     clean, labels, targets = (rows[survivors.index] for rows in (inputs, labels, targets))
-    start = sphere_start(clean, rng, eps=eps, norm=norm)
+    start = sphere_start(clean, rng, eps=settings.eps, norm=settings.norm)
     loss, gradient, broken = evaluate(start, labels, targets)
     state = _State(
         current=start,
@@ -154,27 +153,28 @@ def _ascend(
         clean=clean,
         labels=labels,
         targets=targets,
-        step_size=xp.full_like(loss, 2 * eps),
+        step_size=xp.full_like(loss, 2 * settings.eps),
         rises=xp.zeros_like(loss),
         halved=xp.ones_like(broken),  # no verdict on the first window's progress by the second condition
         checkpoint_loss=loss,
     )
     state = _State(*survivors.drop(broken, *state))
-    reviews, last_review = checkpoints(steps), 0
-    for step in range(1, steps + 1):
+    reviews, last_review = checkpoints(settings.steps), 0
+    for step in range(1, settings.steps + 1):
         if len(survivors) == 0:
             return
-        moved = _move(state, eps, norm, momentum if step > 1 else 1.0)
+        moved = _move(state, settings, settings.momentum if step > 1 else 1.0)
         loss, gradient, broken = evaluate(moved, state.labels, state.targets)
         state = _State(*survivors.drop(broken, *_observe(xp, state, moved, loss, gradient)))
         if step in reviews:
-            state = _review(xp, state, rho * (step - last_review))
+            state = _review(xp, state, settings.rho * (step - last_review))
             last_review = step
     survivors.keep(state.best)
 
 
-def _move(state: _State, eps: float, norm: str, momentum: float) -> Any:
+def _move(state: _State, settings: _Settings, momentum: float) -> Any:
     """The next iterate (Eq. 4 and 5): a projected step, damped, plus inertia; projected again."""
+    eps, norm = settings.eps, settings.norm
     step = state.step_size[:, None, None, None] * steepest(state.gradient, norm)
     stepped = project(state.current + step, state.clean, eps=eps, norm=norm)
     inertia = state.current - state.previous
@@ -213,10 +213,8 @@ def _review(xp: Any, state: _State, enough_rises: float) -> _State:
     )
 
 
-def _check_parameters(steps: int, restarts: int, momentum: float, rho: float) -> None:
-    for name, count in (("steps", steps), ("restarts", restarts)):
-        if count < 1:
-            raise ValueError(f"{name} must be at least 1; got {count}")
-    for name, value in (("momentum", momentum), ("rho", rho)):
-        if not 0 <= value <= 1:
-            raise ValueError(f"{name} must lie in [0, 1]; got {value}")
+def _checked(settings: _Settings) -> _Settings:
+    for name in ("momentum", "rho"):
+        if not 0 <= getattr(settings, name) <= 1:
+            raise ValueError(f"{name} must lie in [0, 1]; got {getattr(settings, name)}")
+    return settings

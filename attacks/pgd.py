@@ -8,7 +8,7 @@ from array_api_compat import array_namespace, device
 from attacks.objectives import objective_weights
 from attacks.survivors import Survivors, misclassified
 from attacks.target import Target
-from attacks.threat import as_draws, check_attack, project, steepest, uniform_start
+from attacks.threat import as_draws, check_attack, check_counts, project, steepest, uniform_start
 
 STARTS = ("uniform", "gaussian", "none")
 GAUSSIAN_SCALE = 0.001  # of the "gaussian" start, in pixel units (TRADES' official code)
@@ -37,8 +37,14 @@ def pgd(
         as in training, every sample takes every step and nothing waits for the device: equal cost, last iterate.
     """
     check_attack(inputs, labels, eps=eps, norm=norm)
-    step_size = 2.5 * eps / max(steps, 1) if step_size is None else step_size
-    _check_parameters(steps, step_size, start, restarts, stop_at_success)
+    check_counts(steps=steps, restarts=restarts)
+    if start not in STARTS:
+        raise ValueError(f"start must be one of {', '.join(STARTS)}; got {start!r}")
+    if restarts > 1 and not stop_at_success:
+        raise ValueError(f"restarts must be 1 where stop_at_success is False; got {restarts}")
+    step_size = 2.5 * eps / steps if step_size is None else step_size
+    if step_size <= 0:
+        raise ValueError(f"step_size must be > 0; got {step_size}")
     xp = array_namespace(inputs)
 
     def begin(clean: Any) -> Any:
@@ -73,16 +79,3 @@ def pgd(
             current = ascend(current, gradient, clean)
         survivors.settle(target, labels, current)
     return survivors.images
-
-
-def _check_parameters(steps: int, step_size: float, start: str, restarts: int, stop_at_success: bool) -> None:
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1; got {steps}")
-    if step_size <= 0:
-        raise ValueError(f"step_size must be > 0; got {step_size}")
-    if start not in STARTS:
-        raise ValueError(f"start must be one of {', '.join(STARTS)}; got {start!r}")
-    if restarts < 1:
-        raise ValueError(f"restarts must be at least 1; got {restarts}")
-    if restarts > 1 and not stop_at_success:
-        raise ValueError(f"restarts must be 1 where stop_at_success is False; got {restarts}")

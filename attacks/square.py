@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from attacks.objectives import OBJECTIVES, objectives
 from attacks.survivors import Survivors, misclassified
 from attacks.target import Target
-from attacks.threat import as_draws, check_attack, norms, project, unit
+from attacks.threat import as_draws, check_attack, check_counts, norms, project, unit
 
 _TINY = 1e-12
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of p, at these queries of 10,000
@@ -34,8 +34,7 @@ def square(
     initial_fraction: p, the share of the image in the first windows; shrinks as `window_fraction` says.
     A sample leaves at its first misclassification. Windows and colours are drawn for each sample.
     """
-    if queries < 1:
-        raise ValueError(f"queries must be at least 1; got {queries}")
+    check_counts(queries=queries)
     if not 0 < initial_fraction <= 1:
         raise ValueError(f"initial_fraction must lie in (0, 1]; got {initial_fraction}")
     check_attack(inputs, labels, eps=eps, norm=norm)
@@ -146,14 +145,14 @@ def _window(clean: Any, size: int, rng: np.random.Generator) -> tuple[Any, Any, 
 
 
 def _signs(rng: np.random.Generator, *shape: int) -> NDArray[np.float64]:
-    return rng.integers(0, 2, shape) * 2.0 - 1.0
+    return np.asarray(rng.integers(0, 2, shape) * 2.0 - 1.0, np.float64)
 
 
 def _pattern(size: int) -> NDArray[np.float64]:
     """The l2 pattern (Eq. 2), of norm 1: a bump in the upper half, its negative in the lower."""
     upper, lower = _bump(size // 2, size), _bump(size - size // 2, size)
     pattern = np.concatenate([upper, -lower])
-    return np.asarray(pattern / np.sqrt(np.sum(pattern**2)))
+    return np.asarray(pattern / np.sqrt(np.sum(pattern**2)), np.float64)
 
 
 def _bump(rows: int, columns: int) -> NDArray[np.float64]:
@@ -162,4 +161,4 @@ def _bump(rows: int, columns: int) -> NDArray[np.float64]:
     distance = np.maximum(abs(row - rows // 2), abs(column - columns // 2))
     heights = 1 / np.arange(1, max(rows, columns) // 2 + 2) ** 2
     bump = np.cumsum(heights[::-1])[::-1][distance]  # each pixel lies in all rectangles from its distance on
-    return np.asarray(bump / np.sqrt(np.sum(bump**2) or 1.0))  # no pixels, no norm
+    return np.asarray(bump / np.sqrt(np.sum(bump**2) or 1.0), np.float64)  # no pixels, no norm

@@ -67,6 +67,13 @@ def check_attack(inputs: Any, labels: Any, *, eps: float, norm: str) -> None:
         )
 
 
+def check_counts(**counts: Any) -> None:
+    """Raise ValueError, with its name, for a parameter that is not an integer of at least 1."""
+    for name, count in counts.items():
+        if not isinstance(count, int) or count < 1:
+            raise ValueError(f"{name} must be an integer of at least 1; got {count!r}")
+
+
 def check_batch(inputs: Any, labels: Any, *, classes: int) -> None:
     """Raise ValueError unless inputs lie in [0, 1] and labels in [0, classes)."""
     xp = array_namespace(inputs)
