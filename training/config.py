@@ -188,15 +188,16 @@ def load_config(path: Path, overrides: Mapping[str, str]) -> Config:
 
 def add_config_flags(parser: argparse.ArgumentParser) -> None:
     """One `--section.key` flag for every key of the configuration, in groups with its help text."""
+
+    def title(name: str, cls: type) -> str:
+        return f"[{name}] {(cls.__doc__ or '').splitlines()[0].rstrip('.')}"
+
     sections: list[tuple[str, str, Iterable[Field[Any]]]] = [("", "general", fields(Config)[:1])]
-    sections += [(f"{key}.", f"[{key}] {(cls.__doc__ or '').rstrip('.')}", fields(cls)) for key, cls in SECTIONS.items()]
-    sections += [
-        ("method.", f"[method] with name = {name!r}. {(cls.__doc__ or '').splitlines()[0].rstrip('.')}", fields(cls))
-        for name, cls in METHODS.items()
-    ]
+    sections += [(f"{key}.", title(key, cls), fields(cls)) for key, cls in SECTIONS.items()]
+    sections += [("method.", title(f"method] [name = {name}", cls), fields(cls)) for name, cls in METHODS.items()]
     seen = {"method.name"}
-    for prefix, title, options in sections:
-        group = parser.add_argument_group(title)
+    for prefix, heading, options in sections:
+        group = parser.add_argument_group(heading)
         for item in options:
             name = f"{prefix}{item.name}"
             if name not in seen:

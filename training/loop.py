@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -75,11 +75,13 @@ def train(config: Config, output: Path, *, overwrite: bool = False, progress: bo
         precision=hardware.precision,  # type: ignore[arg-type]  # one of Fabric's names, checked by HardwareConfig
     )
     fabric.launch()
+    trainer = Trainer(config, dataset, folder, fabric, progress=progress and fabric.is_global_zero)
+    # Only now, when nothing can be wrong with the request any more, is anything written.
     if fabric.is_global_zero:
         folder.prepare(config, overwrite=overwrite)
         folder.save_reference(_first(dataset.test, config.data.reference))
     fabric.barrier()
-    return Trainer(config, dataset, folder, fabric, progress=progress and fabric.is_global_zero).run()
+    return trainer.run()
 
 
 class Trainer:
@@ -114,13 +116,14 @@ class Trainer:
             momentum=config.optimizer.momentum,
             weight_decay=config.optimizer.weight_decay,
         )
-        saved = folder.load_state()
-        if saved is not None:
-            self._restore(*saved)
-        self.step, self.wrapped_optimizer = fabric.setup(TrainingStep(self.model, config.method), self.optimizer)
 
     def run(self) -> dict[str, Any]:
         """All epochs that are left, then the best checkpoint's accuracy on the test images."""
+        saved = self.folder.load_state()
+        if saved is not None:
+            self._restore(*saved)
+        step = TrainingStep(self.model, self.config.method)
+        self.step, self.wrapped_optimizer = self.fabric.setup(step, self.optimizer)
         for epoch in range(len(self.rows), self.config.optimizer.epochs):
             terms = self._epoch(epoch)
             if self.fabric.is_global_zero:

@@ -1,0 +1,140 @@
+"""The loop on real digits, made small: what it writes, what it refuses, and that an interruption changes nothing."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from models import load_checkpoint
+from training.config import Config, config_from_table
+from training.loop import DivergenceError, train
+from training.run_folder import RunError
+
+REPOSITORY = Path(__file__).parents[2]
+pytestmark = pytest.mark.filterwarnings("ignore:.*lightning.*:")
+
+
+def small(**sections: dict[str, Any]) -> Config:
+    """Digits at 8x8, 120 training images, the narrowest network."""
+    table: dict[str, Any] = {
+        "data": {"name": "digits", "size": 8, "validation": 1280, "reference": 50, "crop_padding": 1, "flip": False},
+        "model": {"name": "resnet18", "width": 2},
+        "method": {"name": "f2at"},
+        "attack": {"eps": "32/255", "step_size": "8/255", "steps": 2, "validation_steps": 1, "test_steps": 1},
+        "optimizer": {"epochs": 2, "batch_size": 64, "lr": 0.05, "schedule": "one-cycle"},
+        "hardware": {"accelerator": "cpu"},
+    }
+    for name, values in sections.items():
+        table[name] = {**({} if name == "method" else table[name]), **values}
+    return config_from_table(table)
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_writes_what_the_next_stage_needs(tmp_path: Path) -> None:
+    metrics = train(small(), tmp_path / "run", progress=False)
+    names = {file.name for file in (tmp_path / "run").iterdir()}
+    assert names == {
+        "config.toml", "metrics.jsonl", "curves.png", "best.safetensors", "last.safetensors", "reference.npz"
+    }  # fmt: skip
+    model, info = load_checkpoint(tmp_path / "run/best.safetensors")
+    assert info.metrics == metrics
+    assert info.classes == tuple("0123456789")
+    assert info.recipe["method"]["name"] == "f2at"
+    with np.load(tmp_path / "run/reference.npz") as reference:
+        images, labels = reference["images"], reference["labels"]
+    assert images.shape == (50, 8, 8, 3)
+    assert images.dtype == np.uint8
+    assert labels.shape == (50,)
+    assert model(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255).shape == (50, 10)
+    table = rows(tmp_path / "run")
+    assert [row["epoch"] for row in table] == [1, 2]
+    assert {"loss", "cross_entropy", "natural_margin", "pattern_dependent", "validation_robust"} <= set(table[0])
+    best = max(table, key=lambda row: row["validation_robust"])
+    assert metrics["epoch"] == best["epoch"]
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
+    """kill -9 in the middle of an epoch, then the same command again."""
+    arguments = [
+        "--config", str(REPOSITORY / "configs/digits.toml"), "--data.size", "8", "--data.validation", "1200",
+        "--model.width", "2", "--attack.steps", "1", "--attack.validation_steps", "1", "--attack.test_steps", "1",
+        "--optimizer.epochs", "6", "--optimizer.batch_size", "16",
+    ]  # fmt: skip
+    command = [sys.executable, "-m", "training", *arguments, "--output"]
+    process = subprocess.Popen([*command, str(tmp_path / "killed")], cwd=REPOSITORY, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    metrics = tmp_path / "killed/metrics.jsonl"
+    while time.monotonic() < deadline and not (metrics.is_file() and len(metrics.read_text().splitlines()) >= 2):
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "killed/last.safetensors").exists()
+    for name in ("killed", "whole"):
+        subprocess.run([*command, str(tmp_path / name)], cwd=REPOSITORY, check=True, stderr=subprocess.DEVNULL)
+    assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
+    for name in ("best.safetensors", "last.safetensors"):
+        killed, whole = (load_checkpoint(tmp_path / run / name)[0].state_dict() for run in ("killed", "whole"))
+        for key, tensor in whole.items():
+            assert torch.equal(killed[key], tensor), key
+
+
+def test_same_seed_same_result_and_another_seed_another(tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        config = small(optimizer={"epochs": 1, "batch_size": 64})
+        train(Config(**{**vars(config), "seed": seed}), tmp_path / name, progress=False)
+    assert rows(tmp_path / "a") == rows(tmp_path / "b")
+    assert rows(tmp_path / "a") != rows(tmp_path / "c")
+
+
+def test_a_finished_run_is_not_overwritten_unless_asked(tmp_path: Path) -> None:
+    config = small(method={"name": "plain"}, optimizer={"epochs": 1})
+    train(config, tmp_path, progress=False)
+    before = (tmp_path / "best.safetensors").read_bytes()
+    with pytest.raises(RunError, match="holds a finished run; choose another folder or pass --overwrite"):
+        train(config, tmp_path, progress=False)
+    assert (tmp_path / "best.safetensors").read_bytes() == before
+    train(small(method={"name": "plain"}, optimizer={"epochs": 2}), tmp_path, overwrite=True, progress=False)
+    assert len(rows(tmp_path)) == 2
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("irreplaceable")
+    for overwrite in (False, True):
+        with pytest.raises(RunError, match="is not empty and holds no run"):
+            train(small(), tmp_path, overwrite=overwrite, progress=False)
+    assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_divergence_stops_the_run_with_a_reason(tmp_path: Path) -> None:
+    config = small(optimizer={"lr": 1e30, "schedule": "piecewise", "epochs": 3})
+    with pytest.raises(DivergenceError, match=r"diverged in epoch 1: .*loss.* no longer finite; lower optimizer.lr"):
+        train(config, tmp_path, progress=False)
+
+
+@pytest.mark.slow
+def test_training_learns_and_defends(tmp_path: Path) -> None:
+    """A short F2AT run is more robust than an undefended one of the same length, and both beat chance."""
+    results = {}
+    for name in ("plain", "f2at"):
+        config = small(
+            data={"validation": 200, "size": 8},
+            model={"width": 8},
+            method={"name": name},
+            attack={"eps": "32/255", "step_size": "12/255", "steps": 4, "test_steps": 10},
+            optimizer={"epochs": 6, "batch_size": 64, "lr": 0.1},
+        )
+        results[name] = train(config, tmp_path / name, progress=False)["test"]
+    assert results["plain"]["clean"] > 0.9
+    assert results["f2at"]["clean"] > 0.5
+    assert results["f2at"]["robust"] > results["plain"]["robust"] + 0.1

@@ -1,0 +1,17 @@
+import pytest
+
+from training.config import OptimizerConfig
+from training.schedule import learning_rate
+
+
+def test_piecewise_divides_at_milestones() -> None:
+    config = OptimizerConfig(lr=0.1, schedule="piecewise", milestones=(50, 75))
+    rates = [learning_rate(config, epoch) for epoch in (0, 49.9, 50, 74.9, 75, 99)]
+    assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
+
+
+def test_one_cycle_rises_to_its_peak_and_falls_to_zero() -> None:
+    config = OptimizerConfig(lr=0.2, schedule="one-cycle", epochs=10)
+    rates = [learning_rate(config, epoch) for epoch in (1.5, 3, 6.5, 10)]
+    assert rates == pytest.approx([0.1, 0.2, 0.1, 0.0])
+    assert learning_rate(config, 0) == pytest.approx(0.008)  # never zero: the first step does something
