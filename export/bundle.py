@@ -175,7 +175,7 @@ def _load(path: Path) -> Bundle:
 
 def _parse_manifest(raw: bytes) -> dict[str, Any]:
     try:
-        manifest = json.loads(raw)
+        manifest: dict[str, Any] = json.loads(raw)
         canonical = _canonical(_seal(manifest)) if isinstance(manifest, dict) else b""
     except ValueError as error:
         raise BundleError(f"{MANIFEST} is not JSON ({error})") from error

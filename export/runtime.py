@@ -28,9 +28,7 @@ def cuda_devices() -> int:
     return count.value
 
 
-def create_session(
-    model: bytes, *, threads: int = 0, providers: Sequence[str] | None = None
-) -> ort.InferenceSession:
+def create_session(model: bytes, *, threads: int = 0, providers: Sequence[str] | None = None) -> ort.InferenceSession:
     """Load a serialised ONNX model.
 
     Args:
