@@ -51,8 +51,9 @@ def objective_weights(xp: Any, name: str, n: int, *, device: Any = None) -> Any:
     """Weights (n, J), float32, that pick the objective `name` for each of n samples."""
     if name not in OBJECTIVES:
         raise ValueError(f"objective must be one of {', '.join(OBJECTIVES)}; got {name!r}")
-    picked = xp.arange(len(OBJECTIVES), device=device) == OBJECTIVES.index(name)
-    return xp.astype(xp.broadcast_to(picked, (n, len(OBJECTIVES))), xp.float32)
+    weights = xp.zeros((n, len(OBJECTIVES)), dtype=xp.float32, device=device)
+    weights[:, OBJECTIVES.index(name)] = 1.0
+    return weights
 
 
 def _select(xp: Any, values: Any, mask: Any) -> Any:

@@ -66,7 +66,7 @@ def square(
 
 def window_fraction(query: int, queries: int) -> float:
     """The share that the windows have shrunk to: a power of 1/2, by the schedule for 10,000 queries rescaled."""
-    return 0.5 ** bisect_left(_HALVINGS, int(query / queries * 10_000))
+    return 0.5 ** bisect_left(_HALVINGS, 10_000 * query // queries)
 
 
 def _stripes(clean: Any, eps: float, rng: np.random.Generator) -> Any:

@@ -1,0 +1,194 @@
+"""What every attack promises. A new attack adds a row to QUICK."""
+
+import inspect
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import attacks
+from attacks import ATTACKS, CountingTarget
+from attacks.objectives import OBJECTIVES
+from attacks.threat import NORMS, norms
+from attacks.torch_target import TorchTarget
+
+# Parameters for tests, and by how much eps must exceed the nearest boundary of a linear model for a sure success.
+QUICK: dict[str, tuple[dict[str, Any], float]] = {
+    "fgsm": ({}, 1.001),
+    "pgd": ({"steps": 10}, 1.05),
+    "apgd-ce": ({"steps": 10}, 1.001),
+    "apgd-dlr": ({"steps": 10}, 1.001),
+    "apgd-t": ({"steps": 10}, 1.001),
+    "square": ({"queries": 300}, 2.0),
+}
+
+
+def quick(name: str) -> attacks.Attack:
+    return ATTACKS[name].override(**QUICK[name][0])
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def test_every_attack_has_a_row() -> None:
+    assert QUICK.keys() == ATTACKS.keys()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_closed_form_distance_of_a_binary_linear_model(
+    linear: Callable[..., Any], name: str, norm: str, seed: int
+) -> None:
+    """Sure to succeed a little beyond the nearest boundary; no attack can, short of it."""
+    model = linear(classes=2, samples=1, seed=seed)
+    # One sample lies on the boundary that `linear` draws through the mean; move it off.
+    model.bias[model.labels[0]] += 0.5
+    distance = float(model.distances(norm)[0])
+    for scale, broken in ((QUICK[name][1], True), (0.999, False)):
+        found = quick(name).run(
+            model.target(), model.inputs, model.labels, eps=scale * distance, norm=norm, rng=rng(seed)
+        )
+        assert bool(model.logits(found).argmax(1) != model.labels) is broken
+        assert float(norms(found - model.inputs, norm)[0]) <= scale * distance * (1 + 1e-9)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seed=st.integers(0, 1000),
+    eps=st.floats(1 / 255, 1),
+    norm=st.sampled_from(NORMS),
+    classes=st.sampled_from([2, 3, 4, 10]),
+)
+@pytest.mark.parametrize("name", ATTACKS)
+def test_output_lies_in_the_ball_and_the_box(
+    convnet: Callable[..., nn.Module], name: str, seed: int, eps: float, norm: str, classes: int
+) -> None:
+    attack = ATTACKS[name].override(**{"queries": 10} if name == "square" else QUICK[name][0])
+    if "steps" in attack.parameters:
+        attack = attack.override(steps=3)
+    target = TorchTarget(convnet(classes, seed), classes=classes, snap=bool(seed % 2))
+    pixels = rng(seed).integers(-100, 356, (3, 3, 8, 8)).clip(0, 255)  # many at the box's edge
+    inputs = torch.from_numpy(pixels / 255).float()
+    labels = torch.from_numpy(rng(seed).integers(0, classes, 3))
+    before = inputs.clone()
+    found = attack.run(target, inputs, labels, eps=eps, norm=norm, rng=rng(seed))
+    assert (found.shape, found.dtype) == (inputs.shape, inputs.dtype)
+    assert float(norms(found - inputs, norm).max()) <= eps + 1e-6
+    assert 0 <= float(found.min()) <= float(found.max()) <= 1
+    assert torch.equal(inputs, before), "the caller's images are left alone"
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_the_seed_decides(convnet: Callable[..., nn.Module], name: str, norm: str, classes: int) -> None:
+    target = TorchTarget(convnet(classes), classes=classes)
+    inputs = torch.from_numpy(rng().integers(0, 256, (4, 3, 8, 8)) / 255).float()
+    labels = target.logits(inputs).argmax(1)
+    attack = ATTACKS[name].override(**{"queries": 20} if name == "square" else QUICK[name][0])
+
+    def run(seed: int) -> Any:
+        return attack.run(target, inputs, labels, eps=0.01, norm=norm, rng=rng(seed))
+
+    assert torch.equal(run(0), run(0))
+    if name != "fgsm":
+        assert not torch.equal(run(0), run(1))
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_a_success_in_the_loop_is_one_on_8_bit_images(convnet: Callable[..., nn.Module], name: str) -> None:
+    """What a snapping target calls broken stays broken when stored as bytes, and inside the ball."""
+    target = CountingTarget(TorchTarget(convnet(), classes=10))
+    images = rng().integers(0, 256, (16, 3, 8, 8))
+    inputs = torch.from_numpy(images / 255).float()
+    labels = target.logits(inputs).argmax(1)
+    found = quick(name).run(target, inputs, labels, eps=4 / 255, norm="linf", rng=rng())
+    stored = (found * 255).round()
+    assert int((stored - torch.from_numpy(images)).abs().max()) <= 4
+    same = target.logits(stored / 255).argmax(1) == target.logits(found).argmax(1)
+    assert bool(same.all())
+    assert bool((target.logits(stored / 255).argmax(1) != labels).any())
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_the_whole_batch_need_not_be_right(convnet: Callable[..., nn.Module], name: str) -> None:
+    """Samples that are wrong from the start, and batches of one and of none."""
+    target = TorchTarget(convnet(), classes=10)
+    inputs = torch.from_numpy(rng().integers(0, 256, (4, 3, 8, 8)) / 255).float()
+    labels = (target.logits(inputs).argmax(1) + torch.tensor([0, 1, 2, 3])) % 10
+    for rows in (4, 1, 0):
+        found = quick(name).run(target, inputs[:rows], labels[:rows], eps=0.01, norm="linf", rng=rng())
+        assert found.shape == (rows, 3, 8, 8)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_bad_input_is_named(convnet: Callable[..., nn.Module], name: str) -> None:
+    target = TorchTarget(convnet(), classes=10)
+    inputs, labels = torch.full((2, 3, 8, 8), 0.5), torch.tensor([0, 1])
+    good: dict[str, Any] = {"inputs": inputs, "labels": labels, "eps": 0.1, "norm": "linf", "rng": rng()}
+    for change, reason in (
+        ({"eps": 0.0}, "eps must be > 0"),
+        ({"eps": 1.1}, "eps must be at most 1"),
+        ({"norm": "l1"}, "norm must be one of linf, l2"),
+        ({"inputs": inputs * 3}, r"inputs must lie in \[0, 1\]"),
+        ({"inputs": inputs[0]}, r"inputs must be floating \(N, 3, H, W\)"),
+        ({"labels": labels + 9}, r"labels must lie in \[0, 10\)"),
+        ({"labels": labels[:1]}, "labels must be integers, one per input"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            quick(name).run(target, **{**good, **change})
+
+
+def test_published_parameters() -> None:
+    """The defaults of the official AutoAttack, and of Madry et al.'s 20-step evaluation."""
+    for name in ("apgd-ce", "apgd-dlr", "apgd-t"):
+        found = ATTACKS[name].parameters
+        assert (found["steps"], found["rho"], found["momentum"], found["restarts"]) == (100, 0.75, 0.75, 1)
+    assert ATTACKS["apgd-ce"].parameters["objective"] == "cross_entropy"
+    assert ATTACKS["apgd-dlr"].parameters["objective"] == "dlr"
+    assert ATTACKS["apgd-t"].parameters["objective"] == "targeted_dlr"
+    assert ATTACKS["apgd-t"].parameters["target_classes"] == 9
+    assert dict(ATTACKS["square"].parameters) == {"queries": 5000, "initial_fraction": 0.8}
+    assert ATTACKS["pgd"].parameters["steps"] == 20
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_an_entry_states_everything(name: str) -> None:
+    attack = ATTACKS[name]
+    assert attack.name == name
+    assert attack.title
+    assert attack.paper.startswith("https://")
+    assert attack.knowledge == ("black-box" if name == "square" else "white-box")
+    taken = set(inspect.signature(attack.function).parameters)
+    assert taken == {"target", "inputs", "labels", "eps", "norm", "rng", *attack.parameters}
+    assert json.loads(json.dumps(dict(attack.parameters))) == dict(attack.parameters)
+    assert attack.parameters.get("objective", "margin") in OBJECTIVES
+
+
+def test_override_returns_another_attack() -> None:
+    attack = ATTACKS["pgd"].override(steps=7)
+    assert (attack.parameters["steps"], ATTACKS["pgd"].parameters["steps"]) == (7, 20)
+    with pytest.raises(ValueError, match="pgd has no parameter 'queries'; it takes objective, "):
+        ATTACKS["pgd"].override(queries=7)
+
+
+def test_the_registry_cannot_be_changed() -> None:
+    with pytest.raises(TypeError):
+        ATTACKS["pgd"].parameters["steps"] = 1  # type: ignore[index]
+    with pytest.raises(TypeError):
+        ATTACKS["mine"] = ATTACKS["pgd"]  # type: ignore[index]
+
+
+def test_importing_attacks_needs_no_torch() -> None:
+    code = "import sys; sys.modules['torch'] = None; import attacks, attacks.onnx_target"
+    subprocess.run([sys.executable, "-c", code], check=True)
