@@ -1,0 +1,42 @@
+# The two commands that matter: `make demo` and `make test`. Both set up .venv by themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo serve test test-fast format clean
+
+help:            ## this list
+	@sed -n 's/^\([a-z-]*\): .*##/  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: $(VENV)/.train      ## train, export, serve, predict and audit on handwritten digits; about 8 minutes on 2 cores
+	$(BIN)/python demo.py
+
+serve: $(VENV)/.train      ## serve the demo's model at http://127.0.0.1:3000 until Ctrl-C
+	$(BIN)/python -m serving serve bundles/demo-f2at
+
+test: $(VENV)/.dev      ## lint, types and every test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+test-fast: $(VENV)/.dev      ## only the tests that take seconds
+	$(BIN)/pytest -m "not slow"
+
+format: $(VENV)/.dev      ## format the code and mend what lint can mend
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+clean:           ## remove the virtual environment and everything that was built
+	rm -rf $(VENV) build dist runs bundles reports .f2at
+
+$(VENV)/.train: pyproject.toml
+	@echo "Setting up $(VENV): a few minutes and 6 GB, once"
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=python3.x")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[train]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.train
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[train,dev]'
+	@touch $@
