@@ -23,7 +23,8 @@ class Linear:
     labels: Tensor  # (N,)
 
     def target(self, *, snap: bool = False) -> TorchTarget:
-        layer = nn.Linear(*reversed(self.weight.shape), dtype=self.weight.dtype)
+        classes, pixels = self.weight.shape
+        layer = nn.Linear(pixels, classes, dtype=self.weight.dtype)
         layer.load_state_dict({"weight": self.weight, "bias": self.bias})
         return TorchTarget(nn.Sequential(nn.Flatten(), layer), classes=len(self.bias), snap=snap)
 
@@ -33,11 +34,10 @@ class Linear:
     def distances(self, norm: str) -> Tensor:
         """To the nearest decision boundary: min_j (z_y - z_j) / |w_j - w_y|, by Hoelder in the dual norm."""
         logits = self.logits(self.inputs)
-        gaps = logits.gather(1, self.labels[:, None]) - logits
+        gaps: Tensor = logits.gather(1, self.labels[:, None]) - logits
         normals = self.weight[None, :, :] - self.weight[self.labels][:, None, :]
         gaps = gaps / torch.linalg.vector_norm(normals, ord=1 if norm == "linf" else 2, dim=2)
-        gaps.scatter_(1, self.labels[:, None], torch.inf)
-        return gaps.amin(1)
+        return gaps.scatter(1, self.labels[:, None], torch.inf).amin(1)
 
 
 @pytest.fixture

@@ -77,7 +77,8 @@ def test_margin_rises_towards_the_optimum(linear: Callable[..., Any], norm: str)
     def gain(queries: int) -> torch.Tensor:
         found = square(model.target(), model.inputs, model.labels, eps=eps, norm=norm, rng=rng(), queries=queries)
         change = model.logits(found) - model.logits(model.inputs)
-        return sign * (change[:, 1] - change[:, 0]) / (eps * normal)
+        gained: torch.Tensor = sign * (change[:, 1] - change[:, 0]) / (eps * normal)
+        return gained
 
     assert float(gain(1000).min()) > (0.9 if norm == "linf" else 0.6)
     assert bool((gain(1) < gain(1000)).all())

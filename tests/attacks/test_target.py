@@ -42,7 +42,7 @@ def linear_sessions(weight: np.ndarray, bias: np.ndarray) -> tuple[InferenceSess
         }""",
         weight=weight,
         bias=bias,
-        full=np.float32(255)[None],
+        full=np.array([255], np.float32),
     )
     gradient = session(
         """gradient (float[N, 3, 4, 4] images, int64[N] labels, int64[N] targets, float[N, 5] weights)
