@@ -4,10 +4,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from attacks import CountingTarget, Evaluation
 from attacks.pgd import pgd
 from attacks.threat import norms
+from attacks.torch_target import TorchTarget
 
 
 def rng() -> np.random.Generator:
@@ -114,3 +116,16 @@ def test_bad_parameters_are_named(linear: Callable[..., Any], parameters: dict[s
     model = linear(classes=2)
     with pytest.raises(ValueError, match=reason):
         pgd(model.target(), model.inputs, model.labels, eps=0.1, rng=rng(), **parameters)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("start", ["uniform", "gaussian", "none"])
+def test_training_never_waits_for_the_device(convnet: Callable[..., nn.Module], norm: str, start: str) -> None:
+    """On the meta device there is nothing to wait for: reading any value, or mixing devices, is an error."""
+    target = TorchTarget(convnet().to("meta"), classes=10)
+    inputs = torch.empty(4, 3, 8, 8, device="meta")
+    labels = torch.empty(4, dtype=torch.int64, device="meta")
+    moved = pgd(target, inputs, labels, eps=0.1, norm=norm, rng=rng(), steps=2, start=start, stop_at_success=False)
+    assert (moved.shape, moved.device) == (inputs.shape, inputs.device)
+    with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
+        pgd(target, inputs, labels, eps=0.1, norm=norm, rng=rng(), steps=2, start=start)
