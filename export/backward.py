@@ -38,14 +38,14 @@ def convolution_backward(
     gradient: Tensor,
     x: Tensor,
     weight: Tensor,
-    bias_sizes: Any,
+    _bias_sizes: Any,
     stride: Sequence[int],
     padding: Sequence[int],
     dilation: Sequence[int],
     transposed: bool,
-    output_padding: Any,
+    _output_padding: Any,
     groups: int,
-    output_mask: Any,
+    _output_mask: Any,
 ) -> tuple[Tensor, None, None]:
     """For aten.convolution_backward: the gradient with respect to the input, of shape (N, C, H, W).
 
@@ -56,7 +56,7 @@ def convolution_backward(
     if transposed or any(factor != 1 for factor in dilation) or len(set(stride)) > 1:
         raise NotImplementedError("only plain convolutions with one stride and without dilation can be exported")
     s = stride[0]
-    outputs, inputs, *kernel = weight.shape
+    outputs, _, *kernel = weight.shape
     weight = weight.unflatten(0, (groups, outputs // groups)).transpose(1, 2).flatten(0, 1).flip(2, 3)
 
     pads, extra, taps = [], [], []
@@ -74,9 +74,9 @@ def convolution_backward(
         gradient = F.pad(gradient, (*pads[1], *pads[0]))
         pads = [(0, 0), (0, 0)]
     symmetric = [first for first, _ in pads]
-    result = aten.convolution(gradient, weight, None, [1, 1], symmetric, [1, 1], False, [0, 0], groups)
+    result = F.conv2d(gradient, weight, padding=symmetric, groups=groups)
     if s > 1:
-        result = aten.pixel_shuffle(result, s)
+        result = F.pixel_shuffle(result, s)
         if result.shape[2:] != x.shape[2:]:
             result = result[:, :, : x.shape[2], : x.shape[3]]
         result = _scale(result, 1.0)
@@ -94,7 +94,7 @@ def average_pool_backward(gradient: Tensor, x: Tensor, kernel: Sequence[int], *_
     channels = int(x.shape[1])
     spread = torch.full((channels, 1, height, width), 1 / (height * width))
     padding = [height - 1, width - 1]
-    return aten.convolution(gradient, spread, None, [1, 1], padding, [1, 1], False, [0, 0], channels)
+    return F.conv2d(gradient, spread, padding=padding, groups=channels)
 
 
 def max_pool_backward(gradient: Tensor, x: Tensor, *rest: Any) -> Tensor:
@@ -116,4 +116,4 @@ def _scale(x: Tensor, factor: float) -> Tensor:
     """Multiply by a constant, as a depthwise convolution."""
     channels = x.shape[1]
     kernel = torch.full((channels, 1, 1, 1), factor)
-    return aten.convolution(x, kernel, None, [1, 1], [0, 0], [1, 1], False, [0, 0], channels)
+    return F.conv2d(x, kernel, groups=channels)

@@ -107,11 +107,7 @@ def write_bundle(
             bundle.
     """
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise BundleError(f"{path} exists: choose another folder or overwrite it")
-    if path.exists() and not (path / MANIFEST).is_file():
-        raise BundleError(f"{path} exists and is not a bundle: it will not be overwritten")
-
+    check_destination(path, overwrite=overwrite)
     reference = io.BytesIO()
     np.savez_compressed(reference, images=images, labels=labels)
     files = {CLASSIFIER: classifier, GRADIENT: gradient, REFERENCE: reference.getvalue()}
@@ -133,6 +129,33 @@ def write_bundle(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return replace(bundle, path=path)
+
+
+def check_destination(path: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that `write_bundle` would refuse to write to.
+
+    Raises:
+        BundleError: it exists and is not a bundle, or is one and `overwrite` is false.
+    """
+    if path.exists() and not (path / MANIFEST).is_file():
+        raise BundleError(f"{path} exists and is not a bundle: choose another folder")
+    if path.exists() and not overwrite:
+        raise BundleError(f"{path} exists: choose another folder, or say --overwrite")
+
+
+def check_reference(images: Any, labels: Any, *, input_size: tuple[int, int], classes: int) -> None:
+    """Refuse arrays that are not labelled images: uint8 (N,H,W,3) and int64 (N,) in [0, classes), N >= 1.
+
+    Raises:
+        BundleError: with what is accepted and what came.
+    """
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (*input_size, 3) or not len(images):
+        height, width = input_size
+        raise BundleError(f"reference images must be uint8 (N,{height},{width},3), got {images.dtype} {images.shape}")
+    if labels.dtype != np.int64 or labels.shape != images.shape[:1]:
+        raise BundleError(f"reference labels must be int64 ({len(images)},), got {labels.dtype} {labels.shape}")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise BundleError(f"reference labels must be in [0, {classes}), got {labels.min()} to {labels.max()}")
 
 
 def _load(path: Path) -> Bundle:
@@ -169,7 +192,11 @@ def _load(path: Path) -> Bundle:
         },
     )
     check_same_weights(classifier, gradient)
-    _check_reference(bundle)
+    try:
+        images, labels = bundle.reference()
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        raise BundleError(f"{REFERENCE} does not hold the arrays images and labels ({error})") from error
+    check_reference(images, labels, input_size=bundle.input_size, classes=classes)
     return bundle
 
 
@@ -202,20 +229,6 @@ def _parse_manifest(raw: bytes) -> dict[str, Any]:
         }:
             raise BundleError(f"files: {name} must have bytes and sha256, got {entry!r}")
     return manifest
-
-
-def _check_reference(bundle: Bundle) -> None:
-    try:
-        images, labels = bundle.reference()
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-        raise BundleError(f"{REFERENCE} does not hold the arrays images and labels ({error})") from error
-    if images.dtype != np.uint8 or images.shape != (len(labels), *bundle.input_size, 3) or not len(labels):
-        size = "x".join(map(str, bundle.input_size))
-        raise BundleError(
-            f"{REFERENCE}: images must be uint8 (N,H,W,3) of {size} pixels, got {images.dtype} {images.shape}"
-        )
-    if labels.dtype != np.int64 or labels.ndim != 1 or labels.min() < 0 or labels.max() >= len(bundle.classes):
-        raise BundleError(f"{REFERENCE}: labels must be int64 (N,) in [0, {len(bundle.classes)})")
 
 
 def _read(file: Path, limit: int) -> bytes:

@@ -1,0 +1,90 @@
+"""From a checkpoint and reference images to a verified bundle."""
+
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+from attacks.objectives import OBJECTIVES
+from export.bundle import Bundle, BundleError, check_destination, check_reference, write_bundle
+from export.graphs import export_graphs
+from export.parity import check_parity
+from models import CheckpointInfo, load_checkpoint
+
+
+def build_bundle(checkpoint: Path, reference: Path, output: Path, *, overwrite: bool = False) -> Bundle:
+    """Export a checkpoint, prove that the graphs compute the same, and write the bundle.
+
+    Args:
+        checkpoint: a .safetensors file written by training.
+        reference: an .npz file with labelled test images: images uint8 (N,H,W,3), labels int64 (N,).
+        output: the folder to write.
+        overwrite: replace a bundle that is there.
+
+    Raises:
+        ValueError: an input cannot be used (CheckpointError, BundleError), or the graphs differ from the model
+            (ParityError); nothing is written.
+    """
+    check_destination(output, overwrite=overwrite)
+    model, info = load_checkpoint(checkpoint)
+    images, labels = _load_reference(reference, info)
+    classifier, gradient = export_graphs(model, info.input_size)
+    manifest = _describe(info, parity=check_parity(model, classifier, gradient, images, labels))
+    return write_bundle(
+        output,
+        manifest=manifest,
+        classifier=classifier,
+        gradient=gradient,
+        images=images,
+        labels=labels,
+        overwrite=overwrite,
+    )
+
+
+def _describe(info: CheckpointInfo, *, parity: Mapping[str, Any]) -> dict[str, Any]:
+    height, width = info.input_size
+    return {
+        "architecture": dict(info.architecture),
+        "classes": list(info.classes),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "dataset": info.dataset,
+        "input_size": [height, width],
+        "metrics": dict(info.metrics),
+        "objectives": list(OBJECTIVES),
+        "parity": dict(parity),
+        "preprocessing": {
+            "input": f"uint8 RGB, {height}x{width} pixels; the graph divides by 255 and normalises",
+            "mean": list(info.architecture["mean"]),
+            "std": list(info.architecture["std"]),
+        },
+        "recipe": dict(info.recipe),
+        "versions": {
+            "training": dict(info.versions),
+            "export": {
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "onnx": onnx.__version__,
+                "onnxruntime": onnxruntime.__version__,
+            },
+        },
+    }
+
+
+def _load_reference(path: Path, info: CheckpointInfo) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            images, labels = arrays["images"], arrays["labels"]
+    except FileNotFoundError:
+        raise BundleError(f"no reference images at {path}: an .npz file with images and labels is needed") from None
+    except (OSError, ValueError, KeyError, IndexError, BadZipFile) as error:
+        raise BundleError(f"{path} is not an .npz file with the arrays images and labels ({error})") from None
+    check_reference(images, labels, input_size=info.input_size, classes=len(info.classes))
+    return images, labels

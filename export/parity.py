@@ -1,0 +1,166 @@
+"""The proof, made at every export, that the two graphs compute what the PyTorch model computes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from attacks.objectives import OBJECTIVES, objectives
+from export.runtime import create_session
+
+TOLERANCE = 1e-4  # relative; float32 leaves about 1e-6
+_SAMPLES = 16
+_STEP = 8 / 255  # of the adversarial examples
+_NUDGE = 1e-6  # pixel units: a few roundings of float32, 1/4000 of a grey level
+_NUDGES = 8
+_NEGLIGIBLE = 1e-12  # gradient norm under which a relative error means nothing
+
+Array = NDArray[Any]
+
+
+class ParityError(ValueError):
+    """The exported graphs do not compute what the model does."""
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What the gradient graph is asked, and what autograd says of it."""
+
+    images: Tensor
+    labels: Tensor
+    targets: Tensor
+    objective: int
+
+    def autograd(self, model: nn.Module, nudge: Tensor | float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits (N,C), objectives (N,J) and the gradient (N,3,H,W) of one of them."""
+        images = (self.images + nudge).requires_grad_()
+        logits = model(images)
+        values = objectives(logits, self.labels, self.targets)
+        (gradient,) = torch.autograd.grad(values[:, self.objective].sum(), images)
+        return logits.detach(), values.detach(), gradient
+
+    def feed(self, chosen: slice) -> dict[str, Array]:
+        """The inputs of gradient.onnx for some of the samples."""
+        weights = np.zeros((len(self.images[chosen]), len(OBJECTIVES)), np.float32)
+        weights[:, self.objective] = 1
+        return {
+            "images": self.images[chosen].numpy(),
+            "labels": self.labels[chosen].numpy(),
+            "targets": self.targets[chosen].numpy(),
+            "weights": weights,
+        }
+
+
+def check_parity(
+    model: nn.Module,
+    classifier: bytes,
+    gradient: bytes,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+) -> dict[str, Any]:
+    """Compare both graphs with the model they were exported from, on clean and on adversarial images.
+
+    The model is the original, in float32 and eval mode: normalisation layers are not folded in it. Each graph
+    runs on a whole batch and on a batch of one; the gradient graph once for each objective.
+
+    The errors are ||found - expected|| / ||expected|| of each sample; the largest counts. A gradient jumps where an
+    activation crosses zero, and two correct float32 computations may fall on different sides. So a sample beyond the
+    tolerance is excused, as a "kink", if autograd's own gradient moves by half as much within 1e-6 of the image. At
+    most half of the samples may be; they are counted.
+
+    Args:
+        model: images float32 (N,3,H,W) in [0,1] -> logits (N,C).
+        classifier: serialised classifier graph.
+        gradient: serialised gradient graph.
+        images: uint8 (N,H,W,3); 16 of them are used, evenly spread.
+        labels: int64 (N,).
+
+    Returns:
+        The result, JSON-able, for the manifest.
+
+    Raises:
+        ParityError: what differs, by how much, and the limit.
+    """
+    model = model.eval()
+    chosen = np.unique(np.linspace(0, len(images) - 1, _SAMPLES).astype(int))
+    clean = torch.from_numpy(images[chosen]).permute(0, 3, 1, 2).contiguous().float() / 255
+    truth = torch.from_numpy(labels[chosen])
+    *_, ascent = _Batch(clean, truth, truth, OBJECTIVES.index("cross_entropy")).autograd(model)
+    adversarial = ((clean + _STEP * ascent.sign()).clamp(0, 1) * 255).round() / 255
+    inputs = torch.cat([clean, adversarial])
+    truth = truth.repeat(2)
+
+    with torch.no_grad():
+        expected = model(inputs)
+    targets = (truth + 1) % expected.shape[1]
+    result: dict[str, Any] = {"tolerance": TOLERANCE, "samples": len(inputs)}
+    result["logits"] = _check_classifier(classifier, inputs, expected)
+    result["gradient"] = {
+        name: _check_gradient(model, gradient, name, _Batch(inputs, truth, targets, index))
+        for index, name in enumerate(OBJECTIVES)
+    }
+    return result
+
+
+def _check_classifier(classifier: bytes, inputs: Tensor, expected: Tensor) -> dict[str, float]:
+    session = create_session(classifier, providers=["CPUExecutionProvider"])
+    pixels = (inputs * 255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
+    (found,) = session.run(None, {"images": pixels})
+    (single,) = session.run(None, {"images": pixels[:1]})
+    error = max(_compare("logits", found, expected), _compare("logits", single, expected[:1]))
+    if not np.array_equal(found.argmax(1), expected.argmax(1).numpy()):
+        raise ParityError("classifier.onnx predicts other labels than the model")
+    return {"error": error}
+
+
+def _check_gradient(model: nn.Module, graph: bytes, name: str, batch: _Batch) -> dict[str, float]:
+    session = create_session(graph, providers=["CPUExecutionProvider"])
+    logits, values, expected = batch.autograd(model)
+    errors = torch.zeros(len(expected))
+    for part in (slice(None), slice(1)):
+        found = session.run(["logits", "objectives", "gradient"], batch.feed(part))
+        _compare("logits of gradient.onnx", found[0], logits[part])
+        _compare("objectives", found[1], values[part])
+        _check_form("gradient", found[2], expected[part])
+        errors[part] = torch.maximum(errors[part], _relative_error(torch.from_numpy(found[2]), expected[part]))
+
+    smooth = errors <= TOLERANCE  # false for NaN too
+    kinks = int((~smooth).sum())
+    if kinks and not (kinks <= len(errors) / 2 and (smooth | (errors <= _own_variation(model, batch, expected))).all()):
+        raise ParityError(_difference(f"gradient of {name} differs from autograd's", float(errors.max())))
+    return {"error": float(errors[smooth].max()), "kinks": kinks}
+
+
+def _own_variation(model: nn.Module, batch: _Batch, expected: Tensor) -> Tensor:
+    """How far autograd's gradient moves, relatively, when the images move by rounding errors: (N,)."""
+    generator = torch.Generator().manual_seed(0)
+    nudges = (_NUDGE * torch.randn(batch.images.shape, generator=generator) for _ in range(_NUDGES))
+    moved = [_relative_error(batch.autograd(model, nudge)[2], expected) for nudge in nudges]
+    return 2 * torch.stack(moved).amax(0)
+
+
+def _compare(what: str, found: Array, expected: Tensor) -> float:
+    _check_form(what, found, expected)
+    error = float(_relative_error(torch.from_numpy(found), expected).max())
+    if not error <= TOLERANCE:
+        raise ParityError(_difference(f"{what} differ from the model's", error))
+    return error
+
+
+def _check_form(what: str, found: Array, expected: Tensor) -> None:
+    if found.dtype != np.float32 or found.shape != tuple(expected.shape):
+        raise ParityError(f"the {what} must be float32 {tuple(expected.shape)}, got {found.dtype} {found.shape}")
+
+
+def _difference(what: str, error: float) -> str:
+    return f"the {what}: relative error {error:.2g}, limit {TOLERANCE:.0e}"
+
+
+def _relative_error(found: Tensor, expected: Tensor) -> Tensor:
+    """||found - expected|| / ||expected|| of each sample: (N, ...) -> (N,)."""
+    error = torch.linalg.vector_norm((found - expected).flatten(1), dim=1)
+    size: Tensor = torch.linalg.vector_norm(expected.flatten(1), dim=1)
+    return error / size.clamp(min=_NEGLIGIBLE)
