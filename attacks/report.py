@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from itertools import zip_longest
 from typing import Any
 
 from attacks.flags import flags
@@ -205,12 +206,12 @@ def _classes(samples: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> li
 def _examples(
     results: Sequence[Mapping[str, Any]], samples: Sequence[Mapping[str, Any]], count: int
 ) -> list[dict[str, Any]]:
-    """The first of every shard, then the second of every shard, and so on, so that they do not all look alike."""
-    by_shard: dict[int, list[Mapping[str, Any]]] = {}
+    """In turns from every attack, and of each from every shard in turn, so that they do not all look alike."""
+    by_attack: dict[str, list[Sequence[Mapping[str, Any]]]] = {}
     for result in results:
-        by_shard.setdefault(result["shard"], []).extend(result.get("examples", ()))
-    deepest = max(map(len, by_shard.values()))
-    chosen = [own[i] for i in range(deepest) for own in by_shard.values() if i < len(own)][:count]
+        by_attack.setdefault(result["stage"], []).append(result.get("examples", ()))
+    queues = [[e for turn in zip_longest(*shards) for e in turn if e] for shards in by_attack.values()]
+    chosen = [e for turn in zip_longest(*queues) for e in turn if e][:count]
     return [{**samples[e["position"]], "clean": e["clean"], "adversarial": e["adversarial"]} for e in chosen]
 
 

@@ -80,7 +80,6 @@ def run_attack(
     # Would the same pixels have fooled the model without the 8-bit grid?
     floats = clip_to_ball(standing.images, found, ball.eps, ball.norm)
     in_floats = subject.logits(floats).argmax(axis=1) != standing.labels
-    shown = sum(len(result.get("examples", ())) for result in previous)
     return {
         "attempted": standing.positions.tolist(),
         "broken": _fallen(standing, images, scores, broken, ball),
@@ -91,7 +90,7 @@ def run_attack(
                 "clean": png(standing.images[row]),
                 "adversarial": png(images[row]),
             }
-            for row in np.flatnonzero(broken)[: max(examples - shown, 0)]
+            for row in np.flatnonzero(broken)[:examples]
         ],
     }
 
