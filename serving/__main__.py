@@ -22,17 +22,25 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    settings = Settings.from_env()
     load_bundle(options.bundle)
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((options.host, options.port))
-        except (OSError, OverflowError) as error:
-            raise ValueError(f"cannot listen on {options.host}:{options.port} ({error}); choose --port") from error
-    os.environ["F2AT_BUNDLE"] = str(options.bundle.absolute())
+    host: str = options.host
+    port: int = options.port
+    _check_free(host, port)
+    os.environ |= {"F2AT_BUNDLE": str(options.bundle.absolute()), "F2AT_STATE": str(settings.state)}
     command = [sys.executable, "-m", "bentoml", "serve", "serving.service:RobustClassifier"]
-    command += ["--host", options.host, "--port", str(options.port), "--working-dir", str(Path(__file__).parent.parent)]
+    command += ["--host", host, "--port", str(port), "--working-dir", str(Path(__file__).parent.parent)]
     os.execv(sys.executable, command)
+
+
+def _check_free(host: str, port: int) -> None:
+    """BentoML would show a traceback for a port that is taken."""
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except (OSError, OverflowError) as error:
+        raise ValueError(f"cannot listen on {host} port {port} ({error}); choose another --port") from error
 
 
 def _worker(options: argparse.Namespace) -> int:
@@ -53,7 +61,7 @@ def _pin(options: argparse.Namespace) -> int:
     from serving.store import pin
 
     model = pin(options.bundle)
-    print(f"{model.tag} is {model.info.metadata['digest']}; `bentoml build` puts it into the next Bento")
+    print(f"{model.tag!s} holds {load_bundle(options.bundle).digest}; `bentoml build` puts it into the next Bento")
     return 0
 
 

@@ -12,12 +12,13 @@ from starlette.requests import Request
 from serving.problems import Problem
 
 
-class _Upload(IODescriptor):
+class _Upload(IODescriptor):  # type: ignore[misc]  # untyped in BentoML
     # BentoML's own reader downloads URLs given in place of files, and answers bad forms with 500. Overriding the one
     # method that reads keeps its OpenAPI page and Python client, and leaves the reading to `read_files`.
     @classmethod
     async def from_http_request(cls, request: Request, serde: Any) -> Self:  # noqa: ARG003
-        return cls.model_construct(**dict.fromkeys(cls.model_fields, request))
+        upload: Self = cls.model_construct(**dict.fromkeys(cls.model_fields, request))
+        return upload
 
 
 class ImageUpload(_Upload):

@@ -56,20 +56,21 @@ def create_app(backend: Backend) -> Starlette:
     async def model(_: Request) -> Response:
         return JSONResponse(backend.predictor.describe())
 
+    async def audits(request: Request) -> Response:
+        return await (submit(request) if request.method == "POST" else listing())
+
     async def submit(request: Request) -> Response:
         values = await _json_object(request)
         audit, new = await run_in_threadpool(backend.audits.submit, values, request.headers.get("idempotency-key"))
         return JSONResponse(_linked(audit), status_code=202 if new else 200, headers={"Location": _path(audit)})
 
-    async def listing(_: Request) -> Response:
+    async def listing() -> Response:
         audits = await run_in_threadpool(backend.audits.list)
         return JSONResponse({"audits": [_linked(audit) for audit in audits], "model": backend.digest})
 
-    async def show(request: Request) -> Response:
-        return JSONResponse(_linked(await run_in_threadpool(backend.audits.get, request.path_params["id"])))
-
-    async def cancel(request: Request) -> Response:
-        return JSONResponse(_linked(await run_in_threadpool(backend.audits.cancel, request.path_params["id"])))
+    async def audit(request: Request) -> Response:
+        act = backend.audits.cancel if request.method == "DELETE" else backend.audits.get
+        return JSONResponse(_linked(await run_in_threadpool(act, request.path_params["id"])))
 
     async def report(request: Request) -> Response:
         return JSONResponse(await run_in_threadpool(backend.audits.report, request.path_params["id"]))
@@ -94,10 +95,9 @@ def create_app(backend: Backend) -> Starlette:
     routes = [
         Route("/", index),
         Route("/model", model),
-        Route("/audits", private(listing), methods=["GET"]),
-        Route("/audits", private(submit), methods=["POST"]),
-        Route("/audits/{id}", private(show), methods=["GET"]),
-        Route("/audits/{id}", private(cancel), methods=["DELETE"]),
+        # One route a path, so that a 405 names every method in Allow.
+        Route("/audits", private(audits), methods=["GET", "POST"]),
+        Route("/audits/{id}", private(audit), methods=["GET", "DELETE"]),
         Route("/audits/{id}/events", private(events)),
         Route("/audits/{id}/report", private(report)),
         Route("/audits/{id}/report.html", private(report_page)),

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -96,8 +97,15 @@ def _workflow(bundle: Bundle, settings: Settings) -> Callable[[dict[str, Any], s
             previous = [result for result in results if result["shard"] == step.shard]
             results.append(DBOS.run_step({"name": f"{step.stage}/{step.shard}"}, run, step, previous))
             DBOS.set_event(PROGRESS, progress(plan.steps, results))
-        provider = active_provider(gradient)
-        return plan.report(results, id=identifier, provider=provider)
+        status = DBOS.get_workflow_status(identifier)
+        assert status is not None
+        return plan.report(
+            results,
+            id=identifier,
+            created=_utc(status.created_at),
+            finished=_utc(1000 * time.time()),
+            provider=active_provider(gradient),
+        )
 
     return audit
 
@@ -136,6 +144,10 @@ def _heartbeat(identifier: str) -> Callable[[int], None]:
                 raise dbos_error.DBOSWorkflowCancelledError(f"audit {identifier} was cancelled")
 
     return beat
+
+
+def _utc(milliseconds: float | None) -> str:
+    return datetime.fromtimestamp((milliseconds or 0) / 1000, UTC).isoformat(timespec="seconds")
 
 
 def _identity(path: Path) -> str:

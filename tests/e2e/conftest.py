@@ -1,0 +1,202 @@
+"""Real servers on free ports, with a real bundle: a small network with random weights, exported."""
+
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from export.bundle import Bundle, write_bundle
+
+REPOSITORY = Path(__file__).parents[2]
+SERVICE = "serving.service:RobustClassifier"
+
+
+class Server:
+    """One `bentoml serve` process group; every server has its own state folder and BENTOML_HOME."""
+
+    def __init__(self, folder: Path, bundle: Path, *, target: str, cwd: Path, **environment: str) -> None:
+        self.folder = folder
+        self.target = target
+        self.cwd = cwd
+        self.environment = {
+            **os.environ,
+            "BENTOML_DO_NOT_TRACK": "1",
+            "BENTOML_HOME": str(folder / "bentoml"),
+            "F2AT_BUNDLE": str(bundle),
+            "F2AT_STATE": str(folder / "state"),
+            "F2AT_AUDIT_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+            **environment,
+        }
+        self.start()
+
+    def start(self) -> None:
+        """Start and wait until it is ready."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.log = (self.folder / "log").open("ab")
+        command = ["-m", "bentoml", "serve", self.target, "--port", str(self.port)]
+        self.process = subprocess.Popen(
+            [sys.executable, *command, "--host", "127.0.0.1"],
+            cwd=self.cwd,
+            env=self.environment,
+            stdout=self.log,
+            stderr=self.log,
+        )
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
+        wait_for(self._ready, seconds=60)
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """End the server with a signal and wait until none of its processes is left."""
+        family = self.processes()
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        self.process.wait(30)
+        wait_for(lambda: not any(_alive(pid) for pid in family), seconds=10)
+        self.client.close()
+        self.log.close()
+
+    def processes(self) -> list[int]:
+        """The server's process and all below it."""
+        return _family(self.process.pid)
+
+    def worker(self) -> int:
+        """The process id of the audit worker."""
+        workers = [pid for pid in self.processes() if b"\0serving\0worker\0" in _command(pid)]
+        assert len(workers) == 1
+        return workers[0]
+
+    def text(self) -> str:
+        """What the server logged so far."""
+        return (self.folder / "log").read_text()
+
+    def submit(self, key: str | None = None, **request: Any) -> dict[str, Any]:
+        """Start an audit."""
+        headers = {} if key is None else {"Idempotency-Key": key}
+        response = self.client.post("/audits", json=request, headers=headers)
+        assert response.status_code == 202, response.text
+        audit: dict[str, Any] = response.json()
+        return audit
+
+    def audit(self, identifier: str) -> dict[str, Any]:
+        """Look at an audit."""
+        audit: dict[str, Any] = self.client.get(f"/audits/{identifier}").raise_for_status().json()
+        return audit
+
+    def finish(self, identifier: str, seconds: float = 120) -> dict[str, Any]:
+        """Wait for an audit to end and return its report."""
+        wait_for(lambda: self.audit(identifier)["state"] not in ("queued", "running"), seconds=seconds)
+        assert self.audit(identifier)["state"] == "done", self.audit(identifier)
+        report: dict[str, Any] = self.client.get(f"/audits/{identifier}/report").raise_for_status().json()
+        return report
+
+    def wait_for_step(self, identifier: str, step: int) -> dict[str, Any]:
+        """Wait until an audit has finished `step` steps; it must still be running then."""
+        wait_for(lambda: ((audit := self.audit(identifier))["progress"] or {"done": 0})["done"] >= step, seconds=60)
+        audit = self.audit(identifier)
+        assert audit["state"] == "running", audit
+        return audit
+
+    def _ready(self) -> bool:
+        assert self.process.poll() is None, self.text()
+        try:
+            return self.client.get("/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+def wait_for(condition: Callable[[], object], *, seconds: float) -> None:
+    """Wait until `condition` holds; fail after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain"
+        time.sleep(0.1)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def _family(pid: int) -> list[int]:
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    except OSError:
+        return []
+    return [pid, *(member for child in children for member in _family(child))]
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A narrow ResNet-18 with random weights; its own answers are the labels, so clean accuracy is 1."""
+    import torch
+
+    from attacks.objectives import OBJECTIVES
+    from export.graphs import export_graphs
+    from models import create_model
+
+    torch.manual_seed(0)
+    model = create_model("resnet18", classes=10, width=8, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)).eval()
+    blocks = np.random.default_rng(0).integers(0, 256, (200, 4, 4, 3), dtype=np.uint8)
+    images = blocks.repeat(4, axis=1).repeat(4, axis=2)
+    with torch.no_grad():
+        labels = model(torch.tensor(images).permute(0, 3, 1, 2).float() / 255).argmax(1).numpy()
+    classifier, gradient = export_graphs(model, (16, 16))
+    manifest = {"classes": [f"class {k}" for k in range(10)], "input_size": [16, 16], "objectives": list(OBJECTIVES)}
+    path = tmp_path_factory.mktemp("bundles") / "random"
+    return write_bundle(path, manifest=manifest, classifier=classifier, gradient=gradient, images=images, labels=labels)
+
+
+@pytest.fixture(scope="session")
+def start_server(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+    """Start a server with a state folder and environment of its own; stopped at the end if still running."""
+    with ExitStack() as stack:
+
+        def start(target: str = SERVICE, cwd: Path = REPOSITORY, **environment: str) -> Server:
+            folder = tmp_path_factory.mktemp("server")
+            server = Server(folder, bundle.path, target=target, cwd=cwd, **environment)
+            stack.callback(lambda: server.process.poll() is None and server.stop())
+            return server
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def server(start_server: Callable[..., Server]) -> Server:
+    """The server most tests share."""
+    return start_server()
+
+
+@pytest.fixture(scope="session")
+def png() -> Callable[[np.ndarray], bytes]:
+    """Encode an image as PNG."""
+
+    def encode(image: np.ndarray) -> bytes:
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    return encode

@@ -1,0 +1,220 @@
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from attacks.report import deterministic_part
+
+pytestmark = pytest.mark.slow
+
+SHORT = {"eps": "1/255", "samples": 25}
+LONG = {"eps": "1/255", "samples": 100}
+
+
+def numbers(report: dict[str, Any]) -> str:
+    return json.dumps(deterministic_part(report), sort_keys=True)
+
+
+def processor_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.fixture(scope="session")
+def undisturbed(server) -> str:
+    """The numbers of the LONG audit when nothing goes wrong."""
+    return numbers(server.finish(server.submit(**LONG)["id"]))
+
+
+def test_an_audit_from_request_to_report(server, bundle):
+    response = server.client.post("/audits", json=SHORT)
+    assert response.status_code == 202
+    audit = response.json()
+    assert response.headers["location"] == f"/audits/{audit['id']}"
+    assert audit["state"] in ("queued", "running")
+    assert audit["model"] == bundle.digest
+    not_yet = server.client.get(f"/audits/{audit['id']}/report")
+    assert not_yet.status_code == 409
+    assert not_yet.headers["content-type"] == "application/problem+json"
+
+    seen = []
+    with server.client.stream("GET", f"/audits/{audit['id']}/events") as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        for line in stream.iter_lines():
+            if line.startswith("data: "):
+                seen.append(json.loads(line.removeprefix("data: ")))
+    assert seen[-1]["state"] == "done"
+    steps = [event["progress"]["done"] for event in seen if event["progress"]]
+    assert steps == sorted(steps)
+    assert steps[-1] == seen[-1]["progress"]["total"]
+
+    report = server.finish(audit["id"])
+    assert report["model"]["digest"] == bundle.digest
+    assert report["clean"]["k"] == report["clean"]["n"] == 25
+    robust = {stage["stage"]: stage["robust"] for stage in seen[-1]["progress"]["stages"]}
+    assert robust["clean"] == 25
+    assert robust["curve"] == report["robust"]["k"]
+    page = server.client.get(f"/audits/{audit['id']}/report.html")
+    assert page.status_code == 200
+    assert bundle.digest.removeprefix("sha256:")[:12] in page.text
+    assert audit["id"] in [row["id"] for row in server.client.get("/audits").json()["audits"]]
+
+
+def test_the_same_key_is_the_same_audit(server):
+    first = server.submit("the-key", **SHORT)
+    again = server.client.post("/audits", json=SHORT, headers={"Idempotency-Key": "the-key"})
+    assert again.status_code == 200
+    assert again.json()["id"] == first["id"] == "the-key"
+    other = server.client.post("/audits", json={**SHORT, "seed": 1}, headers={"Idempotency-Key": "the-key"})
+    assert other.status_code == 409
+    assert server.client.post("/audits", json=SHORT, headers={"Idempotency-Key": "a/b"}).status_code == 400
+    server.client.delete("/audits/the-key")
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"{", 400),
+        (b"[" * 100_000, 400),
+        (b"[1]", 422),
+        (b'{"epz": "8/255"}', 422),
+        (b'{"eps": "1e999"}', 422),
+        (b'{"samples": 201}', 422),
+        (b'{"samples": -1}', 422),
+        (b'{"suite": []}', 422),
+    ],
+)
+def test_bad_requests_are_refused(server, body, status):
+    response = server.client.post("/audits", content=body, headers={"Content-Type": "application/json"})
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+
+
+def test_other_sites_cannot_reach_audits(server):
+    # A form of another site may send text/plain, but not JSON; a name pointed at 127.0.0.1 keeps its own Host.
+    plain = server.client.post("/audits", content=b"{}", headers={"Content-Type": "text/plain"})
+    assert plain.status_code == 415
+    assert server.client.get("/audits", headers={"Host": "evil.example"}).status_code == 403
+    forwarded = server.client.get("/audits", headers={"X-Forwarded-For": "192.0.2.1"})
+    assert forwarded.status_code == 403
+    assert server.client.get("/model", headers={"Host": "evil.example"}).status_code == 200
+
+
+def test_cancelling_really_stops_the_work(server):
+    audit = server.submit(**LONG)
+    server.wait_for_step(audit["id"], 2)
+    response = server.client.delete(f"/audits/{audit['id']}")
+    assert response.json()["state"] == "cancelled"
+    time.sleep(1.5)
+    worker = server.worker()
+    before, done = processor_seconds(worker), server.audit(audit["id"])["progress"]["done"]
+    time.sleep(2)
+    assert processor_seconds(worker) - before < 0.5
+    assert server.audit(audit["id"])["progress"]["done"] == done
+    assert server.audit(audit["id"])["state"] == "cancelled"
+    assert server.client.get(f"/audits/{audit['id']}/report").status_code == 409
+    assert server.client.delete(f"/audits/{audit['id']}").json()["state"] == "cancelled"
+    server.finish(server.submit(**SHORT)["id"])  # and the worker is free for the next one
+
+
+def test_predictions_go_on_during_an_audit(server, bundle, png):
+    audit = server.submit(**LONG)
+    server.wait_for_step(audit["id"], 1)
+    image = png(bundle.reference()[0][0])
+    statuses = [server.client.post("/predict", files={"image": image}).status_code for _ in range(50)]
+    assert set(statuses) == {200}
+    assert server.audit(audit["id"])["state"] == "running"
+    server.client.delete(f"/audits/{audit['id']}")
+
+
+def test_a_full_queue_is_refused(start_server):
+    server = start_server(F2AT_MAX_AUDITS="2", F2AT_WORKER="off")
+    server.submit(**SHORT)
+    queued = server.submit(**SHORT)
+    response = server.client.post("/audits", json=SHORT)
+    assert response.status_code == 429
+    assert response.headers["retry-after"]
+    assert server.client.delete(f"/audits/{queued['id']}").json()["state"] == "cancelled"
+    server.submit(**SHORT)
+    server.stop()
+
+
+def test_a_killed_worker_resumes_to_the_same_numbers(server, undisturbed):
+    audit = server.submit(**LONG)
+    done = server.wait_for_step(audit["id"], 5)["progress"]["done"]
+    os.kill(server.worker(), signal.SIGKILL)
+    report = server.finish(audit["id"])
+    assert server.audit(audit["id"])["progress"]["done"] > done
+    assert numbers(report) == undisturbed
+
+
+def test_a_killed_server_resumes_to_the_same_numbers(start_server, undisturbed):
+    server = start_server()
+    audit = server.submit("survivor", **LONG)
+    server.wait_for_step(audit["id"], 5)
+    server.stop(signal.SIGKILL)  # waits until every process of the server is gone
+    server.start()
+    assert server.audit("survivor")["progress"]["done"] >= 5
+    assert numbers(server.finish("survivor")) == undisturbed
+    server.stop()
+
+
+def test_stopping_does_not_wait_for_open_streams(start_server):
+    server = start_server()
+    audit = server.submit(**LONG)
+    ended = threading.Event()
+
+    def listen() -> None:
+        with httpx.stream("GET", f"{server.client.base_url}audits/{audit['id']}/events", timeout=60) as stream:
+            list(stream.iter_lines())
+        ended.set()
+
+    threading.Thread(target=listen, daemon=True).start()
+    server.wait_for_step(audit["id"], 1)
+    before = time.monotonic()
+    server.stop()
+    assert time.monotonic() - before < 8
+    assert ended.wait(2)
+    server.start()  # a polite stop loses nothing either
+    assert server.finish(audit["id"])["clean"]["n"] == LONG["samples"]
+    server.stop()
+
+
+def test_an_audit_waits_for_its_own_model(start_server, bundle, tmp_path):
+    server = start_server(F2AT_WORKER="off")
+    audit = server.submit(**SHORT)
+    server.stop()
+    other = _with_other_manifest(bundle, tmp_path)
+    server.environment |= {"F2AT_BUNDLE": str(other.path), "F2AT_WORKER": "on"}
+    server.start()
+    server.finish(server.submit(**SHORT)["id"])
+    waiting = server.audit(audit["id"])
+    assert (waiting["state"], waiting["model"]) == ("queued", bundle.digest)
+    assert "detail" in waiting
+    server.stop()
+    server.environment["F2AT_BUNDLE"] = str(bundle.path)
+    server.start()
+    assert server.finish(audit["id"])["model"]["digest"] == bundle.digest
+    server.stop()
+
+
+def _with_other_manifest(bundle, folder):
+    from export.bundle import CLASSIFIER, GRADIENT, write_bundle
+
+    images, labels = bundle.reference()
+    manifest = {**bundle.manifest, "note": "another"}
+    return write_bundle(
+        folder / "other",
+        manifest=manifest,
+        classifier=bundle.files[CLASSIFIER],
+        gradient=bundle.files[GRADIENT],
+        images=np.asarray(images),
+        labels=labels,
+    )

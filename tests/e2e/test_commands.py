@@ -1,0 +1,128 @@
+"""The command lines, as a user meets them: one line of reason, no traceback, a non-zero status."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+REPOSITORY = Path(__file__).parents[2]
+SERVE = ["bentoml", "serve", "serving.service:RobustClassifier"]
+
+
+@pytest.fixture
+def run(tmp_path):
+    def command(*arguments: str, cwd: Path = REPOSITORY, **environment: str) -> subprocess.CompletedProcess[str]:
+        env = {key: value for key, value in os.environ.items() if not key.startswith("F2AT_")}
+        env |= {"BENTOML_DO_NOT_TRACK": "1", "BENTOML_HOME": str(tmp_path / "bentoml")}
+        env |= {"F2AT_STATE": str(tmp_path / "state"), "PYTHONPATH": "", **environment}
+        return subprocess.run(
+            [sys.executable, "-m", *arguments], cwd=cwd, env=env, capture_output=True, text=True, timeout=60
+        )
+
+    return command
+
+
+def refused(done: subprocess.CompletedProcess[str], reason: str) -> None:
+    assert done.returncode != 0
+    assert reason in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+@pytest.fixture
+def tampered(bundle, tmp_path):
+    folder = tmp_path / "tampered"
+    shutil.copytree(bundle.path, folder)
+    data = bytearray((folder / "classifier.onnx").read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / "classifier.onnx").write_bytes(data)
+    return folder
+
+
+def test_help_names_the_commands(run):
+    done = run("serving", "--help")
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in ("serve", "worker", "pin"))
+
+
+@pytest.mark.parametrize("command", [["serving", "serve"], ["serving", "pin"]])
+def test_a_tampered_bundle_is_refused(run, tampered, command):
+    refused(run(*command, str(tampered)), "sha256")
+
+
+def test_bentoml_serve_refuses_a_tampered_bundle(run, tampered):
+    refused(run(*SERVE, F2AT_BUNDLE=str(tampered)), "sha256")
+
+
+def test_bentoml_serve_needs_a_bundle(run):
+    refused(run(*SERVE), "F2AT_BUNDLE")
+
+
+def test_settings_are_checked(run, bundle):
+    refused(run(*SERVE, F2AT_BUNDLE=str(bundle.path), F2AT_MAX_BODY="lots"), "F2AT_MAX_BODY")
+    refused(run("serving", "serve", str(bundle.path), F2AT_WORKER="perhaps"), "F2AT_WORKER")
+
+
+def test_a_port_that_is_taken(run, bundle):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        refused(run("serving", "serve", str(bundle.path), "--port", port), "in use")
+    refused(run("serving", "serve", str(bundle.path), "--port", "70000"), "port")
+
+
+def test_one_worker_a_state_folder(run, server, bundle):
+    refused(
+        run("serving", "worker", F2AT_BUNDLE=str(bundle.path), F2AT_STATE=server.environment["F2AT_STATE"]), "worker"
+    )
+
+
+def test_a_built_bento_serves_the_bundle_pinned_in_it(run, start_server, bundle, png, tmp_path):
+    assert "holds " + bundle.digest in run("serving", "pin", str(bundle.path)).stdout
+    built = run("bentoml", "build", "--output", "tag")
+    assert built.returncode == 0, built.stderr
+    tag = built.stdout.strip().rpartition("__tag__:")[2]
+    sources = {path.name for path in (tmp_path / "bentoml" / "bentos").rglob("src/*")}
+    assert sources >= {"serving", "attacks", "export"}
+    assert not sources & {"training", "models", "tests", "benchmarks"}
+    server = start_server(target=tag, cwd=tmp_path, BENTOML_HOME=str(tmp_path / "bentoml"), F2AT_BUNDLE="")
+    image = bundle.reference()[0][0]
+    answer = server.client.post("/predict", files={"image": png(image)}).json()
+    assert answer["model"] == bundle.digest
+    assert answer["index"] == bundle.reference()[1][0]
+    report = server.finish(server.submit(eps="1/255", samples=4)["id"])
+    assert report["model"]["digest"] == bundle.digest
+    server.stop()
+
+
+def test_serving_needs_no_torch(start_server, bundle, png, tmp_path):
+    # Every process of the server starts with an import hook that refuses what only training may use.
+    (tmp_path / "sitecustomize.py").write_text(
+        """
+import sys
+
+BANNED = {"torch", "torchvision", "lightning", "safetensors", "onnxscript", "sklearn"}
+
+class Banned:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in BANNED:
+            raise ImportError(f"{name} must not be imported while serving")
+
+sys.meta_path.insert(0, Banned())
+"""
+    )
+    blocked = subprocess.run([sys.executable, "-c", "import torch"], env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert blocked.returncode != 0
+    server = start_server(PYTHONPATH=str(tmp_path))
+    answer = server.client.post("/predict", files={"image": png(bundle.reference()[0][0])}).json()
+    assert answer["index"] == bundle.reference()[1][0]
+    audit = server.submit(eps="1/255", samples=4)
+    assert server.finish(audit["id"])["clean"]["n"] == 4
+    assert server.client.get(f"/audits/{audit['id']}/report.html").status_code == 200
+    assert "must not be imported" not in server.text()
+    server.stop()
