@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 # Matplotlib wants colours, the page has variables: these stand in for them and are replaced in the SVG.
 _COLOURS = {"#000001": "var(--ink)", "#000002": "var(--muted)", "#000003": "var(--line)", "#000004": "var(--accent)"}
 _INK, _MUTED, _LINE, _ACCENT = _COLOURS
-_SETTINGS: Any = {"svg.fonttype": "none", "svg.hashsalt": "f2at", "font.size": 9}
+_SETTINGS: Any = {"svg.fonttype": "none", "svg.hashsalt": "f2at", "font.size": 10}
 _LOCK = threading.Lock()  # Matplotlib's settings are global
 
 
@@ -34,7 +34,7 @@ def _draw(report: Mapping[str, Any]) -> Figure:
     steps = sorted(d for d in distances if d <= last)
     right = points[0]["k"]
 
-    figure = Figure(figsize=(4.6, 2.9), layout="constrained")
+    figure = Figure(figsize=(4.6, 3.1), layout="constrained")
     axes = figure.add_subplot()
     x = [point["levels"] for point in points]
     axes.step(

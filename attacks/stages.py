@@ -20,7 +20,7 @@ from attacks.threat import LEVELS
 
 Result = Mapping[str, Any]
 CLEAN, CURVE = "clean", "curve"
-_MULTIPLES = [Fraction(m) for m in ("1/4", "1/2", "3/4", "1", "3/2", "2", "3", "4", "6", "8")]
+_MULTIPLES = [Fraction(m) for m in ("1/4", "1/2", "3/4", "1", "5/4", "3/2", "7/4", "2", "5/2", "3", "4", "6", "8")]
 _HALVINGS = 5
 
 
@@ -82,7 +82,7 @@ def run_attack(
     in_floats = subject.logits(floats).argmax(axis=1) != standing.labels
     return {
         "attempted": standing.positions.tolist(),
-        "broken": _fallen(standing, images, scores, broken, ball),
+        "broken": _fallen(subject, standing, images, scores, broken, ball),
         "lost": standing.positions[in_floats & ~broken].tolist(),
         "examples": [
             {
@@ -111,7 +111,7 @@ def run_curve(
     correct = set(_stage(previous, CLEAN)["correct"])
     part = shard.at([p for p in shard.positions.tolist() if p in correct])
     known = {
-        p: d for fallen in _all_fallen(previous) for p, d in zip(fallen["positions"], fallen["distances"], strict=True)
+        p: d for fallen in _all_fallen(previous) for p, d in zip(fallen["positions"], fallen["nearest"], strict=True)
     }
     bound = np.array([known.get(p, math.inf) for p in part.positions.tolist()])
     nearest, nearest_images = np.full(len(part), math.inf), part.images.copy()
@@ -135,7 +135,7 @@ def run_curve(
     return {
         "attempted": part.positions.tolist(),
         "distances": [round(d, 3) if math.isfinite(d) else None for d in nearest.tolist()],
-        "broken": _fallen(part, nearest_images, scores, fresh, ball),
+        "broken": _fallen(subject, part, nearest_images, scores, fresh, ball),
     }
 
 
@@ -181,15 +181,21 @@ def _walk_back(subject: Subject, clean: Images, images: Images, labels: Labels, 
     return nearest
 
 
-def _fallen(shard: Shard, images: Images, scores: Scores | None, rows: Any, ball: Ball) -> dict[str, Any] | None:
-    """The outcomes of the rows marked, or None where there are none."""
+def _fallen(
+    subject: Subject, shard: Shard, images: Images, scores: Scores | None, rows: Any, ball: Ball
+) -> dict[str, Any] | None:
+    """The outcomes of the rows marked, or None where there are none; "nearest" is the distance after walking back."""
     if scores is None or not rows.any():
         return None
     part = Shard(shard.positions[rows], shard.images[rows], shard.labels[rows])
-    away = distances(part.images, images[rows], ball.norm)
+    nearest = _walk_back(subject, part.images, images[rows], part.labels, ball.norm)
     record = _record(part, Scores(*(values[rows] for values in scores)))
     record["positions"] = record.pop("attempted")
-    return {**record, "distances": away.round(3).tolist()}
+    return {
+        **record,
+        "distances": distances(part.images, images[rows], ball.norm).round(3).tolist(),
+        "nearest": distances(part.images, nearest, ball.norm).round(3).tolist(),
+    }
 
 
 def _record(shard: Shard, scores: Scores) -> dict[str, Any]:
