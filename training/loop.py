@@ -1,6 +1,7 @@
 """The training loop, on Lightning Fabric (device, precision, several processes)."""
 
 import math
+import os
 import platform
 import sys
 from collections import defaultdict
@@ -68,6 +69,8 @@ def train(config: Config, output: Path, *, overwrite: bool = False, progress: bo
     """
     dataset = load_dataset(config.data)
     folder = RunFolder(output)
+    if "LOCAL_RANK" not in os.environ:  # before other processes start; they would only repeat the refusal
+        folder.check(config, overwrite=overwrite)
     hardware = config.hardware
     fabric = Fabric(
         accelerator=hardware.accelerator,

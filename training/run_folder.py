@@ -45,26 +45,35 @@ class RunFolder:
         """Make the folder ready for this configuration: a new one, or one that was interrupted under the same.
 
         Raises:
+            RunError: as `check` does.
+        """
+        self.check(config, overwrite=overwrite)
+        if overwrite and self.path.is_dir():
+            shutil.rmtree(self.path)
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.config.write_text(tomli_w.dumps(config_to_table(config)))
+
+    def check(self, config: Config, *, overwrite: bool) -> None:
+        """Whether the folder can be used for this configuration; changes nothing.
+
+        Raises:
             RunError: the folder holds a finished run, a run of another configuration, or something else.
         """
-        table = config_to_table(config)
-        if overwrite and self.config.is_file():
-            shutil.rmtree(self.path)
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"output {self.path} is a file; a folder is needed")
         if self.path.is_dir() and any(self.path.iterdir()):
             if not self.config.is_file():
                 raise RunError(f"output {self.path} is not empty and holds no run; choose another folder")
+            if overwrite:
+                return
             if self.last.is_file() and not self.state.is_file():
                 raise RunError(f"output {self.path} holds a finished run; choose another folder or pass --overwrite")
-            found = tomllib.loads(self.config.read_text())
+            found, table = tomllib.loads(self.config.read_text()), config_to_table(config)
             if found != table:
                 raise RunError(
                     f"output {self.path} holds an interrupted run with another configuration "
                     f"({_difference(found, table)}); choose another folder or pass --overwrite"
                 )
-        self.path.mkdir(parents=True, exist_ok=True)
-        self.config.write_text(tomli_w.dumps(table))
 
     def save_reference(self, data: ImageSet) -> None:
         """Keep labelled uint8 images (N, H, W, 3)."""

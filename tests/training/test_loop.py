@@ -123,6 +123,25 @@ def test_divergence_stops_the_run_with_a_reason(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_two_processes_train_one_model(tmp_path: Path) -> None:
+    arguments = [
+        "--config", str(REPOSITORY / "configs/digits.toml"), "--data.size", "8", "--data.validation", "1300",
+        "--model.width", "2", "--attack.steps", "1", "--attack.validation_steps", "1", "--attack.test_steps", "1",
+        "--optimizer.epochs", "2", "--optimizer.batch_size", "50", "--hardware.accelerator", "cpu",
+        "--hardware.devices", "2", "--output", str(tmp_path / "run"),
+    ]  # fmt: skip
+    command = [sys.executable, "-m", "training", *arguments]
+    first = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=300)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.count("best checkpoint") == 1  # one process speaks
+    assert [row["epoch"] for row in rows(tmp_path / "run")] == [1, 2]
+    again = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=300)
+    assert again.returncode == 1
+    assert again.stderr.count("\n") == 1
+    assert "holds a finished run" in again.stderr
+
+
+@pytest.mark.slow
 def test_training_learns_and_defends(tmp_path: Path) -> None:
     """A short F2AT run is more robust than an undefended one of the same length, and both beat chance."""
     results = {}
