@@ -87,12 +87,17 @@ def test_step_halving_homes_in_where_fixed_steps_oscillate(norm: str) -> None:
 
 
 def test_first_steps_by_hand() -> None:
-    """One pixel, peak out of reach: a step of 2 eps to the ball's edge, then momentum has nothing to add."""
-    inputs = np.full((1, 1, 1, 1), 0.3)
+    """One pixel in [0.3, 0.7], peak at 0.63, started at 0.7: full steps of 0.4, cut at the ball's edge."""
     target = Bowl()
-    apgd(target, inputs, np.zeros(1, int), eps=0.1, rng=rng(), steps=3)
-    assert abs(target.seen[0].item() - 0.3) == pytest.approx(0.1)  # starts on the sphere
-    np.testing.assert_allclose([x.item() for x in target.seen[1:]], 0.4)
+    apgd(target, np.full((1, 1, 1, 1), 0.5), np.zeros(1, int), eps=0.2, rng=rng(), steps=100)
+    expected = [
+        0.7,
+        0.3,  # the first step is not damped
+        0.3 + 0.75 * 0.4 + 0.25 * (0.3 - 0.7),  # 0.5
+        0.5 + 0.75 * 0.2 + 0.25 * (0.5 - 0.3),  # 0.7
+        0.7 - 0.75 * 0.4 + 0.25 * (0.7 - 0.5),  # 0.45
+    ]
+    np.testing.assert_allclose([x.item() for x in target.seen[:5]], expected)
 
 
 def test_evaluations_when_nothing_breaks(linear: Callable[..., Any]) -> None:

@@ -15,6 +15,18 @@ def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
+class Bright:
+    """A target that calls bright images class 1, but none that these tests make."""
+
+    classes = 2
+
+    def logits(self, inputs: np.ndarray) -> np.ndarray:
+        return np.stack([np.ones(len(inputs)), inputs.mean((1, 2, 3)) / 2], 1)
+
+    def gradient(self, *_: Any) -> Any:
+        raise AssertionError("a black-box attack asked for a gradient")
+
+
 @pytest.mark.parametrize(
     ("query", "halvings"),
     [
@@ -94,6 +106,20 @@ def test_windows_are_squares_anywhere_in_the_image() -> None:
     assert all(inside[i, 0, top[i, 0, 0], left[i, 0, 0]] for i in range(300))
 
 
+def test_l2_windows_are_odd_and_at_least_3(monkeypatch: pytest.MonkeyPatch) -> None:
+    def record(clean: Any, size: int, rng: np.random.Generator) -> Any:
+        sizes.append(size)
+        return _window(clean, size, rng)
+
+    sizes: list[int] = []
+    monkeypatch.setattr("attacks.square._window", record)
+    inputs = np.full((1, 3, 10, 10), 0.5)
+    square(Bright(), inputs, np.zeros(1, int), eps=0.01, norm="l2", rng=rng(), queries=100)
+    # round(sqrt(80 / 2^k)) = 9, 6, 4, 3, 2, ... for k = 0, 1, 2, 3, 4, ...; then the next odd number, and 3.
+    assert sizes[::2] == [9] + [5] * 2 + [3] * 96
+    assert sizes[::2] == sizes[1::2]
+
+
 def test_bump_by_hand() -> None:
     # 3 x 3: the centre lies in the rectangles of height 1 and 1/4, the rim in the second alone.
     expected = np.full((3, 3), 0.25)
@@ -119,17 +145,8 @@ def test_pattern_is_of_norm_one_in_two_opposite_halves(size: int) -> None:
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("shape", [(3, 1, 1), (3, 2, 7), (1, 4, 4), (3, 9, 6)])
 def test_odd_image_sizes(norm: str, shape: tuple[int, ...]) -> None:
-    class Flat:
-        classes = 2
-
-        def logits(self, inputs: np.ndarray) -> np.ndarray:
-            return np.stack([np.ones(len(inputs)), inputs.mean((1, 2, 3)) / 2], 1)
-
-        def gradient(self, *_: Any) -> Any:
-            raise AssertionError("a black-box attack asked for a gradient")
-
     inputs = np.full((2, *shape), 0.5)
-    found = square(Flat(), inputs, np.zeros(2, int), eps=0.05, norm=norm, rng=rng(), queries=30)
+    found = square(Bright(), inputs, np.zeros(2, int), eps=0.05, norm=norm, rng=rng(), queries=30)
     assert found.shape == inputs.shape
     assert norms(found - inputs, norm).max() <= 0.05 + 1e-12
     assert (found.mean((1, 2, 3)) > 0.5).all()

@@ -117,8 +117,8 @@ def test_snap_keeps_the_full_radius_whatever_its_float() -> None:
 
 def test_l2_snap_truncates_no_more_than_it_must() -> None:
     clean = np.full((1, 1, 1, 3), 100.0) / 255
-    inside = np.array([102.6, 101.9, 100.4]).reshape(1, 1, 1, 3) / 255
-    radius = np.sqrt(2.6**2 + 1.9**2 + 0.4**2)  # 3.245 levels; (3, 2, 0) has 3.606, (2, 2, 0) 2.828
+    inside = np.array([102.51, 101.9, 100.0]).reshape(1, 1, 1, 3) / 255
+    radius = np.sqrt(2.51**2 + 1.9**2)  # 3.148 levels; (3, 2, 0) has 3.606, (2, 2, 0) 2.828
     snapped = snap(inside, clean, eps=radius / 255, norm="l2")
     np.testing.assert_allclose(snapped * 255, [[[[102, 102, 100]]]])
 
