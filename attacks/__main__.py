@@ -69,6 +69,7 @@ def _audit(options: argparse.Namespace) -> int:
     )
     audit = open_audit(load_bundle(options.bundle), request, threads=options.threads)
 
+    output.parent.mkdir(parents=True, exist_ok=True)  # now rather than after minutes of work
     started, clock = datetime.now(UTC), time.perf_counter()
     with tqdm(total=len(audit.steps), unit="step", disable=options.quiet) as bar:
 
@@ -83,7 +84,6 @@ def _audit(options: argparse.Namespace) -> int:
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         wall_seconds=round(time.perf_counter() - clock, 3),
     )
-    output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="ascii")
     page.write_text(render(report), encoding="utf-8")
     print(_summary(report))

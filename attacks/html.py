@@ -44,8 +44,8 @@ def render(report: Mapping[str, Any]) -> str:
 
 
 def percent(value: float | None) -> str:
-    """A share as people read it."""
-    return "no samples" if value is None else f"{100 * value:.1f} %"
+    """A share as people read it; the space does not break."""
+    return "no samples" if value is None else f"{100 * value:.1f}\u00a0%"
 
 
 def _parameters(parameters: Mapping[str, Any]) -> str:

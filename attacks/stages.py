@@ -105,6 +105,7 @@ def run_curve(
 ) -> dict[str, Any]:
     """Find how near the nearest error is: attack at growing radii, then walk back towards the clean image.
 
+    What it finds is an upper bound on the true distance, as every error found by an attack is.
     ``shard`` holds only samples to follow. Radii up to eps are tried on samples the suite broke, larger ones on
     those it did not. An error found inside eps on a sample that stood until now counts as broken.
     """

@@ -68,10 +68,10 @@ def score(logits: NDArray[np.float64], labels: Labels) -> Scores:
     """Prediction, confidence and margin from logits (N, C).
 
     Raises:
-        FloatingPointError: a logit is not a finite number; there is no verdict to give then.
+        ValueError: a logit is not a finite number; there is no verdict to give then.
     """
     if not np.isfinite(logits).all():
-        raise FloatingPointError("the model returned logits that are not finite numbers")
+        raise ValueError("the model must return finite logits; some are infinite or not a number")
     rows = np.arange(len(labels))
     predictions = logits.argmax(axis=1)
     leads = logits - logits.max(axis=1, keepdims=True)

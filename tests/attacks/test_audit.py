@@ -87,6 +87,37 @@ def test_misclassified_images_are_not_attacked_and_count_as_broken() -> None:
     assert report["curve"]["median_minimal_perturbation"]["n"] == 6
 
 
+def test_an_error_inside_eps_that_only_the_curve_finds_counts() -> None:
+    audit = grey_audit(DISTANCES, eps="8/255")
+    results: list[dict[str, Any]] = []
+    for step in audit.steps:  # as if no attack of the suite had broken anything
+        result = audit.run(step, [r for r in results if r["shard"] == step.shard])
+        results.append(result if step.stage in ("clean", "curve") else {**result, "broken": None, "examples": []})
+    report = audit.report(results)
+    assert sum(attack["broken"] for attack in report["attacks"]) == 0
+    assert report["curve"]["broken_inside_eps"] == 24
+    assert report["robust"]["k"] == 12
+
+
+@pytest.mark.parametrize(("eps", "norm"), [("1", "linf"), ("200/255", "linf"), ("1/255", "l2"), ("50", "l2")])
+def test_extreme_radii(eps: str, norm: str) -> None:
+    audit = grey_audit([3, 90], eps=eps, norm=norm)
+    report = audit.report(run_audit(audit))
+    levels = [point["levels"] for point in report["curve"]["points"]]
+    assert levels == sorted(set(levels))
+    assert report["robust"]["k"] == (2 if norm == "l2" and eps == "1/255" else 0)
+
+
+def test_logits_that_are_not_numbers_have_no_verdict() -> None:
+    class Broken(nn.Module):
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return inputs.flatten(1)[:, :2] * torch.nan
+
+    audit = grey_audit([3], wrap=lambda _: Broken())
+    with pytest.raises(ValueError, match="the model must return finite logits"):
+        audit.run(audit.steps[0], [])
+
+
 @pytest.mark.parametrize(("threshold", "outcome"), [(None, None), (0.1, "pass"), (0.3, "inconclusive"), (0.9, "fail")])
 def test_verdict(threshold: float | None, outcome: str | None) -> None:
     audit = grey_audit(DISTANCES, eps="8/255", min_robust_accuracy=threshold)  # 12 of 36 stand

@@ -114,4 +114,4 @@ def test_a_report_from_json_gives_the_same_page(report: dict[str, Any]) -> None:
 
 
 def test_percent() -> None:
-    assert (percent(0.125), percent(1.0), percent(None)) == ("12.5 %", "100.0 %", "no samples")
+    assert (percent(0.125), percent(1.0), percent(None)) == ("12.5\u00a0%", "100.0\u00a0%", "no samples")
