@@ -212,7 +212,8 @@ class Audits:
             "progress": self._client.get_event(status.workflow_id, PROGRESS, timeout_seconds=0),
         }
         if audit["state"] == "failed":
-            audit["error"] = str(status.error) if status.error else "the worker died too often while running it"
+            error = self._status(status.workflow_id, load_output=True).error
+            audit["error"] = str(error) if error else "the worker died too often while running it"
         if audit["state"] not in FINISHED and status.app_version != self.version:
             audit["detail"] = "Submitted for another model or other code; it waits for a worker of that version."
         return audit

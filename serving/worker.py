@@ -97,13 +97,13 @@ def _workflow(bundle: Bundle, settings: Settings) -> Callable[[dict[str, Any], s
             previous = [result for result in results if result["shard"] == step.shard]
             results.append(DBOS.run_step({"name": f"{step.stage}/{step.shard}"}, run, step, previous))
             DBOS.set_event(PROGRESS, progress(plan.steps, results))
-        status = DBOS.get_workflow_status(identifier)
-        assert status is not None
+        # As a step, because DBOS stores what a workflow learns of its status, and a status is not JSON.
+        created = DBOS.run_step({"name": "created"}, _created, identifier)
         return plan.report(
             results,
             id=identifier,
-            created=_utc(status.created_at),
-            finished=_utc(1000 * time.time()),
+            created=created,
+            finished=_utc(time.time()),
             provider=active_provider(gradient),
         )
 
@@ -146,8 +146,15 @@ def _heartbeat(identifier: str) -> Callable[[int], None]:
     return beat
 
 
-def _utc(milliseconds: float | None) -> str:
-    return datetime.fromtimestamp((milliseconds or 0) / 1000, UTC).isoformat(timespec="seconds")
+def _created(identifier: str) -> str:
+    status = DBOS.get_workflow_status(identifier)
+    assert status is not None
+    assert status.created_at is not None
+    return _utc(status.created_at / 1000)
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 def _identity(path: Path) -> str:
