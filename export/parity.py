@@ -162,5 +162,5 @@ def _difference(what: str, error: float) -> str:
 def _relative_error(found: Tensor, expected: Tensor) -> Tensor:
     """||found - expected|| / ||expected|| of each sample: (N, ...) -> (N,)."""
     error = torch.linalg.vector_norm((found - expected).flatten(1), dim=1)
-    size: Tensor = torch.linalg.vector_norm(expected.flatten(1), dim=1)
-    return error / size.clamp(min=_NEGLIGIBLE)
+    size = torch.linalg.vector_norm(expected.flatten(1), dim=1).clamp(min=_NEGLIGIBLE)
+    return torch.div(error, size)
