@@ -92,7 +92,7 @@ class Audit:
         self._target, self._to_target = target, to_target
         self._model = dict(model or {})
         self._environment = {**_versions(), **(environment or {})}
-        self._data = {"set_size": len(labels), "sha256": _digest(images, labels)}
+        self._data = {"set_size": len(labels), "sha256": _digest(images, labels), "shard_size": SHARD_SIZE}
 
         n = request.samples or len(labels)
         self._indices = np.random.default_rng(np.random.SeedSequence([request.seed])).permutation(len(labels))[:n]
@@ -100,12 +100,12 @@ class Audit:
         self._curve_positions = range(0, n, math.ceil(n / CURVE_SAMPLES))
 
         self._suite = SUITES[request.suite]
-        self._stages = (CLEAN, *(attack.name for attack in self._suite.attacks), CURVE)
+        stages = (CLEAN, *(attack.name for attack in self._suite.attacks), CURVE)
+        depth = len(stages)
         self.steps = tuple(
-            Step(index, *divmod(index, len(self._stages)), self._stages[index % len(self._stages)])
-            for index in range(math.ceil(n / SHARD_SIZE) * len(self._stages))
+            Step(index, shard=index // depth, place=index % depth, stage=stages[index % depth])
+            for index in range(math.ceil(n / SHARD_SIZE) * depth)
         )
-        depth = len(self._stages)
         self.shards = tuple(self.steps[i : i + depth] for i in range(0, len(self.steps), depth))
 
     def run(
@@ -132,7 +132,7 @@ class Audit:
         subject = Subject(self._target, self._to_target, heartbeat)
         shard, ball = self._shard(step.shard), Ball(self.request.effective_eps, self.request.norm)
         # One generator for each step: neither the order of shards nor a resumption changes what it draws.
-        rng = np.random.default_rng(np.random.SeedSequence([self.request.seed, step.place + 1, step.shard]))
+        rng = np.random.default_rng(np.random.SeedSequence([self.request.seed, 1 + step.place, step.shard]))
         if step.stage == CLEAN:
             outcome = run_clean(subject, shard, ball, self._suite, rng)
         elif step.stage == CURVE:

@@ -33,14 +33,25 @@ def clip_to_ball(clean: Images, inputs: NDArray[Any], eps: Fraction, norm: str) 
     ``inputs`` (N, 3, H, W) may be anything; a pixel that is not finite becomes the clean one.
     """
     centre = to_inputs(clean, np.float64)
-    finite = np.where(np.isfinite(inputs), inputs, centre).astype(np.float64)
-    return np.asarray(threat.project(finite, centre, eps=float(eps), norm=norm))
+    return np.asarray(threat.project(_finite(inputs, centre), centre, eps=float(eps), norm=norm), np.float64)
 
 
 def snap(clean: Images, inputs: NDArray[Any], eps: Fraction, norm: str) -> Images:
-    """The ball, the box and the grid: 8-bit images (N, H, W, 3) no further than ``eps`` from ``clean``."""
-    centre = to_inputs(clean, np.float64)
-    return to_images(threat.snap(clip_to_ball(clean, inputs, eps, norm), centre, eps=eps, norm=norm))
+    """The ball, the box and the grid: 8-bit images (N, H, W, 3) no further than ``eps`` from ``clean``.
+
+    Rounded as a target that snaps rounds them, in the same precision: what fooled the model inside an attack's
+    loop is the very image that is judged, unless that lies outside the ball.
+    """
+    images = to_images(np.clip(_finite(inputs, to_inputs(clean)), 0, 1))
+    outside = distances(clean, images, norm) > float(eps * LEVELS)
+    if outside.any():
+        inside = clip_to_ball(clean[outside], inputs[outside], eps, norm)
+        images[outside] = to_images(threat.snap(inside, to_inputs(clean[outside], np.float64), eps=eps, norm=norm))
+    return images
+
+
+def _finite(inputs: NDArray[Any], centre: NDArray[Any]) -> NDArray[Any]:
+    return np.where(np.isfinite(inputs), inputs, centre)
 
 
 def distances(clean: Images, images: Images, norm: str) -> NDArray[np.float64]:

@@ -62,7 +62,7 @@ def build_report(
     clean_k = sum(s["prediction"] == s["label"] for s in samples)
     clean = proportion(clean_k, n)
     standing, attacks = clean_k, []
-    for attack in suite.attacks:
+    for place, attack in enumerate(suite.attacks, start=1):
         stage = by_stage[attack.name]
         broken = sum(len(r["broken"]["positions"]) for r in stage if r["broken"])
         standing -= broken
@@ -73,6 +73,7 @@ def build_report(
                 "paper": attack.paper,
                 "knowledge": attack.knowledge,
                 "parameters": dict(attack.parameters),
+                "seed": [request.seed, 1 + place],  # of shard s: numpy's SeedSequence([*seed, s])
                 "attempted": sum(len(r["attempted"]) for r in stage),
                 "broken": broken,
                 "forward_evaluations": sum(r["forward_evaluations"] for r in stage),

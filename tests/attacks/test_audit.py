@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from attacks.audit import SHARD_SIZE, Audit, AuditRequest, run_audit
-from attacks.grid import to_inputs
+from attacks.grid import to_images, to_inputs
+from attacks.registry import ATTACKS
 from attacks.report import deterministic_part
+from attacks.stages import png
 from attacks.torch_target import TorchTarget
 from tests.attacks.grey import grey_audit, grey_images
 
@@ -181,6 +183,37 @@ def test_report_is_json_and_complete(make_audit: Callable[..., Audit]) -> None:
     assert sum(c["robust"]["k"] for c in report["classes"]) == report["robust"]["k"]
     assert 0 < len(report["examples"]) <= 8
     assert audit.report(results, examples=False)["examples"] == []
+
+
+def test_an_attack_can_be_repeated_by_hand_from_the_report(make_audit: Callable[..., Audit]) -> None:
+    audit = make_audit(samples=SHARD_SIZE, examples=SHARD_SIZE, eps="4/255")
+    report = audit.report(run_audit(audit))
+    order = [attack["name"] for attack in report["attacks"]]
+    told = next(attack for attack in report["attacks"] if attack["broken"] and attack["name"] != "fgsm")
+    standing = [
+        row
+        for row, sample in enumerate(report["samples"])
+        if sample["broken_by"] is None or order.index(sample["broken_by"]) >= order.index(told["name"])
+    ]
+    assert len(standing) == told["attempted"]
+    images, labels = audit._images[standing], audit._labels[standing]
+    found = (
+        ATTACKS[told["name"]]
+        .override(**told["parameters"])
+        .run(
+            audit._target,
+            torch.from_numpy(to_inputs(images)),
+            torch.from_numpy(labels),
+            eps=4 / 255,
+            norm="linf",
+            rng=np.random.default_rng(np.random.SeedSequence([*told["seed"], 0])),
+        )
+    )
+    pictures = {e["index"]: e["adversarial"] for e in report["examples"] if e["broken_by"] == told["name"]}
+    assert len(pictures) == told["broken"]
+    for row, image in zip(standing, to_images(found.numpy()), strict=True):
+        index = report["samples"][row]["index"]
+        assert index not in pictures or png(image) == pictures[index]
 
 
 def test_heartbeat_hears_of_every_evaluation(make_audit: Callable[..., Audit]) -> None:

@@ -37,6 +37,15 @@ def test_images_inside_the_ball_do_not_move(clean: np.ndarray, other: np.ndarray
     np.testing.assert_array_equal(snap(clean, to_inputs(other), eps, norm), other)
 
 
+def test_ties_fall_as_they_do_inside_a_target() -> None:
+    half = (np.arange(255, dtype=np.float32) + np.float32(0.5)) / np.float32(255)
+    in_a_target = np.round(half * 255)
+    assert (in_a_target != np.round(half.astype(np.float64) * 255)).any()  # or precision would not matter
+    inputs = np.broadcast_to(half[:, None, None, None], (255, 3, 1, 1))
+    snapped = snap(np.zeros((255, 1, 1, 3), np.uint8), inputs, Fraction(1), "linf")
+    np.testing.assert_array_equal(snapped[:, 0, 0, 0], in_a_target)
+
+
 def test_an_eps_between_levels_uses_the_level_below() -> None:
     clean = np.full((1, 1, 1, 3), 100, np.uint8)
     moved = to_inputs(clean) + np.float32(0.031)  # 7.905 levels
