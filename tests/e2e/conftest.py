@@ -56,7 +56,8 @@ class Server:
             stdout=self.log,
             stderr=self.log,
         )
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.client = httpx.Client(base_url=self.url, timeout=30)
         wait_for(self._ready, seconds=60)
 
     def stop(self, number: int = signal.SIGTERM) -> None:
@@ -200,3 +201,9 @@ def png() -> Callable[[np.ndarray], bytes]:
         return buffer.getvalue()
 
     return encode
+
+
+@pytest.fixture(scope="session")
+def narrow_server(start_server: Callable[..., Server]) -> Server:
+    """A server where two predictions may wait and two audits, which never run."""
+    return start_server(F2AT_MAX_PENDING="2", F2AT_MAX_AUDITS="2", F2AT_WORKER="off")

@@ -1,0 +1,120 @@
+"""The audit store against a real SQLite database, without a worker."""
+
+import shutil
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import attacks
+from serving.audits import Audits, application_version
+from serving.problems import Problem
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path}/state/audits.sqlite"
+
+
+@pytest.fixture
+def audits(url):
+    store = Audits(url, "sha256:one", reference_images=50, max_audits=3, max_samples=40)
+    yield store
+    store.close()
+
+
+@contextmanager
+def refused(status: int):
+    with pytest.raises(Problem) as caught:
+        yield
+    assert caught.value.status == status
+
+
+def test_a_new_audit_is_queued_with_everything_spelt_out(audits):
+    audit, new = audits.submit({"eps": "4/255"}, None)
+    assert new
+    assert audit["state"] == "queued"
+    assert audit["model"] == "sha256:one"
+    assert audit["request"]["samples"] == 40  # all there are, up to the server's limit
+    assert audit["request"]["eps"] == "4/255"
+    assert audits.get(audit["id"]) == audit
+    assert audits.list() == [audit]
+
+
+def test_the_same_key_gives_the_same_audit(audits):
+    first, new = audits.submit({"seed": 1}, "key")
+    again, newly = audits.submit({"seed": 1, "norm": "linf"}, "key")  # the same request, spelt differently
+    assert (first, True, False) == (again, new, newly)
+    with refused(409):
+        audits.submit({"seed": 2}, "key")
+    with refused(400):
+        audits.submit({"seed": 1}, "../key")
+
+
+def test_a_race_for_one_key_has_one_winner(audits):
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda _: audits.submit({}, "key"), range(8)))
+    assert sum(new for _, new in results) == 1
+    assert {audit["id"] for audit, _ in results} == {"key"}
+    assert len(audits.list()) == 1
+
+
+@pytest.mark.parametrize(
+    "values", [{"epz": 1}, {"samples": 41}, {"samples": "9"}, {"eps": "0"}, {"norm": None}, {"suite": {}}]
+)
+def test_bad_requests_are_refused(audits, values):
+    with refused(422):
+        audits.submit(values, None)
+    assert audits.list() == []
+
+
+def test_the_queue_is_bounded(audits):
+    submitted = [audits.submit({"seed": seed}, None)[0] for seed in range(3)]
+    with refused(429):
+        audits.submit({}, None)
+    audits.cancel(submitted[0]["id"])
+    audits.submit({}, None)
+
+
+def test_cancelling(audits):
+    audits.submit({}, "key")
+    assert audits.cancel("key")["state"] == "cancelled"
+    assert audits.cancel("key")["state"] == "cancelled"
+    with refused(409):
+        audits.report("key")
+    with refused(404):
+        audits.cancel("none")
+    with refused(404):
+        audits.report("none")
+
+
+def test_an_audit_of_another_model_is_shown_as_waiting(audits, url):
+    other = Audits(url, "sha256:two", reference_images=50, max_audits=1, max_samples=40)
+    audit, _ = other.submit({}, None)
+    other.close()
+    assert "another model" in audits.get(audit["id"])["detail"]
+    for seed in range(3):  # nor does it take a place in this model's queue
+        audits.submit({"seed": seed}, None)
+
+
+def test_nothing_is_pickled(audits, url):
+    audits.submit({}, None)
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as database:
+        rows = database.execute("SELECT serialization FROM workflow_status").fetchall()
+    database.close()
+    assert rows == [("portable_json",)]
+
+
+def test_the_version_names_model_and_code(tmp_path, monkeypatch):
+    assert application_version("sha256:one") != application_version("sha256:two")
+    before = application_version("sha256:one")
+    assert before == application_version("sha256:one")
+    copy = tmp_path / "attacks"
+    shutil.copytree(Path(attacks.__file__).parent, copy)
+    monkeypatch.setattr(attacks, "__file__", str(copy / "__init__.py"))
+    assert before == application_version("sha256:one")
+    with (copy / "pgd.py").open("a") as file:
+        file.write("# changed\n")
+    assert before != application_version("sha256:one")

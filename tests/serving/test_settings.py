@@ -1,0 +1,41 @@
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from serving.settings import Settings, SettingsError
+
+
+def test_the_defaults(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    settings = Settings.from_env({})
+    assert settings.bundle is None
+    assert settings.worker
+    assert settings.state == tmp_path / ".f2at"
+    assert settings.database_url == f"sqlite:///{tmp_path}/.f2at/audits.sqlite"
+    assert settings.audit_threads >= 1
+
+
+def test_every_setting_is_read_from_its_variable():
+    env = {f"F2AT_{field.name.upper()}": "7" for field in fields(Settings)} | {"F2AT_WORKER": "off"}
+    settings = Settings.from_env(env)
+    assert settings.bundle == Path("7").absolute()
+    assert settings.database_url == "7"
+    assert not settings.worker
+    numbers = [getattr(settings, field.name) for field in fields(Settings) if field.type is int]
+    assert set(numbers) == {7}
+
+
+@pytest.mark.parametrize("value", ["", "x", "-1", "1.5", "0", "1e3"])
+def test_a_bad_number_names_its_variable(value):
+    if value == "":
+        assert Settings.from_env({"F2AT_MAX_BATCH": value}).max_batch == Settings.max_batch
+        return
+    with pytest.raises(SettingsError, match=f"F2AT_MAX_BATCH.*at least 1.*{re.escape(value)}"):
+        Settings.from_env({"F2AT_MAX_BATCH": value})
+
+
+def test_the_worker_is_on_or_off():
+    with pytest.raises(SettingsError, match=r"F2AT_WORKER.*on or off.*maybe"):
+        Settings.from_env({"F2AT_WORKER": "maybe"})
