@@ -59,7 +59,8 @@ _TITLES = {
     ),
     "undefended": (
         "The attack takes nearly everything",
-        "At least nine in ten right answers fall. This is how models behave that were trained without any defence.",
+        "At least nine in ten right answers fall. This is how models behave that were trained without any defence, or "
+        "that are asked to bear a larger eps than they were trained for.",
     ),
 }
 
