@@ -57,11 +57,6 @@ _TITLES = {
         "Some perturbations fool the model as real numbers but not as the 8-bit images that it accepts. The images "
         "count as robust, rightly for this input format, but by a hair: other formats may let the attacker in.",
     ),
-    "undefended": (
-        "The attack takes nearly everything",
-        "At least nine in ten right answers fall. This is how models behave that were trained without any defence, or "
-        "that are asked to bear a larger eps than they were trained for.",
-    ),
 }
 
 
@@ -107,8 +102,6 @@ def probe(
 def flags(
     probes: Sequence[Mapping[str, Any]],
     *,
-    clean: Mapping[str, Any],
-    robust: Mapping[str, Any],
     attacks: Sequence[Mapping[str, Any]],
     lost: int,
     curve: Sequence[Mapping[str, Any]],
@@ -118,8 +111,6 @@ def flags(
 
     Args:
         probes: what `probe` returned, one for each shard.
-        clean: proportion of samples classified correctly.
-        robust: proportion that also withstood every attack.
         attacks: for each attack, in order, its "name", "knowledge" and number "broken".
         lost: samples that only unrounded perturbations broke.
         curve: points of accuracy against eps, ascending.
@@ -134,7 +125,6 @@ def flags(
     compared = sum(p["compared"] for p in probes)
     black_box = sum(a["broken"] for a in attacks if a["knowledge"] == "black-box")
     last = curve[-1]
-    fallen = clean["k"] - robust["k"]
     judged = {
         "softmax_outputs": (probabilities == n, f"{probabilities} of {n} outputs are non-negative and sum to 1"),
         "randomised_outputs": (
@@ -162,10 +152,6 @@ def flags(
             f"at eps {last['eps']}, {last['k']} of {last['n']} are still right; chance is {chance:.1%}",
         ),
         "success_lost_on_grid": (lost >= few, f"{lost} of {n} images"),
-        "undefended": (
-            clean["k"] > 0 and fallen >= 0.9 * clean["k"],
-            f"{fallen} of {clean['k']} right answers fell",
-        ),
     }
     return [
         {"name": name, "raised": bool(raised), "title": _TITLES[name][0], "meaning": _TITLES[name][1], "evidence": text}

@@ -104,8 +104,6 @@ def build_report(
         "classes": _classes(samples, classes),
         "flags": flags(
             [r["probe"] for r in by_stage[CLEAN]],
-            clean=clean,
-            robust=robust,
             attacks=attacks,
             lost=sum(samples[p]["broken_by"] is None for p in lost),
             curve=curve["points"],
