@@ -98,7 +98,7 @@ function draw(audit) {
     bar.setAttribute("aria-label", `${progress.done} of ${progress.total} steps`);
     node.append(bar);
   }
-  if (progress?.done) node.append(table(progress, audit.state));
+  if (progress?.done) node.append(audit.state === "done" ? summary(progress.stages) : table(progress.stages));
   const old = card(audit.id);
   const focused = old?.contains(document.activeElement) && document.activeElement.tagName;
   if (old) old.replaceWith(node);
@@ -109,13 +109,18 @@ function draw(audit) {
   if (focused) node.querySelector(focused)?.focus(); // redrawing must not throw a keyboard user out
 }
 
-function table(progress, state) {
-  const rows = progress.stages.filter((stage) => stage.shards).map((stage) => element("tr", {},
+function summary(stages) {
+  const [clean, worst] = [stages[0], stages[stages.length - 1]];
+  const text = `${clean.robust} of ${clean.samples} images are right without attack, ${worst.robust} still are after every attack.`;
+  return element("p", { className: "summary", textContent: text });
+}
+
+function table(stages) {
+  const rows = stages.filter((stage) => stage.shards).map((stage) => element("tr", {},
     element("th", { scope: "row", textContent: stage.stage === "clean" ? "no attack" : `after ${stage.stage}` }),
     element("td", { textContent: `${stage.robust} of ${stage.samples}` }),
     element("td", { textContent: percent(stage.robust / stage.samples) })));
-  const head = element("tr", {}, ...["", state === "done" ? "Still right" : "Still right so far", ""].map(
-    (textContent) => element(textContent ? "th" : "td", { textContent })));
+  const head = element("tr", {}, element("td"), element("th", { scope: "col", colSpan: 2, textContent: "Right so far" }));
   return element("div", { className: "scroll" },
     element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)));
 }

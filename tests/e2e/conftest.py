@@ -62,9 +62,10 @@ class Server:
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """End the server with a signal and wait until none of its processes is left."""
+        if self.process.poll() is not None:
+            return
         family = self.processes()
-        if self.process.poll() is None:
-            self.process.send_signal(number)
+        self.process.send_signal(number)
         self.process.wait(30)
         wait_for(lambda: not any(_alive(pid) for pid in family), seconds=10)
         self.client.close()
@@ -83,6 +84,13 @@ class Server:
     def text(self) -> str:
         """What the server logged so far."""
         return (self.folder / "log").read_text()
+
+    def predict(self, image: np.ndarray) -> dict[str, Any]:
+        """The answer for an image, sent as PNG."""
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, "PNG")
+        answer: dict[str, Any] = self.client.post("/predict", files={"image": buffer.getvalue()}).json()
+        return answer
 
     def submit(self, key: str | None = None, **request: Any) -> dict[str, Any]:
         """Start an audit."""
@@ -179,7 +187,7 @@ def start_server(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> It
         def start(target: str = SERVICE, cwd: Path = REPOSITORY, **environment: str) -> Server:
             folder = tmp_path_factory.mktemp("server")
             server = Server(folder, bundle.path, target=target, cwd=cwd, **environment)
-            stack.callback(lambda: server.process.poll() is None and server.stop())
+            stack.callback(server.stop)
             return server
 
         yield start
@@ -189,18 +197,6 @@ def start_server(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> It
 def server(start_server: Callable[..., Server]) -> Server:
     """The server most tests share."""
     return start_server()
-
-
-@pytest.fixture(scope="session")
-def png() -> Callable[[np.ndarray], bytes]:
-    """Encode an image as PNG."""
-
-    def encode(image: np.ndarray) -> bytes:
-        buffer = io.BytesIO()
-        Image.fromarray(image).save(buffer, "PNG")
-        return buffer.getvalue()
-
-    return encode
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,16 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from export.bundle import Bundle
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import Server
 
 pytestmark = pytest.mark.slow
 
@@ -15,8 +22,11 @@ REPOSITORY = Path(__file__).parents[2]
 SERVE = ["bentoml", "serve", "serving.service:RobustClassifier"]
 
 
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path: Path) -> Run:
     def command(*arguments: str, cwd: Path = REPOSITORY, **environment: str) -> subprocess.CompletedProcess[str]:
         env = {key: value for key, value in os.environ.items() if not key.startswith("F2AT_")}
         env |= {"BENTOML_DO_NOT_TRACK": "1", "BENTOML_HOME": str(tmp_path / "bentoml")}
@@ -36,7 +46,7 @@ def refused(done: subprocess.CompletedProcess[str], reason: str) -> None:
 
 
 @pytest.fixture
-def tampered(bundle, tmp_path):
+def tampered(bundle: Bundle, tmp_path: Path) -> Path:
     folder = tmp_path / "tampered"
     shutil.copytree(bundle.path, folder)
     data = bytearray((folder / "classifier.onnx").read_bytes())
@@ -45,44 +55,46 @@ def tampered(bundle, tmp_path):
     return folder
 
 
-def test_help_names_the_commands(run):
+def test_help_names_the_commands(run: Run) -> None:
     done = run("serving", "--help")
     assert done.returncode == 0
     assert all(name in done.stdout for name in ("serve", "worker", "pin"))
 
 
 @pytest.mark.parametrize("command", [["serving", "serve"], ["serving", "pin"]])
-def test_a_tampered_bundle_is_refused(run, tampered, command):
+def test_a_tampered_bundle_is_refused(run: Run, tampered: Path, command: list[str]) -> None:
     refused(run(*command, str(tampered)), "sha256")
 
 
-def test_bentoml_serve_refuses_a_tampered_bundle(run, tampered):
+def test_bentoml_serve_refuses_a_tampered_bundle(run: Run, tampered: Path) -> None:
     refused(run(*SERVE, F2AT_BUNDLE=str(tampered)), "sha256")
 
 
-def test_bentoml_serve_needs_a_bundle(run):
+def test_bentoml_serve_needs_a_bundle(run: Run) -> None:
     refused(run(*SERVE), "F2AT_BUNDLE")
 
 
-def test_settings_are_checked(run, bundle):
+def test_settings_are_checked(run: Run, bundle: Bundle) -> None:
     refused(run(*SERVE, F2AT_BUNDLE=str(bundle.path), F2AT_MAX_BODY="lots"), "F2AT_MAX_BODY")
     refused(run("serving", "serve", str(bundle.path), F2AT_WORKER="perhaps"), "F2AT_WORKER")
 
 
-def test_a_port_that_is_taken(run, bundle):
+def test_a_port_that_is_taken(run: Run, bundle: Bundle) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         refused(run("serving", "serve", str(bundle.path), "--port", port), "in use")
     refused(run("serving", "serve", str(bundle.path), "--port", "70000"), "port")
 
 
-def test_one_worker_a_state_folder(run, server, bundle):
+def test_one_worker_a_state_folder(run: Run, server: "Server", bundle: Bundle) -> None:
     refused(
         run("serving", "worker", F2AT_BUNDLE=str(bundle.path), F2AT_STATE=server.environment["F2AT_STATE"]), "worker"
     )
 
 
-def test_a_built_bento_serves_its_bundle_without_torch(run, start_server, bundle, png, tmp_path):
+def test_a_built_bento_serves_its_bundle_without_torch(
+    run: Run, start_server: Callable[..., "Server"], bundle: Bundle, tmp_path: Path
+) -> None:
     assert "holds " + bundle.digest in run("serving", "pin", str(bundle.path)).stdout
     built = run("bentoml", "build", "--output", "tag")
     assert built.returncode == 0, built.stderr
@@ -98,7 +110,7 @@ def test_a_built_bento_serves_its_bundle_without_torch(run, start_server, bundle
     assert b"while serving" in blocked.stderr
     server = start_server(target=tag, cwd=tmp_path, **environment)
     images, labels = bundle.reference()
-    answer = server.client.post("/predict", files={"image": png(images[0])}).json()
+    answer = server.predict(images[0])
     assert (answer["model"], answer["index"]) == (bundle.digest, labels[0])
     audit = server.submit(eps="1/255", samples=4)
     assert server.finish(audit["id"])["model"]["digest"] == bundle.digest

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np
@@ -16,6 +16,9 @@ import pytest
 from PIL import Image
 
 from export.bundle import CLASSIFIER, Bundle
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import Server
 
 pytestmark = pytest.mark.slow
 
@@ -27,8 +30,12 @@ def png(image: np.ndarray) -> bytes:
 
 
 def expected(bundle: Bundle, images: np.ndarray) -> np.ndarray:
-    logits = ort.InferenceSession(bundle.files[CLASSIFIER]).run(None, {"images": images})[0].astype(np.float64)
-    return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    logits: np.ndarray = (
+        ort.InferenceSession(bundle.files[CLASSIFIER]).run(None, {"images": images})[0].astype(np.float64)
+    )
+    exponentials = np.exp(logits)
+    probabilities: np.ndarray = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return probabilities
 
 
 @contextmanager
@@ -51,7 +58,7 @@ def problem(response: httpx.Response, status: int, kind: str) -> dict[str, Any]:
     return body
 
 
-def test_predicts_what_the_bundle_says(server, bundle):
+def test_predicts_what_the_bundle_says(server: "Server", bundle: Bundle) -> None:
     images, _ = bundle.reference()
     probabilities = expected(bundle, images[:1])[0]
     response = server.client.post("/predict", files={"image": png(images[0])}).raise_for_status()
@@ -65,13 +72,13 @@ def test_predicts_what_the_bundle_says(server, bundle):
     assert answer["model"] == response.headers["x-model-digest"] == bundle.digest
 
 
-def test_takes_the_bare_body_too(server, bundle):
+def test_takes_the_bare_body_too(server: "Server", bundle: Bundle) -> None:
     image = png(bundle.reference()[0][3])
     bare = server.client.post("/predict", content=image, headers={"Content-Type": "image/png"})
     assert bare.json() == server.client.post("/predict", files={"image": image}).json()
 
 
-def test_predicts_a_batch_in_order(server, bundle):
+def test_predicts_a_batch_in_order(server: "Server", bundle: Bundle) -> None:
     images, labels = bundle.reference()
     files = [("images", png(image)) for image in images[:8]]
     answer = server.client.post("/predict_batch", files=files).raise_for_status().json()
@@ -80,13 +87,13 @@ def test_predicts_a_batch_in_order(server, bundle):
     assert "32" in problem(server.client.post("/predict_batch", files=too_many), 400, "malformed-form")["detail"]
 
 
-def test_an_image_of_another_size_is_resized(server, bundle):
+def test_an_image_of_another_size_is_resized(server: "Server", bundle: Bundle) -> None:
     image = Image.fromarray(bundle.reference()[0][0]).resize((64, 64), Image.Resampling.NEAREST)
     answer = server.client.post("/predict", files={"image": png(np.asarray(image))}).json()
     assert answer["index"] == bundle.reference()[1][0]
 
 
-def test_the_bentoml_client_works(server, bundle, tmp_path):
+def test_the_bentoml_client_works(server: "Server", bundle: Bundle, tmp_path: Path) -> None:
     path = tmp_path / "image.png"
     path.write_bytes(png(bundle.reference()[0][0]))
     # In a process of its own: importing bentoml warns, and warnings are errors here.
@@ -103,7 +110,7 @@ print(json.dumps(answers))
     assert [answer["index"] for answer in answers] == [bundle.reference()[1][0]] * 3
 
 
-def test_describes_the_model(server, bundle):
+def test_describes_the_model(server: "Server", bundle: Bundle) -> None:
     model = server.client.get("/model").json()
     assert model["digest"] == bundle.digest
     assert model["classes"] == list(bundle.classes)
@@ -122,12 +129,12 @@ def test_describes_the_model(server, bundle):
         (b"\0" * (17 << 20), 413, "body-too-large"),
     ],
 )
-def test_bad_images_are_client_errors(server, data, status, kind):
+def test_bad_images_are_client_errors(server: "Server", data: bytes, status: int, kind: str) -> None:
     problem(server.client.post("/predict", files={"image": ("x.png", data, "image/png")}), status, kind)
 
 
-def test_a_streamed_body_is_bounded_too(server):
-    def chunks():
+def test_a_streamed_body_is_bounded_too(server: "Server") -> None:
+    def chunks() -> Iterator[bytes]:
         for _ in range(40):
             yield b"\0" * (1 << 19)
 
@@ -136,7 +143,7 @@ def test_a_streamed_body_is_bounded_too(server):
         problem(response, 413, "body-too-large")
 
 
-def test_urls_are_never_fetched(server):
+def test_urls_are_never_fetched(server: "Server") -> None:
     with url_that_must_not_be_fetched() as url:
         for send in ({"data": {"image": url}}, {"files": {"image": (None, url)}}):
             response = server.client.post("/predict", **send)
@@ -161,7 +168,9 @@ def test_urls_are_never_fetched(server):
         ("DELETE", "/audits/none", 404, "no-such-audit"),
     ],
 )
-def test_every_error_is_a_problem_and_names_the_model(server, bundle, method, path, status, kind):
+def test_every_error_is_a_problem_and_names_the_model(
+    server: "Server", bundle: Bundle, method: str, path: str, status: int, kind: str
+) -> None:
     response = server.client.request(method, path)
     problem(response, status, kind)
     assert response.headers["x-model-digest"] == bundle.digest
@@ -169,13 +178,13 @@ def test_every_error_is_a_problem_and_names_the_model(server, bundle, method, pa
         assert response.headers["allow"]
 
 
-def test_bentoml_routes_keep_working(server):
+def test_bentoml_routes_keep_working(server: "Server") -> None:
     for path in ("/livez", "/readyz", "/metrics", "/docs.json"):
         assert server.client.get(path).status_code == 200
     assert {"/predict", "/predict_batch"} <= server.client.get("/docs.json").json()["paths"].keys()
 
 
-def test_overload_is_refused_and_never_hangs(narrow_server, bundle):
+def test_overload_is_refused_and_never_hangs(narrow_server: "Server", bundle: Bundle) -> None:
     server = narrow_server
     image = png(np.zeros((3000, 3000, 3), np.uint8))  # slow to decode
 
@@ -191,7 +200,7 @@ def test_overload_is_refused_and_never_hangs(narrow_server, bundle):
     server.client.post("/predict", files={"image": png(bundle.reference()[0][0])}).raise_for_status()
 
 
-def test_the_page_loads_only_from_the_server(server):
+def test_the_page_loads_only_from_the_server(server: "Server") -> None:
     page = server.client.get("/")
     assert "default-src 'self'" in page.headers["content-security-policy"]
     folder = Path("serving/page")

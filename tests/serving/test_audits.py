@@ -2,9 +2,11 @@
 
 import shutil
 import sqlite3
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,25 +16,25 @@ from serving.problems import Problem
 
 
 @pytest.fixture
-def url(tmp_path):
+def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/state/audits.sqlite"
 
 
 @pytest.fixture
-def audits(url):
+def audits(url: str) -> Iterator[Audits]:
     store = Audits(url, "sha256:one", reference_images=50, max_audits=3, max_samples=40)
     yield store
     store.close()
 
 
 @contextmanager
-def refused(status: int):
+def refused(status: int) -> Iterator[None]:
     with pytest.raises(Problem) as caught:
         yield
     assert caught.value.status == status
 
 
-def test_a_new_audit_is_queued_with_everything_spelt_out(audits):
+def test_a_new_audit_is_queued_with_everything_spelt_out(audits: Audits) -> None:
     audit, new = audits.submit({"eps": "4/255"}, None)
     assert new
     assert audit["state"] == "queued"
@@ -43,7 +45,7 @@ def test_a_new_audit_is_queued_with_everything_spelt_out(audits):
     assert audits.list() == [audit]
 
 
-def test_the_same_key_gives_the_same_audit(audits):
+def test_the_same_key_gives_the_same_audit(audits: Audits) -> None:
     first, new = audits.submit({"seed": 1}, "key")
     again, newly = audits.submit({"seed": 1, "norm": "linf"}, "key")  # the same request, spelt differently
     assert (first, True, False) == (again, new, newly)
@@ -53,7 +55,7 @@ def test_the_same_key_gives_the_same_audit(audits):
         audits.submit({"seed": 1}, "../key")
 
 
-def test_a_race_for_one_key_has_one_winner(audits):
+def test_a_race_for_one_key_has_one_winner(audits: Audits) -> None:
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(lambda _: audits.submit({}, "key"), range(8)))
     assert sum(new for _, new in results) == 1
@@ -64,13 +66,13 @@ def test_a_race_for_one_key_has_one_winner(audits):
 @pytest.mark.parametrize(
     "values", [{"epz": 1}, {"samples": 41}, {"samples": "9"}, {"eps": "0"}, {"norm": None}, {"suite": {}}]
 )
-def test_bad_requests_are_refused(audits, values):
+def test_bad_requests_are_refused(audits: Audits, values: dict[str, Any]) -> None:
     with refused(422):
         audits.submit(values, None)
     assert audits.list() == []
 
 
-def test_the_queue_is_bounded(audits):
+def test_the_queue_is_bounded(audits: Audits) -> None:
     submitted = [audits.submit({"seed": seed}, None)[0] for seed in range(3)]
     with refused(429):
         audits.submit({}, None)
@@ -78,7 +80,7 @@ def test_the_queue_is_bounded(audits):
     audits.submit({}, None)
 
 
-def test_cancelling(audits):
+def test_cancelling(audits: Audits) -> None:
     audits.submit({}, "key")
     assert audits.cancel("key")["state"] == "cancelled"
     assert audits.cancel("key")["state"] == "cancelled"
@@ -90,7 +92,7 @@ def test_cancelling(audits):
         audits.report("none")
 
 
-def test_an_audit_of_another_model_is_shown_as_waiting(audits, url):
+def test_an_audit_of_another_model_is_shown_as_waiting(audits: Audits, url: str) -> None:
     other = Audits(url, "sha256:two", reference_images=50, max_audits=1, max_samples=40)
     audit, _ = other.submit({}, None)
     other.close()
@@ -99,7 +101,7 @@ def test_an_audit_of_another_model_is_shown_as_waiting(audits, url):
         audits.submit({"seed": seed}, None)
 
 
-def test_nothing_is_pickled(audits, url):
+def test_nothing_is_pickled(audits: Audits, url: str) -> None:
     audits.submit({}, None)
     with sqlite3.connect(url.removeprefix("sqlite:///")) as database:
         rows = database.execute("SELECT serialization FROM workflow_status").fetchall()
@@ -107,7 +109,7 @@ def test_nothing_is_pickled(audits, url):
     assert rows == [("portable_json",)]
 
 
-def test_the_version_names_model_and_code(tmp_path, monkeypatch):
+def test_the_version_names_model_and_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert application_version("sha256:one") != application_version("sha256:two")
     before = application_version("sha256:one")
     assert before == application_version("sha256:one")

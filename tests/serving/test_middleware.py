@@ -1,5 +1,7 @@
 import asyncio
 import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import httpx
 import pytest
@@ -41,7 +43,7 @@ ROUTES = [
 ]
 
 
-def request(method: str, path: str, content=b"") -> httpx.Response:
+def request(method: str, path: str, content: Any = b"") -> httpx.Response:
     gate = Gate(Starlette(routes=ROUTES), max_body=lambda: LIMIT, digest=lambda: "sha256:abc")
 
     async def send() -> httpx.Response:
@@ -52,21 +54,21 @@ def request(method: str, path: str, content=b"") -> httpx.Response:
     return asyncio.run(send())
 
 
-async def streamed(size: int):
+async def streamed(size: int) -> AsyncIterator[bytes]:
     for _ in range(size // 100):
         yield b"x" * 100
 
 
-def problem(response) -> dict:
+def problem(response: httpx.Response) -> dict[str, Any]:
     assert response.headers["content-type"] == MEDIA_TYPE
     assert response.headers["x-model-digest"] == "sha256:abc"
-    body = response.json()
+    body: dict[str, Any] = response.json()
     assert body["status"] == response.status_code
     return body
 
 
 @pytest.mark.parametrize("send", [lambda size: b"x" * size, streamed])
-def test_the_body_is_bounded_declared_or_streamed(send):
+def test_the_body_is_bounded_declared_or_streamed(send: Callable[[int], Any]) -> None:
     assert request("POST", "/read", content=send(LIMIT)).text == str(LIMIT)
     for path in ("/read", "/swallow"):
         response = request("POST", path, content=send(LIMIT + 100))
@@ -74,7 +76,7 @@ def test_the_body_is_bounded_declared_or_streamed(send):
         assert str(LIMIT) in problem(response)["detail"]
 
 
-def test_framework_errors_become_problems():
+def test_framework_errors_become_problems() -> None:
     assert request("GET", "/nothing").status_code == 404
     assert problem(request("GET", "/nothing"))["title"] == "Not found"
     refused = request("GET", "/read")
@@ -83,14 +85,14 @@ def test_framework_errors_become_problems():
     assert problem(request("POST", "/swallow"))["status"] == 400
 
 
-def test_problems_and_answers_pass_as_they_are():
+def test_problems_and_answers_pass_as_they_are() -> None:
     response = request("GET", "/own")
     assert problem(response)["argument"] == "key"
     assert response.headers["x-content-type-options"] == "nosniff"
     assert request("POST", "/read", content=b"").text == "0"
 
 
-def test_a_problem_is_what_the_rfc_says():
+def test_a_problem_is_what_the_rfc_says() -> None:
     body = json.loads(bytes(Problem(422, "invalid-argument", "Say so.", accepted="a", received="b").response().body))
     assert body == {
         "type": "urn:problem-type:f2at:invalid-argument",

@@ -7,7 +7,7 @@ import pytest
 from serving.settings import Settings, SettingsError
 
 
-def test_the_defaults(monkeypatch, tmp_path):
+def test_the_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     settings = Settings.from_env({})
     assert settings.bundle is None
@@ -17,7 +17,7 @@ def test_the_defaults(monkeypatch, tmp_path):
     assert settings.audit_threads >= 1
 
 
-def test_every_setting_is_read_from_its_variable():
+def test_every_setting_is_read_from_its_variable() -> None:
     env = {f"F2AT_{field.name.upper()}": "7" for field in fields(Settings)} | {"F2AT_WORKER": "off"}
     settings = Settings.from_env(env)
     assert settings.bundle == Path("7").absolute()
@@ -28,7 +28,7 @@ def test_every_setting_is_read_from_its_variable():
 
 
 @pytest.mark.parametrize("value", ["", "x", "-1", "1.5", "0", "1e3"])
-def test_a_bad_number_names_its_variable(value):
+def test_a_bad_number_names_its_variable(value: str) -> None:
     if value == "":
         assert Settings.from_env({"F2AT_MAX_BATCH": value}).max_batch == Settings.max_batch
         return
@@ -36,6 +36,6 @@ def test_a_bad_number_names_its_variable(value):
         Settings.from_env({"F2AT_MAX_BATCH": value})
 
 
-def test_the_worker_is_on_or_off():
+def test_the_worker_is_on_or_off() -> None:
     with pytest.raises(SettingsError, match=r"F2AT_WORKER.*on or off.*maybe"):
         Settings.from_env({"F2AT_WORKER": "maybe"})

@@ -1,0 +1,196 @@
+"""The service: what an audit does to predictions, how it starts, what it weighs, and what not needing torch saves."""
+
+import io
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
+
+import httpx
+from packaging.requirements import Requirement
+from PIL import Image
+
+from benchmarks.common import parser, publish
+from export.bundle import load_bundle
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass
+class Latencies:
+    """Milliseconds of the answered requests, and how many were not answered with 200."""
+
+    milliseconds: list[float] = field(default_factory=list)
+    failed: int = 0
+
+    def row(self, name: str) -> str:
+        """A row of the table."""
+        cuts = statistics.quantiles(self.milliseconds, n=20)
+        count = len(self.milliseconds) + self.failed
+        return f"| {name} | {cuts[9]:.1f} | {cuts[18]:.1f} | {count} | {self.failed} |"
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("bundle", type=Path, help="folder of the bundle to serve")
+    arguments.add_argument("--requests", type=int, default=400, help="predictions in each phase (default: %(default)s)")
+    arguments.add_argument("--clients", type=int, default=2, help="clients at a time (default: %(default)s)")
+    arguments.add_argument("--eps", default="8/255", help="radius of the audit (default: %(default)s)")
+    options = arguments.parse_args()
+    image = png(options.bundle)
+    with served(options.bundle) as (client, process, ready):
+
+        def phase(latencies: Latencies) -> Latencies:
+            return predict(client, image, options.requests, options.clients, latencies)
+
+        phase(Latencies())  # warm-up
+        idle = phase(Latencies())
+        reference = client.get("/model").json()["limits"]["max_samples"]
+        audit = client.post("/audits", json={"eps": options.eps, "samples": reference}).raise_for_status().json()
+        while not ((now := client.get(f"/audits/{audit['id']}").json())["progress"] or {}).get("done"):
+            if now["state"] not in ("queued", "running"):
+                sys.exit(f"the audit is {now['state']}: {now.get('error')}")
+            time.sleep(0.1)
+        busy = phase(Latencies())
+        if client.get(f"/audits/{audit['id']}").json()["state"] != "running":
+            sys.exit("the audit ended too early: ask for fewer --requests or a smaller --eps")
+        memory = {name: resident(pid) for name, pid in processes(process.pid)}
+        client.delete(f"/audits/{audit['id']}")
+        time.sleep(1.5)  # the worker looks twice a second
+        phase(idle)  # idle before and after, so that a drift of the machine does not count as the audit's
+
+    serving, training = size_of([]), size_of(["train"])
+    body = "\n".join(
+        [
+            f"One server on loopback, {options.clients} clients; an audit of {reference} images runs beside it.",
+            "",
+            "| predictions | p50, ms | p95, ms | requests | failed |",
+            "| --- | --- | --- | --- | --- |",
+            idle.row("idle"),
+            busy.row("during an audit"),
+            "",
+            "| | |",
+            "| --- | --- |",
+            f"| start to /readyz | {ready:.1f} s |",
+            *[f"| resident memory, {name} | {size / 1e6:.0f} MB |" for name, size in memory.items()],
+            f"| installed packages, serving | {serving / 1e9:.2f} GB |",
+            f"| installed packages, with training | {training / 1e9:.2f} GB ({training / serving:.1f} x) |",
+        ]
+    )
+    packages = ["bentoml", "dbos", "onnxruntime-gpu", "onnxruntime", "torch"]
+    publish("serving", f"python -m benchmarks.serving {options.bundle}", body, packages, write=options.write)
+
+
+@contextmanager
+def served(bundle: Path) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes], float]]:
+    """A server with a state of its own: a client, its main process, and the seconds it took to be ready."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder, httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        state = {"BENTOML_HOME": f"{folder}/bentoml", "F2AT_STATE": f"{folder}/state", "BENTOML_DO_NOT_TRACK": "1"}
+        started = time.monotonic()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "serving", "serve", str(bundle.absolute()), "--port", str(port)],
+            cwd=ROOT,
+            env=os.environ | state,
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            while not is_ready(client):
+                if process.poll() is not None or time.monotonic() - started > 60:
+                    sys.exit("the server did not start")
+                time.sleep(0.02)
+            yield client, process, time.monotonic() - started
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def is_ready(client: httpx.Client) -> bool:
+    """Whether /readyz says so."""
+    try:
+        return client.get("/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def predict(client: httpx.Client, image: bytes, count: int, clients: int, latencies: Latencies) -> Latencies:
+    """`count` predictions, `clients` at a time; adds to `latencies`."""
+
+    def one(_: int) -> float | None:
+        started = time.perf_counter()
+        try:
+            response = client.post("/predict", files={"image": image})
+        except httpx.HTTPError:
+            return None
+        return 1000 * (time.perf_counter() - started) if response.status_code == 200 else None
+
+    with ThreadPoolExecutor(clients) as pool:
+        for milliseconds in pool.map(one, range(count)):
+            if milliseconds is None:
+                latencies.failed += 1
+            else:
+                latencies.milliseconds.append(milliseconds)
+    return latencies
+
+
+def png(bundle: Path) -> bytes:
+    """The first reference image as a file."""
+    buffer = io.BytesIO()
+    Image.fromarray(load_bundle(bundle).reference()[0][0]).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def processes(pid: int) -> Iterator[tuple[str, int]]:
+    """The server's processes that matter, by what they do (Linux)."""
+    command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    kinds = {b"_bentoml_impl.worker": "server process", b"\0worker\0": "audit worker", b"bentoml\0serve": "arbiter"}
+    yield next((name for mark, name in kinds.items() if mark in command), "other"), pid
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            yield from processes(int(child))
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory a process occupies."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def size_of(extras: list[str]) -> int:
+    """Bytes of the installed files of all packages that the project's dependencies, with `extras`, bring in."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = list(project["dependencies"])
+    for extra in extras:
+        wanted += project["optional-dependencies"][extra]
+    found: dict[str, Distribution] = {}
+    seen: set[tuple[str, str]] = set()
+    pending = [(Requirement(text), "") for text in wanted]
+    while pending:
+        requirement, extra = pending.pop()
+        if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
+            continue
+        for wish in ["", *requirement.extras]:
+            if (requirement.name.lower(), wish) in seen:
+                continue
+            seen.add((requirement.name.lower(), wish))
+            with suppress(PackageNotFoundError):
+                package = found[requirement.name.lower()] = distribution(requirement.name)
+                pending += [(Requirement(text), wish) for text in package.requires or []]
+    paths = {Path(str(file.locate())) for package in found.values() for file in package.files or []}
+    return sum(path.stat().st_size for path in paths if path.is_file())
+
+
+if __name__ == "__main__":
+    main()
