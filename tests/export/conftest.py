@@ -1,7 +1,8 @@
 """A small network with every kind of layer the exporter has a rule for, and its bundle."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -13,10 +14,8 @@ from attacks.objectives import OBJECTIVES
 from export.bundle import Bundle, write_bundle
 from export.graphs import export_graphs
 
-MANIFEST = {"classes": ["cat", "dog", "owl", "fox"], "input_size": [9, 8], "objectives": list(OBJECTIVES)}
 
-
-def randomise_norms(model: nn.Module) -> nn.Module:
+def _randomise_norms(model: nn.Module) -> nn.Module:
     """Give every BatchNorm statistics and weights that folding cannot get right by luck."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -27,6 +26,11 @@ def randomise_norms(model: nn.Module) -> nn.Module:
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, 0, 0.2)
     return model.eval()
+
+
+@pytest.fixture(scope="session", name="randomise_norms")
+def _randomise() -> Callable[[nn.Module], nn.Module]:
+    return _randomise_norms
 
 
 class Small(nn.Module):
@@ -57,20 +61,19 @@ class Exported(NamedTuple):
 @pytest.fixture(scope="session")
 def exported() -> Exported:
     torch.manual_seed(0)
-    model = randomise_norms(Small())
+    model = _randomise_norms(Small())
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (20, 9, 8, 3), dtype=np.uint8)
     return Exported(model, *export_graphs(model, (9, 8)), images, rng.integers(0, 4, 20))
 
 
+@pytest.fixture(scope="session")
+def parts(exported: Exported) -> dict[str, Any]:
+    """The arguments of write_bundle."""
+    manifest = {"classes": ["cat", "dog", "owl", "fox"], "input_size": [9, 8], "objectives": list(OBJECTIVES)}
+    return {"manifest": manifest, **{name: value for name, value in exported._asdict().items() if name != "model"}}
+
+
 @pytest.fixture
-def bundle(exported: Exported, tmp_path: Path) -> Bundle:
-    _, classifier, gradient, images, labels = exported
-    return write_bundle(
-        tmp_path / "bundle",
-        manifest=MANIFEST,
-        classifier=classifier,
-        gradient=gradient,
-        images=images,
-        labels=labels,
-    )
+def bundle(parts: dict[str, Any], tmp_path: Path) -> Bundle:
+    return write_bundle(tmp_path / "bundle", **parts)

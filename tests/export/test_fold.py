@@ -1,4 +1,5 @@
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -7,18 +8,6 @@ from torch import Tensor, nn
 
 from export.fold import fold_batch_norm
 from models import create_model
-
-
-def randomise(model: nn.Module) -> nn.Module:
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            assert module.running_mean is not None
-            assert module.running_var is not None
-            module.running_mean.normal_(0, 0.2)
-            module.running_var.uniform_(0.5, 2)
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias, 0, 0.2)
-    return model.eval()
 
 
 @pytest.mark.parametrize(
@@ -30,9 +19,11 @@ def randomise(model: nn.Module) -> nn.Module:
         ("vgg16_bn", {"width": 4}),
     ],
 )
-def test_folded_architectures_compute_the_same(name: str, options: dict[str, Any]) -> None:
+def test_folded_architectures_compute_the_same(
+    name: str, options: dict[str, Any], randomise_norms: Callable[[nn.Module], nn.Module]
+) -> None:
     torch.manual_seed(0)
-    model = randomise(create_model(name, classes=5, **options))
+    model = randomise_norms(create_model(name, classes=5, **options))
     before = copy.deepcopy(model.state_dict())
     images = torch.rand(3, 3, 32, 32)
 
@@ -59,7 +50,9 @@ def test_a_norm_after_a_convolution_disappears_into_it(affine: bool, bias: bool)
     torch.testing.assert_close(folded(x), model(x))
 
 
-def test_a_norm_that_shares_its_convolution_is_kept_apart() -> None:
+def test_a_norm_that_shares_its_convolution_is_kept_apart(
+    randomise_norms: Callable[[nn.Module], nn.Module],
+) -> None:
     class Shared(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -71,6 +64,6 @@ def test_a_norm_that_shares_its_convolution_is_kept_apart() -> None:
             return total
 
     torch.manual_seed(0)
-    model = randomise(Shared())
+    model = randomise_norms(Shared())
     x = torch.randn(2, 3, 5, 5)
     torch.testing.assert_close(fold_batch_norm(model)(x), model(x))
