@@ -43,7 +43,8 @@ class Latencies:
 def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("bundle", type=Path, help="folder of the bundle to serve")
-    arguments.add_argument("--requests", type=int, default=400, help="predictions in each phase (default: %(default)s)")
+    arguments.add_argument("--requests", type=int, default=200, help="predictions in a phase (default: %(default)s)")
+    arguments.add_argument("--rounds", type=int, default=5, help="(default: %(default)s)")
     arguments.add_argument("--clients", type=int, default=2, help="clients at a time (default: %(default)s)")
     arguments.add_argument("--eps", default="8/255", help="radius of the audit (default: %(default)s)")
     options = arguments.parse_args()
@@ -54,25 +55,19 @@ def main() -> None:
             return predict(client, image, options.requests, options.clients, latencies)
 
         phase(Latencies())  # warm-up
-        idle = phase(Latencies())
-        reference = client.get("/model").json()["limits"]["max_samples"]
-        audit = client.post("/audits", json={"eps": options.eps, "samples": reference}).raise_for_status().json()
-        while not ((now := client.get(f"/audits/{audit['id']}").json())["progress"] or {}).get("done"):
-            if now["state"] not in ("queued", "running"):
-                sys.exit(f"the audit is {now['state']}: {now.get('error')}")
-            time.sleep(0.1)
-        busy = phase(Latencies())
-        if client.get(f"/audits/{audit['id']}").json()["state"] != "running":
-            sys.exit("the audit ended too early: ask for fewer --requests or a smaller --eps")
-        memory = {name: resident(pid) for name, pid in processes(process.pid)}
-        client.delete(f"/audits/{audit['id']}")
-        time.sleep(1.5)  # the worker looks twice a second
-        phase(idle)  # idle before and after, so that a drift of the machine does not count as the audit's
+        idle, busy = Latencies(), Latencies()
+        samples = client.get("/model").json()["limits"]["max_samples"]
+        for _ in range(options.rounds):  # alternating, so that a drift of the machine does not count as the audit's
+            phase(idle)
+            with audited(client, {"eps": options.eps, "samples": samples}):
+                phase(busy)
+                memory = {name: resident(pid) for name, pid in processes(process.pid)}
 
     serving, training = size_of([]), size_of(["train"])
     body = "\n".join(
         [
-            f"One server on loopback, {options.clients} clients; an audit of {reference} images runs beside it.",
+            f"One server on loopback, {options.clients} clients, {options.rounds} rounds of each, alternating; "
+            f"the audit attacks {samples} images at {options.eps}.",
             "",
             "| predictions | p50, ms | p95, ms | requests | failed |",
             "| --- | --- | --- | --- | --- |",
@@ -115,6 +110,21 @@ def served(bundle: Path) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]
         finally:
             process.terminate()
             process.wait()
+
+
+@contextmanager
+def audited(client: httpx.Client, request: dict[str, object]) -> Iterator[None]:
+    """While an audit runs; it is cancelled at the end, and must not have finished by itself before."""
+    path = client.post("/audits", json=request).raise_for_status().headers["location"]
+    while not ((audit := client.get(path).json())["progress"] or {}).get("done"):
+        if audit["state"] not in ("queued", "running"):
+            sys.exit(f"the audit is {audit['state']}: {audit.get('error')}")
+        time.sleep(0.1)
+    yield
+    if client.get(path).json()["state"] != "running":
+        sys.exit("the audit ended before the predictions did: ask for fewer --requests or a smaller --eps")
+    client.delete(path).raise_for_status()
+    time.sleep(1.5)  # the worker looks twice a second
 
 
 def is_ready(client: httpx.Client) -> bool:

@@ -5,6 +5,7 @@ with the step after them and ends with the numbers an undisturbed run gives.
 """
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -58,6 +59,7 @@ def run_worker(bundle: Bundle, settings: Settings, *, supervised: bool) -> None:
         "run_migrations": False,
     }
     DBOS(config=config)
+    logging.getLogger("dbos").addFilter(_is_news)
     DBOS.workflow(name=WORKFLOW, max_recovery_attempts=_RECOVERIES)(_workflow(bundle, settings))
     DBOS.launch()
     DBOS.register_queue(QUEUE, worker_concurrency=1, polling_interval_sec=0.5, on_conflict="always_update")
@@ -155,6 +157,11 @@ def _created(identifier: str) -> str:
 
 def _utc(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """DBOS reports a cancelled workflow as an error with a traceback; it is what somebody asked for."""
+    return not (record.exc_info and isinstance(record.exc_info[1], dbos_error.DBOSAwaitedWorkflowCancelledError))
 
 
 def _identity(path: Path) -> str:
