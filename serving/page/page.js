@@ -2,7 +2,8 @@
 
 const $ = (id) => document.getElementById(id);
 const FINISHED = ["done", "failed", "cancelled"];
-const streams = new Map(); // audit id -> EventSource
+let stream = null; // one event stream at a time: browsers allow few connections to a server
+let followed = null; // the id of its audit
 
 function element(tag, properties = {}, ...children) {
   const node = Object.assign(document.createElement(tag), properties);
@@ -83,7 +84,8 @@ function draw(audit) {
     cancel.setAttribute("aria-label", `Cancel audit ${title}`);
     cancel.addEventListener("click", () => {
       cancel.disabled = true;
-      call(audit.links.self.slice(1), { method: "DELETE" }).then(draw).catch((error) => card(audit.id).append(failure(error)));
+      call(audit.links.self.slice(1), { method: "DELETE" }).then(draw, (error) => card(audit.id).append(failure(error)))
+        .then(refresh);
     });
     actions.append(cancel);
   }
@@ -125,18 +127,35 @@ function table(stages) {
     element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)));
 }
 
+// Draw every audit and follow the one that runs, or else the next in the queue.
+async function refresh() {
+  let audits;
+  try {
+    ({ audits } = await call("audits"));
+  } catch (error) {
+    if (!document.querySelector(".audit")) show("audits", failure(error));
+    return;
+  }
+  for (const audit of [...audits].reverse()) draw(audit);
+  const waiting = audits.filter((audit) => audit.state === "queued" && !audit.detail);
+  follow(audits.find((audit) => audit.state === "running") ?? waiting.at(-1));
+}
+
 function follow(audit) {
-  draw(audit);
-  if (FINISHED.includes(audit.state) || streams.has(audit.id)) return;
-  const stream = new EventSource(audit.links.events.slice(1));
-  streams.set(audit.id, stream);
+  if (followed === audit?.id) return;
+  stream?.close();
+  followed = audit?.id;
+  if (!audit) return;
+  stream = new EventSource(audit.links.events.slice(1));
   stream.addEventListener("audit", (event) => {
     const now = JSON.parse(event.data);
     draw(now);
-    if (FINISHED.includes(now.state)) {
-      stream.close();
-      streams.delete(now.id);
-    }
+    if (FINISHED.includes(now.state)) refresh();
+  });
+  stream.addEventListener("error", ({ target }) => {
+    if (target.readyState !== EventSource.CLOSED || target !== stream) return; // the browser reconnects by itself
+    followed = null;
+    setTimeout(refresh, 3000);
   });
 }
 
@@ -148,7 +167,8 @@ $("audit-form").addEventListener("submit", async (event) => {
   try {
     const values = Object.fromEntries(new FormData(event.target));
     const body = JSON.stringify({ ...values, samples: Number(values.samples) });
-    follow(await call("audits", { method: "POST", headers: { "Content-Type": "application/json" }, body }));
+    draw(await call("audits", { method: "POST", headers: { "Content-Type": "application/json" }, body }));
+    refresh();
   } catch (error) {
     show("audit-error", failure(error));
   } finally {
@@ -169,9 +189,4 @@ try {
 } catch (error) {
   show("model", failure(error));
 }
-try {
-  const { audits } = await call("audits");
-  for (const audit of audits.reverse()) follow(audit);
-} catch (error) {
-  show("audits", failure(error));
-}
+refresh();

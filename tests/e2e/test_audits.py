@@ -1,6 +1,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -161,7 +163,7 @@ def test_a_killed_worker_resumes_to_the_same_numbers(server: "Server", undisturb
 def test_a_stopped_and_a_killed_server_resume_to_the_same_numbers(
     start_server: Callable[..., "Server"], undisturbed: str
 ) -> None:
-    server = start_server()
+    server = start_server(BENTOML_CONFIG_OPTIONS="services.f2at.workers=2")
     server.submit("survivor", **LONG)
     ended = threading.Event()
 
@@ -172,6 +174,7 @@ def test_a_stopped_and_a_killed_server_resume_to_the_same_numbers(
 
     threading.Thread(target=listen, daemon=True).start()
     server.wait_for_step("survivor", 2)
+    assert server.worker()  # one, although the server has two processes
     server.stop()
     assert ended.wait(1)  # an open stream does not hold up the stop, and ends properly
 
@@ -194,3 +197,13 @@ def test_an_audit_waits_for_its_own_model(server: "Server") -> None:
     assert (waiting["state"], waiting["model"]) == ("queued", "sha256:other")
     assert "another model" in waiting["detail"]
     server.client.delete(f"/audits/{audit['id']}").raise_for_status()
+
+
+def test_a_worker_may_run_on_its_own(narrow_server: "Server") -> None:
+    for audit in narrow_server.client.get("/audits").json()["audits"]:
+        narrow_server.client.delete(f"/audits/{audit['id']}").raise_for_status()
+    identifier = narrow_server.submit(**SHORT)["id"]
+    worker = subprocess.Popen([sys.executable, "-m", "serving", "worker"], env=narrow_server.environment)
+    assert narrow_server.finish(identifier)["clean"]["n"] == SHORT["samples"]
+    worker.terminate()
+    assert worker.wait(5) == 0
