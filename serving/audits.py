@@ -7,6 +7,7 @@ an attack, and nothing is pickled.
 import hashlib
 import re
 import sqlite3
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from uuid import uuid4
 
 from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus
 from dbos import error as dbos_error
+from sqlalchemy.exc import SQLAlchemyError
 
 import attacks
 from attacks.request import AuditRequest
@@ -43,21 +45,28 @@ def application_version(digest: str) -> str:
     return parts.hexdigest()[:16]
 
 
+class DatabaseError(ValueError):
+    """The database of audits cannot be used, with the reason in one line."""
+
+
 def prepare_database(url: str) -> None:
     """Create the tables, so that the server need not wait for a worker to do it.
 
     Raises:
-        sqlalchemy.exc.SQLAlchemyError: the database cannot be reached.
+        DatabaseError: it cannot be reached, or is none.
     """
-    if url.startswith("sqlite:///"):
-        path = Path(url.removeprefix("sqlite:///"))
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        connection = sqlite3.connect(path, timeout=30)
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")  # readers then never wait for the worker's writes
-        finally:
-            connection.close()
-    DBOS.migrate(url)
+    try:
+        if url.startswith("sqlite:///"):
+            path = Path(url.removeprefix("sqlite:///"))
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with closing(sqlite3.connect(path, timeout=30)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")  # readers then never wait for the worker's writes
+        DBOS.migrate(url)
+    except (OSError, sqlite3.Error, SQLAlchemyError) as error:
+        # Not the URL itself, which may hold a password.
+        raise DatabaseError(
+            f"the database of F2AT_DATABASE_URL cannot be used: {str(error).splitlines()[0]}"
+        ) from error
 
 
 class Audits:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from export.bundle import load_bundle
-from serving.audits import Audits
+from serving.audits import Audits, prepare_database
 from serving.middleware import Gate
 from serving.predictor import Prediction, Predictions, Predictor
 from serving.problems import Problem
@@ -36,11 +36,12 @@ class RobustClassifier:
     @bentoml.on_deployment
     @staticmethod
     def check() -> None:
-        """Refuse a bundle that cannot be served; runs once, in the folder the user is in, before any server process."""
+        """Refuse what cannot work, in one line; runs once, in the folder the user is in, before any server process."""
         try:
             settings = Settings.from_env()
             folder = settings.bundle or pinned_bundle(RobustClassifier.bento)
             load_bundle(folder)
+            prepare_database(settings.database_url)
         except ValueError as error:
             raise BentoMLException(str(error)) from error
         # A built Bento runs elsewhere: from here on, both folders are absolute.

@@ -47,7 +47,9 @@ class Supervisor:
 
     def __init__(self, settings: Settings, bundle: Path) -> None:
         self._lock_path = settings.state / "worker.lock"
-        self._environment = os.environ | {"F2AT_BUNDLE": str(bundle), "F2AT_STATE": str(settings.state)}
+        threads = str(settings.audit_threads)  # of NumPy, too
+        self._environment = {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads} | os.environ
+        self._environment |= {"F2AT_BUNDLE": str(bundle), "F2AT_STATE": str(settings.state)}
         # Set in the processes that BentoML's arbiter starts: there, and only there, the parent is the arbiter.
         self._arbiter = None if bentoml.server_context.worker_index is None else os.getppid()
         self._lock: int | None = None

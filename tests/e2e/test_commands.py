@@ -77,6 +77,10 @@ def test_bentoml_serve_needs_a_bundle(run: Run) -> None:
 def test_settings_are_checked(run: Run, bundle: Bundle) -> None:
     refused(run(*SERVE, F2AT_BUNDLE=str(bundle.path), F2AT_MAX_BODY="lots"), "F2AT_MAX_BODY")
     refused(run("serving", "serve", str(bundle.path), F2AT_WORKER="perhaps"), "F2AT_WORKER")
+    nowhere = "postgresql://user:secret@127.0.0.1:1/audits"
+    without_database = run(*SERVE, F2AT_BUNDLE=str(bundle.path), F2AT_DATABASE_URL=nowhere)
+    refused(without_database, "F2AT_DATABASE_URL")
+    assert "secret" not in without_database.stdout + without_database.stderr
 
 
 def test_a_port_that_is_taken(run: Run, bundle: Bundle) -> None:

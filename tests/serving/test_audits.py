@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import attacks
-from serving.audits import Audits, application_version
+from serving.audits import Audits, DatabaseError, application_version, prepare_database
 from serving.problems import Problem
 
 
@@ -99,6 +99,13 @@ def test_an_audit_of_another_model_is_shown_as_waiting(audits: Audits, url: str)
     assert "another model" in audits.get(audit["id"])["detail"]
     for seed in range(3):  # nor does it take a place in this model's queue
         audits.submit({"seed": seed}, None)
+
+
+def test_a_database_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a database, not a folder")
+    for url in (f"sqlite:///{tmp_path}/file", f"sqlite:///{tmp_path}/file/audits.sqlite", "nonsense"):
+        with pytest.raises(DatabaseError, match="F2AT_DATABASE_URL"):
+            prepare_database(url)
 
 
 def test_nothing_is_pickled(audits: Audits, url: str) -> None:
