@@ -2,6 +2,7 @@
 
 import copy
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
@@ -20,6 +21,9 @@ def fold_batch_norm(model: nn.Module) -> fx.GraphModule:
         module = modules[node.target]
         if isinstance(module, nn.ReLU):
             module.inplace = False  # in-place operations have no place in a traced graph
+        if isinstance(module, nn.Conv2d) and module.bias is None:
+            # The exporter would compute a bias of zeros in the graph, and ONNX Runtime blocks constant ones only.
+            module.bias = nn.Parameter(torch.zeros(module.out_channels))
         if isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size in (1, (1, 1)):
             traced.set_submodule(node.target, _GlobalAveragePool())
         if not isinstance(module, nn.BatchNorm2d):

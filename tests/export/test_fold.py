@@ -30,6 +30,7 @@ def test_folded_architectures_compute_the_same(
     folded = fold_batch_norm(model)
 
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    assert all(module.bias is not None for module in folded.modules() if isinstance(module, nn.Conv2d))
     torch.testing.assert_close(folded(images), model(images), rtol=1e-4, atol=1e-5)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
