@@ -40,7 +40,7 @@ def run_worker(bundle: Bundle, settings: Settings, *, supervised: bool) -> None:
         settings: where the database is, and how many threads to use.
         supervised: a server started this process and holds the other end of standard input.
     """
-    os.nice(10)  # predictions come first
+    os.nice(19)  # predictions come first
     if supervised:
         threading.Thread(target=_leave_with_supervisor, daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGINT):
