@@ -16,9 +16,7 @@ from models import create_model
         ("vgg16_bn", {}, 14_728_266 - 4_224, 512),
     ],
 )
-def test_parameters_match_published_counts(
-    name: str, options: dict[str, int], parameters: int, features: int
-) -> None:
+def test_parameters_match_published_counts(name: str, options: dict[str, int], parameters: int, features: int) -> None:
     with torch.device("meta"):
         model = create_model(name, classes=10, **options)  # type: ignore[arg-type]
     assert sum(p.numel() for p in model.parameters()) == parameters
