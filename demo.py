@@ -26,7 +26,7 @@ from tqdm import tqdm
 from attacks.html import render
 
 EPS, SAMPLES, SEED = "32/255", 200, 0
-# name -> flags over configs/digits.toml. Without an attack in the loop an epoch is cheap, and ten are enough.
+# name -> flags over configs/digits.toml. Without a defence, ten epochs are enough.
 MODELS: Mapping[str, list[str]] = {
     "undefended": ["--method.name", "plain", "--optimizer.epochs", "10"],
     "f2at": [],
@@ -204,7 +204,7 @@ def write_report(name: str, report: Mapping[str, Any]) -> None:
 
 def table(reports: Mapping[str, Mapping[str, Any]]) -> str:
     """Clean and robust accuracy of each model with its 95 % interval."""
-    rows = [f"{'model':<14}{'clean accuracy':<26}{'robust accuracy':<26}"]
+    rows = [f"{'model':<14}{'clean accuracy':<26}robust accuracy"]
     for name, report in reports.items():
         cells = [f"{a['value']:6.1%}  [{a['low']:.1%}, {a['high']:.1%}]" for a in (report["clean"], report["robust"])]
         rows.append(f"{name:<14}" + "".join(f"{cell:<26}" for cell in cells).rstrip())

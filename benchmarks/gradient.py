@@ -96,7 +96,8 @@ def main() -> None:
     load = os.getloadavg()[0]
     seconds = interleaved(candidates(options), options.rounds, warm_up=5)
     again = f"python -m benchmarks.gradient {shlex.join(sys.argv[1:])}"
-    publish("gradient", again, table(seconds, options, load), PACKAGES, write=options.write)
+    name = f"gradient-{options.architecture}-{options.width or 'default'}"
+    publish(name, again, table(seconds, options, load), PACKAGES, write=options.write)
 
 
 if __name__ == "__main__":
