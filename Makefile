@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\): .*##/  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
-demo: $(VENV)/.train      ## train, export, serve, predict and audit on handwritten digits; about 8 minutes on 2 cores
+demo: $(VENV)/.train      ## train, export, serve, predict and audit on handwritten digits; about 6 minutes on 2 cores
 	$(BIN)/python demo.py
 
 serve: $(VENV)/.train      ## serve the demo's model at http://127.0.0.1:3000 until Ctrl-C
