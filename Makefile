@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: help demo serve test test-fast format clean
 
@@ -30,13 +31,13 @@ format: $(VENV)/.dev      ## format the code and mend what lint can mend
 clean:           ## remove the virtual environment and everything that was built
 	rm -rf $(VENV) build dist runs bundles reports .f2at
 
-$(VENV)/.train: pyproject.toml
+$(VENV)/.train: pyproject.toml constraints.txt
 	@echo "Setting up $(VENV): a few minutes and 6 GB, once"
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=python3.x")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[train]'
+	$(INSTALL) --editable '.[train]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.train
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[train,dev]'
+	$(INSTALL) --editable '.[train,dev]'
 	@touch $@

@@ -1,5 +1,6 @@
 """The whole path with the commands that a user types: train, export, audit offline, serve, predict, audit over HTTP."""
 
+import io
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from attacks.report import deterministic_part
 
@@ -28,10 +30,15 @@ def command(module: str, *arguments: object) -> str:
     return result.stdout
 
 
+def png(image: np.ndarray) -> bytes:
+    """An image file."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 @pytest.mark.slow
-def test_from_training_to_a_report(
-    tmp_path: Path, start_server: Callable[..., Any], png: Callable[[np.ndarray], bytes]
-) -> None:
+def test_from_training_to_a_report(tmp_path: Path, start_server: Callable[..., Any]) -> None:
     run, bundle, offline = tmp_path / "run", tmp_path / "bundle", tmp_path / "report.json"
     command("training", "--config", "configs/digits.toml", *SMALL, "--output", run)
     assert "parity" in command("export", run, "--output", bundle)
