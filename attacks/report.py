@@ -26,6 +26,11 @@ LIMITATIONS = (
     "a service does before that, such as resizing or decoding JPEG, was not part of the audit.",
 )
 
+L2_LIMITATION = (
+    "Adversarial images are moved onto the 8-bit grid inside the ball. For l2 and a small eps that can undo an attack, "
+    "so the figure here may be a little too good."
+)
+
 
 def build_report(
     request: AuditRequest,
@@ -111,7 +116,7 @@ def build_report(
         ),
         "samples": samples,
         "examples": _examples(results, samples, request.examples) if examples else [],
-        "limitations": list(LIMITATIONS),
+        "limitations": [*LIMITATIONS, *([L2_LIMITATION] if request.norm == "l2" else [])],
         "run": {**context, **_run(results)},
     }
 

@@ -66,3 +66,9 @@ def test_examples_are_the_samples_they_say(report: dict[str, Any]) -> None:
 def test_curve_follows_a_subset_of_large_audits() -> None:
     audit = grey_audit([3] * 250, eps="2/255")
     assert list(audit._curve_positions) == list(range(0, 250, 3))
+
+
+def test_an_l2_report_says_what_rounding_may_do() -> None:
+    audit = grey_audit([3] * 4, norm="l2", eps="1")
+    said = audit.report(run_audit(audit))["limitations"]
+    assert any("8-bit grid" in text for text in said)
