@@ -83,6 +83,7 @@ def _workflow(bundle: Bundle, settings: Settings) -> Callable[[dict[str, Any], s
             AuditRequest.from_dict(request),
             classes=bundle.classes,
             model={"digest": bundle.digest, "manifest": dict(bundle.manifest)},
+            environment={"provider": active_provider(classifier), "gradient_provider": active_provider(gradient)},
         )
         identifier = DBOS.workflow_id
         assert identifier is not None
@@ -101,13 +102,7 @@ def _workflow(bundle: Bundle, settings: Settings) -> Callable[[dict[str, Any], s
             DBOS.set_event(PROGRESS, progress(plan.steps, results))
         # As a step, because DBOS stores what a workflow learns of its status, and a status is not JSON.
         created = DBOS.run_step({"name": "created"}, _created, identifier)
-        return plan.report(
-            results,
-            id=identifier,
-            created=created,
-            finished=_utc(time.time()),
-            provider=active_provider(gradient),
-        )
+        return plan.report(results, id=identifier, created=created, finished=_utc(time.time()))
 
     return audit
 

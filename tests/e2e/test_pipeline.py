@@ -57,6 +57,7 @@ def test_from_training_to_a_report(tmp_path: Path, start_server: Callable[..., A
 
     # The service's audit is the offline audit, number for number.
     assert deterministic_part(report) == deterministic_part(json.loads(offline.read_text()))
+    assert report["run"]["environments"] == json.loads(offline.read_text())["run"]["environments"]
     # What the report calls clean accuracy is what the service answers over HTTP.
     drawn = report["data"]["indices"]
     assert report["clean"]["k"] == sum(answers[i] == labels[i] for i in drawn)
