@@ -185,6 +185,7 @@ try {
     element("code", { textContent: model.digest.slice(0, 19), title: model.digest }));
   $("samples").max = model.limits.max_samples;
   $("samples").value = Math.min(100, model.limits.max_samples);
+  $("eps").value = model.recipe?.attack?.eps ?? $("eps").value;  // the threat that it was trained against
   show("suite", ...model.suites.map((name) => element("option", { textContent: name })));
 } catch (error) {
   show("model", failure(error));
