@@ -135,12 +135,17 @@ def check_destination(path: Path, *, overwrite: bool) -> None:
     """Refuse a folder that `write_bundle` would refuse to write to.
 
     Raises:
-        BundleError: it exists and is not a bundle, or is one and `overwrite` is false.
+        BundleError: it exists and is not a bundle, holds something else beside one, or `overwrite` is false.
     """
     if path.exists() and not (path / MANIFEST).is_file():
         raise BundleError(f"{path} exists and is not a bundle: choose another folder")
     if path.exists() and not overwrite:
         raise BundleError(f"{path} exists: choose another folder, or say --overwrite")
+    foreign = (
+        sorted(file.name for file in path.iterdir() if file.name not in (MANIFEST, *_FILES)) if path.exists() else []
+    )
+    if foreign:
+        raise BundleError(f"{path} also holds {foreign[0]}, which is no part of a bundle: move it away first")
 
 
 def check_reference(images: Any, labels: Any, *, input_size: tuple[int, int], classes: int) -> None:

@@ -67,10 +67,10 @@ def train(config: Config, output: Path, *, overwrite: bool = False, progress: bo
         ValueError: anything in the configuration, the data or the folder that cannot be used.
         DivergenceError: the loss became infinite or not a number.
     """
-    dataset = load_dataset(config.data)
     folder = RunFolder(output)
     if "LOCAL_RANK" not in os.environ:  # before other processes start; they would only repeat the refusal
         folder.check(config, overwrite=overwrite)
+    dataset = load_dataset(config.data)
     hardware = config.hardware
     fabric = Fabric(
         accelerator=hardware.accelerator,
@@ -99,6 +99,11 @@ class Trainer:
             progress,
         )
         self.train_set, self.validation_set = split_validation(dataset.train, config.data.validation)
+        if not list(_batches(len(self.train_set.labels), config, 0, fabric.global_rank, fabric.world_size)):
+            raise ValueError(
+                f"optimizer.batch_size {config.optimizer.batch_size} and the {len(self.train_set.labels)} training "
+                f"images left by data.validation give no batch of 2 images for each of {fabric.world_size} processes"
+            )
         self.augment = augmentation(config.data)
         self.rows: list[dict[str, Any]] = []
 

@@ -10,7 +10,6 @@ state.safetensors    what an interrupted run needs to go on; gone when the run i
 """
 
 import json
-import shutil
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -48,8 +47,9 @@ class RunFolder:
             RunError: as `check` does.
         """
         self.check(config, overwrite=overwrite)
-        if overwrite and self.path.is_dir():
-            shutil.rmtree(self.path)
+        if overwrite:
+            for file in self._files():
+                file.unlink(missing_ok=True)
         self.path.mkdir(parents=True, exist_ok=True)
         self.config.write_text(tomli_w.dumps(config_to_table(config)))
 
@@ -65,6 +65,7 @@ class RunFolder:
             if not self.config.is_file():
                 raise RunError(f"output {self.path} is not empty and holds no run; choose another folder")
             if overwrite:
+                self._require_nothing_else()
                 return
             if self.last.is_file() and not self.state.is_file():
                 raise RunError(f"output {self.path} holds a finished run; choose another folder or pass --overwrite")
@@ -74,6 +75,18 @@ class RunFolder:
                     f"output {self.path} holds an interrupted run with another configuration "
                     f"({_difference(found, table)}); choose another folder or pass --overwrite"
                 )
+
+    def _files(self) -> tuple[Path, ...]:
+        return (self.config, self.metrics, self.curves, self.best, self.last, self.reference, self.state)
+
+    def _require_nothing_else(self) -> None:
+        """Whatever is replaced must be this package's to replace; a killed run leaves `.NAME.PID` behind."""
+        own = {file.name for file in self._files()}
+        foreign = sorted(
+            file.name for file in self.path.iterdir() if file.name not in own and file.stem.removeprefix(".") not in own
+        )
+        if foreign:
+            raise RunError(f"output {self.path} also holds {foreign[0]}, which is no part of a run; move it away first")
 
     def save_reference(self, data: ImageSet) -> None:
         """Keep labelled uint8 images (N, H, W, 3)."""

@@ -195,6 +195,13 @@ def test_nothing_is_overwritten_unless_asked(bundle: Bundle, parts: dict[str, An
     assert list(bundle.path.parent.iterdir()) == [bundle.path]
 
 
+def test_overwriting_takes_nothing_but_a_bundle(bundle: Bundle, parts: dict[str, Any]) -> None:
+    (bundle.path / "thesis.txt").write_text("irreplaceable")
+    with pytest.raises(BundleError, match=r"also holds thesis\.txt, which is no part of a bundle: move it away first"):
+        write_bundle(bundle.path, **parts, overwrite=True)
+    assert (bundle.path / "thesis.txt").is_file()
+
+
 def test_a_failed_overwrite_leaves_the_old_bundle(bundle: Bundle, parts: dict[str, Any]) -> None:
     with pytest.raises(BundleError):
         write_bundle(bundle.path, **{**parts, "classifier": b""}, overwrite=True)

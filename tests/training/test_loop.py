@@ -116,6 +116,25 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+def test_overwriting_takes_nothing_but_a_run(tmp_path: Path) -> None:
+    config = small(method={"name": "plain"}, optimizer={"epochs": 1})
+    train(config, tmp_path, progress=False)
+    (tmp_path / ".best.safetensors.123").write_text("left by a killed run")
+    (tmp_path / "thesis.txt").write_text("irreplaceable")
+    with pytest.raises(RunError, match=r"also holds thesis\.txt, which is no part of a run; move it away first"):
+        train(config, tmp_path, overwrite=True, progress=False)
+    assert (tmp_path / "last.safetensors").is_file()
+    (tmp_path / "thesis.txt").unlink()
+    train(config, tmp_path, overwrite=True, progress=False)
+
+
+def test_too_few_images_for_a_batch(tmp_path: Path) -> None:
+    config = small(data={"name": "digits", "size": 8, "validation": 1399})
+    with pytest.raises(ValueError, match=r"the 1 training images left by data\.validation give no batch"):
+        train(config, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
 def test_divergence_stops_the_run_with_a_reason(tmp_path: Path) -> None:
     config = small(optimizer={"lr": 1e30, "schedule": "piecewise", "epochs": 3})
     with pytest.raises(DivergenceError, match=r"diverged in epoch 1: .*loss.* no longer finite; lower optimizer.lr"):
