@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from attacks.grid import to_images
 from attacks.target import Evaluation
-from attacks.threat import LEVELS
+from attacks.threat import to_grid
 
 
 class OnnxTarget:
@@ -27,8 +28,7 @@ class OnnxTarget:
 
     def logits(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
         """Logits (N, C) of the deployed classifier."""
-        images = np.round(inputs * LEVELS).astype(np.uint8).transpose(0, 2, 3, 1)
-        (logits,) = self.classifier.run(["logits"], {"images": np.ascontiguousarray(images)})
+        (logits,) = self.classifier.run(["logits"], {"images": to_images(inputs)})
         return np.asarray(logits, np.float32)
 
     def gradient(
@@ -36,7 +36,7 @@ class OnnxTarget:
     ) -> Evaluation:
         """Logits, objectives and gradient, all of the gradient graph."""
         feeds = {
-            "images": (np.round(inputs * LEVELS) / LEVELS).astype(np.float32, copy=False),
+            "images": to_grid(inputs).astype(np.float32, copy=False),
             "labels": labels.astype(np.int64, copy=False),
             "targets": targets.astype(np.int64, copy=False),
             "weights": weights.astype(np.float32, copy=False),

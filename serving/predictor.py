@@ -42,6 +42,7 @@ class Predictor:
     def __init__(self, bundle: Bundle, settings: Settings) -> None:
         self.bundle = bundle
         self.settings = settings
+        self.reference_images = len(bundle.reference()[1])
         self._session = create_session(bundle.files[CLASSIFIER], threads=settings.threads)
         self._executor = ThreadPoolExecutor(self._WORKERS, thread_name_prefix="predict")
         self._pending = 0
@@ -55,12 +56,12 @@ class Predictor:
     def describe(self) -> dict[str, Any]:
         """The model as `GET /model` shows it: the manifest without its list of files, and how it runs here."""
         manifest = {key: value for key, value in self.bundle.manifest.items() if key != "files"}
-        reference = len(self.bundle.reference()[1])
-        limits = {"max_batch": self.settings.max_batch, "max_samples": min(self.settings.max_samples, reference)}
+        samples = min(self.settings.max_samples, self.reference_images)
+        limits = {"max_batch": self.settings.max_batch, "max_samples": samples}
         return {
             **manifest,
             "provider": self.provider,
-            "reference_images": reference,
+            "reference_images": self.reference_images,
             "limits": limits,
             "suites": list(SUITES),
         }

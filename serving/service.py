@@ -54,7 +54,7 @@ class RobustClassifier:
         backend.audits = Audits(
             settings.database_url,
             bundle.digest,
-            reference_images=len(bundle.reference()[1]),
+            reference_images=backend.predictor.reference_images,
             max_audits=settings.max_audits,
             max_samples=settings.max_samples,
         )
