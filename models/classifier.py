@@ -47,11 +47,6 @@ class Classifier(nn.Module):
         self.body = body
         self.head = nn.Linear(width, classes)
 
-    @property
-    def classes(self) -> int:
-        """C, the number of logits."""
-        return self.head.out_features
-
     def features(self, images: Tensor) -> Tensor:
         """E(x): images (N, 3, H, W) in [0, 1] to pooled penultimate features (N, D)."""
         features: Tensor = self.body(self.normalize(images))
