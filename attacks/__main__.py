@@ -12,9 +12,9 @@ from typing import Any
 from tqdm import tqdm
 
 from attacks.audit import Audit, AuditRequest, Step, run_audit
-from attacks.html import render
+from attacks.audit.html import render
+from attacks.audit.suites import SUITES
 from attacks.onnx_target import OnnxTarget
-from attacks.suites import SUITES
 from attacks.threat import NORMS
 from export.bundle import CLASSIFIER, GRADIENT, Bundle, load_bundle
 from export.runtime import active_provider, create_session

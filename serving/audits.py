@@ -18,7 +18,7 @@ from dbos import error as dbos_error
 from sqlalchemy.exc import SQLAlchemyError
 
 import attacks
-from attacks.request import AuditRequest
+from attacks.audit.request import AuditRequest
 from serving.problems import Problem
 
 APPLICATION = "f2at"
@@ -38,7 +38,7 @@ def application_version(digest: str) -> str:
     its own version runs again. A report therefore never mixes models or code.
     """
     parts = hashlib.sha256(digest.encode())
-    for file in sorted(Path(attacks.__file__).parent.glob("*.py")):
+    for file in sorted(Path(attacks.__file__).parent.rglob("*.py")):
         parts.update(file.name.encode() + b"\0" + file.read_bytes())
     for package in ("numpy", "onnxruntime-gpu", "onnxruntime"):
         parts.update(_version(package).encode())

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from attacks.suites import SUITES
+from attacks.audit.suites import SUITES
 from export.bundle import CLASSIFIER, Bundle
 from export.runtime import active_provider, create_session
 from serving.images import decode_image

@@ -76,7 +76,7 @@ def create_app(backend: Backend) -> Starlette:
         return JSONResponse(await run_in_threadpool(backend.audits.report, request.path_params["id"]))
 
     async def report_page(request: Request) -> Response:
-        from attacks.html import render  # brings plotting with it, which prediction need not wait for
+        from attacks.audit.html import render  # brings plotting with it, which prediction need not wait for
 
         report = await run_in_threadpool(backend.audits.report, request.path_params["id"])
         html = await run_in_threadpool(render, report)

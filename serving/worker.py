@@ -21,8 +21,8 @@ from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
 from dbos import error as dbos_error
 
 from attacks.audit import Audit, AuditRequest, Step
+from attacks.audit.stages import surviving
 from attacks.onnx_target import OnnxTarget
-from attacks.stages import surviving
 from export.bundle import CLASSIFIER, GRADIENT, Bundle
 from export.runtime import active_provider, create_session
 from serving.audits import APPLICATION, PROGRESS, QUEUE, WORKFLOW, application_version, prepare_database

@@ -13,7 +13,7 @@ from torch import nn
 from attacks.objectives import OBJECTIVES
 from export.bundle import write_bundle
 from export.graphs import export_graphs
-from tests.attacks.grey import SIDE, grey_images
+from tests.attacks.audit.grey import SIDE, grey_images
 
 ROOT = Path(__file__).parents[2]
 DISTANCES = [1 + i % 12 for i in range(36)]
@@ -33,7 +33,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The grey classifier of `tests.attacks.grey` as a linear layer, exported."""
+    """The grey classifier of `tests.attacks.audit.grey` as a linear layer, exported."""
     layer = nn.Linear(3 * SIDE * SIDE, 2)
     with torch.no_grad():
         layer.weight[:] = torch.tensor([[0.0], [255 / layer.in_features]])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from attacks.report import deterministic_part
+from attacks.audit.report import deterministic_part
 from export.bundle import Bundle
 from serving.audits import Audits
 

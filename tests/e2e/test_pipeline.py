@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from attacks.report import deterministic_part
+from attacks.audit.report import deterministic_part
 
 REPOSITORY = Path(__file__).parents[2]
 SMALL = [

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from attacks.flags import probe
+from attacks.audit.flags import probe
+from attacks.audit.subject import Labels, Scores, Subject
+from attacks.audit.suites import Suite
 from attacks.grid import Images, clip_to_ball, distances, snap
 from attacks.registry import Attack
-from attacks.subject import Labels, Scores, Subject
-from attacks.suites import Suite
 from attacks.threat import LEVELS
 
 Result = Mapping[str, Any]

@@ -6,11 +6,11 @@ from fractions import Fraction
 from itertools import zip_longest
 from typing import Any
 
-from attacks.flags import flags
-from attacks.request import AuditRequest
-from attacks.stages import CLEAN, CURVE, Ball, radii
-from attacks.statistics import median_or_none, proportion, verdict
-from attacks.suites import SUITES
+from attacks.audit.flags import flags
+from attacks.audit.request import AuditRequest
+from attacks.audit.stages import CLEAN, CURVE, Ball, radii
+from attacks.audit.statistics import median_or_none, proportion, verdict
+from attacks.audit.suites import SUITES
 from attacks.threat import LEVELS
 
 SCHEMA_VERSION = 1

@@ -12,8 +12,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from attacks.audit.plot import curve_svg
 from attacks.bitplanes import natural_pattern, perturbed_pattern
-from attacks.plot import curve_svg
 from attacks.threat import LEVELS
 
 _PLANES = 2  # K of the patterns shown, the paper's

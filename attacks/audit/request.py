@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from typing import Any, Self
 
-from attacks.suites import SUITES
+from attacks.audit.suites import SUITES
 from attacks.threat import NORMS, effective_eps, parse_eps
 
 
@@ -14,7 +14,7 @@ class AuditRequest:
     """One audit, in words that survive JSON; the same request on the same model gives the same report.
 
     Attributes:
-        suite: name of the list of attacks, a key of `attacks.suites.SUITES`.
+        suite: name of the list of attacks, a key of `attacks.audit.suites.SUITES`.
         eps: radius of the ball in pixel units ([0, 1] scale), as text so that it stays exact: "8/255", "0.03".
         norm: "linf" or "l2".
         samples: how many images to draw from the audit set; None takes all of them.

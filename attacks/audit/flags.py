@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from attacks.audit.statistics import wilson_interval
+from attacks.audit.subject import Labels, Subject
 from attacks.grid import Images, snap, to_inputs
-from attacks.statistics import wilson_interval
-from attacks.subject import Labels, Subject
 
 if TYPE_CHECKING:
-    from attacks.suites import Suite
+    from attacks.audit.suites import Suite
 
 _COMPARED = 10  # samples of a shard on which a single step and many are compared
 _REPEAT_TOLERANCE = 1e-4  # relative to the largest logit; graphics cards repeat themselves to about 1e-6

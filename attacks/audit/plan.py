@@ -22,14 +22,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.report import build_report
-from attacks.request import AuditRequest
-from attacks.stages import CLEAN, CURVE, Ball, Shard, run_attack, run_clean, run_curve
-from attacks.subject import Subject, ToTarget
-from attacks.suites import SUITES
+from attacks.audit.report import build_report
+from attacks.audit.request import AuditRequest
+from attacks.audit.stages import CLEAN, CURVE, Ball, Shard, run_attack, run_clean, run_curve
+from attacks.audit.subject import Subject, ToTarget
+from attacks.audit.suites import SUITES
 from attacks.target import Target
-
-__all__ = ["Audit", "AuditRequest", "Step", "run_audit"]
 
 SHARD_SIZE = 25
 CURVE_SAMPLES = 100
@@ -161,7 +159,7 @@ class Audit:
             context: JSON values kept under "run" (id, requester, started, finished, ...).
 
         Returns:
-            The report, JSON values only; `attacks.report.deterministic_part` drops what differs between runs.
+            The report, JSON values only; `attacks.audit.report.deterministic_part` drops what differs between runs.
 
         Raises:
             ValueError: a step's result is missing, or there is one too many.

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from attacks.audit import run_audit
-from attacks.flags import flags
-from attacks.statistics import proportion
-from tests.attacks.grey import grey_audit
+from attacks.audit.flags import flags
+from attacks.audit.statistics import proportion
+from tests.attacks.audit.grey import grey_audit
 
 Model = Callable[[Tensor], Tensor]
 

@@ -3,9 +3,9 @@ from typing import Any
 import pytest
 
 from attacks.audit import run_audit
-from attacks.html import _decode
-from attacks.report import SCHEMA_VERSION, deterministic_part
-from tests.attacks.grey import grey_audit, grey_images
+from attacks.audit.html import _decode
+from attacks.audit.report import SCHEMA_VERSION, deterministic_part
+from tests.attacks.audit.grey import grey_audit, grey_images
 
 DISTANCES = [1 + i % 12 for i in range(60)]
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from attacks.audit import run_audit
-from attacks.html import percent, render
-from tests.attacks.grey import grey_audit
+from attacks.audit.html import percent, render
+from tests.attacks.audit.grey import grey_audit
 
 NASTY = "<script>alert('x')</script>\"&"
 

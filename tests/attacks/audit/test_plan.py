@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from attacks.audit import SHARD_SIZE, Audit, AuditRequest, run_audit
+from attacks.audit import Audit, AuditRequest, run_audit
+from attacks.audit.plan import SHARD_SIZE
+from attacks.audit.report import deterministic_part
+from attacks.audit.stages import png
 from attacks.grid import to_images, to_inputs
 from attacks.registry import ATTACKS
-from attacks.report import deterministic_part
-from attacks.stages import png
 from attacks.torch_target import TorchTarget
-from tests.attacks.grey import grey_audit, grey_images
+from tests.attacks.audit.grey import grey_audit, grey_images
 
 DISTANCES = [1 + i % 12 for i in range(36)]  # three of each from 1 to 12
 
