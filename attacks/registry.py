@@ -15,7 +15,7 @@ from attacks.square import square
 from attacks.target import Target
 from attacks.threat import check_batch
 
-Knowledge = Literal["white-box", "black-box"]
+Knowledge = Literal["white-box", "black-box", "transfer"]  # transfer: gradients of another model, a surrogate
 
 
 @dataclass(frozen=True, kw_only=True)
