@@ -1,6 +1,7 @@
 """The attacks by name, with the parameters their authors published."""
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -10,12 +11,14 @@ import numpy as np
 
 from attacks.apgd import apgd, apgd_targeted
 from attacks.fgsm import fgsm
+from attacks.mi_fgsm import mi_fgsm
 from attacks.pgd import pgd
 from attacks.square import square
 from attacks.target import Target
-from attacks.threat import check_batch
+from attacks.threat import NORMS, check_batch, check_threat
 
 Knowledge = Literal["white-box", "black-box", "transfer"]  # transfer: gradients of another model, a surrogate
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +26,7 @@ class Attack:
     """An attack function with all its parameters: what a report names, and what runs.
 
     parameters: every keyword of `function` but eps, norm and rng; JSON values.
+    norms: the norms that it is made for.
     """
 
     name: str
@@ -31,6 +35,7 @@ class Attack:
     knowledge: Knowledge
     function: Callable[..., Any]
     parameters: Mapping[str, Any]
+    norms: tuple[str, ...] = NORMS  # of the threat models that it can attack under
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parameters", MappingProxyType(dict(self.parameters)))
@@ -43,19 +48,61 @@ class Attack:
             raise ValueError(f"{self.name} has no parameter {unknown[0]!r}; it takes {accepted}")
         return replace(self, parameters={**self.parameters, **parameters})
 
+    def named(self, name: str) -> "Attack":
+        """The same attack under another name, so that a report can tell two runs of it apart."""
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise ValueError(
+                f"the name of an attack must be lower-case letters, digits and dashes; got {str(name)[:40]!r}"
+            )
+        return replace(self, name=name)
+
+    def check(self) -> None:
+        """Raise ValueError for parameters that the attack refuses: it is run, on no images."""
+        inputs, labels = np.zeros((0, 3, 8, 8), np.float32), np.zeros(0, np.int64)
+        rng = np.random.default_rng(0)
+        try:
+            self.function(_Nothing(), inputs, labels, eps=0.1, norm=self.norms[0], rng=rng, **self.parameters)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{self.name}: {error}") from error
+
     def run(self, target: Target, inputs: Any, labels: Any, *, eps: float, norm: str, rng: np.random.Generator) -> Any:
         """Adversarial inputs (N, 3, H, W), float, in the ball around `inputs` and in [0, 1].
 
-        inputs: float (N, 3, H, W) in [0, 1]; labels: integers (N,). Raises ValueError for anything else.
+        inputs: float (N, 3, H, W) in [0, 1]; labels: integers (N,). Raises ValueError for anything else, and for a
+        norm that is not among the attack's.
         """
+        check_threat(eps, norm)
+        if norm not in self.norms:
+            raise ValueError(f"norm must be {' or '.join(self.norms)} for {self.name}; got {norm!r}")
+        if norm not in self.norms:
+            raise ValueError(f"norm must be one of {', '.join(self.norms)}; got {norm!r}")
         if inputs.shape[0] == 0:
             return inputs
         check_batch(inputs, labels, classes=target.classes)
         return self.function(target, inputs, labels, eps=eps, norm=norm, rng=rng, **self.parameters)
 
 
+class _Nothing:
+    """A target of ten classes that has no images to judge."""
+
+    classes = 10
+
+    def logits(self, inputs: Any) -> Any:
+        return np.zeros((len(inputs), self.classes), np.float32)
+
+    def gradient(self, inputs: Any, labels: Any, targets: Any, weights: Any) -> Evaluation:
+        return Evaluation(self.logits(inputs), weights, inputs)
+
+
 def _attack(
-    name: str, function: Callable[..., Any], knowledge: Knowledge, title: str, arxiv: str, **parameters: Any
+    name: str,
+    function: Callable[..., Any],
+    knowledge: Knowledge,
+    title: str,
+    arxiv: str,
+    *,
+    norms: tuple[str, ...] = NORMS,
+    **parameters: Any,
 ) -> Attack:
     """An entry of the registry: all parameters of `function`, at their defaults but for those given."""
     defaults = {
@@ -70,6 +117,7 @@ def _attack(
         knowledge=knowledge,
         function=function,
         parameters={**defaults, **parameters},
+        norms=norms,
     )
 
 
@@ -82,6 +130,7 @@ ATTACKS: Mapping[str, Attack] = MappingProxyType(
         for attack in (
             _attack("fgsm", fgsm, "white-box", "Fast gradient sign method (Goodfellow et al. 2015)", "1412.6572"),
             _attack("pgd", pgd, "white-box", "Projected gradient descent (Madry et al. 2018)", "1706.06083"),
+            _attack("mi-fgsm", mi_fgsm, "white-box", "Momentum iterative FGSM (Dong et al. 2018)", "1710.06081"),
             _attack("apgd-ce", apgd, "white-box", f"{_APGD}, cross-entropy", "2003.01690"),
             _attack("apgd-dlr", apgd, "white-box", f"{_APGD}, DLR loss", "2003.01690", objective="dlr"),
             _attack("apgd-t", apgd_targeted, "white-box", f"{_APGD}, targeted DLR loss", "2003.01690"),

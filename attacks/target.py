@@ -1,7 +1,10 @@
 """What an attack may ask of a model, and the wrapper that counts what it asked."""
 
+import time
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class Evaluation(NamedTuple):
@@ -42,25 +45,38 @@ class CountingTarget:
         self.target = target
         self.heartbeat = heartbeat
         self.forward_evaluations = 0  # samples through logits()
-        self.gradient_evaluations = 0  # samples through gradient()
+        self.gradient_batches: list[int] = []  # samples of each call of gradient()
+        self.seconds = 0.0  # inside the target
 
     @property
     def classes(self) -> int:
         """The number of classes of the target."""
         return self.target.classes
 
+    @property
+    def gradient_evaluations(self) -> int:
+        """Samples through gradient()."""
+        return sum(self.gradient_batches)
+
     def logits(self, inputs: Any) -> Any:
         """Logits of the target."""
-        self._beat(inputs)
         self.forward_evaluations += inputs.shape[0]
-        return self.target.logits(inputs)
+        return self._timed(inputs.shape[0], lambda: self.target.logits(inputs))
 
     def gradient(self, inputs: Any, labels: Any, targets: Any, weights: Any) -> Evaluation:
         """Evaluation by the target."""
-        self._beat(inputs)
-        self.gradient_evaluations += inputs.shape[0]
-        return self.target.gradient(inputs, labels, targets, weights)
+        self.gradient_batches.append(inputs.shape[0])
+        return self._timed(inputs.shape[0], lambda: self.target.gradient(inputs, labels, targets, weights))
 
-    def _beat(self, inputs: Any) -> None:
+    def _timed(self, samples: int, evaluate: Callable[[], T]) -> T:
         if self.heartbeat is not None:
-            self.heartbeat(inputs.shape[0])
+            self.heartbeat(samples)
+        started = time.perf_counter()
+        found = evaluate()
+        self.seconds += time.perf_counter() - started
+        return found
+
+
+def has_gradients(target: Target) -> bool:
+    """Whether the target can be asked for gradients: all can but those that say `gradients = False`."""
+    return bool(getattr(target, "gradients", True))
