@@ -12,9 +12,10 @@ import numpy as np
 from attacks.apgd import apgd, apgd_targeted
 from attacks.fgsm import fgsm
 from attacks.mi_fgsm import mi_fgsm
+from attacks.objectives import objective_weights
 from attacks.pgd import pgd
 from attacks.square import square
-from attacks.target import Target
+from attacks.target import Evaluation, Target
 from attacks.threat import NORMS, check_batch, check_threat
 
 Knowledge = Literal["white-box", "black-box", "transfer"]  # transfer: gradients of another model, a surrogate
@@ -61,6 +62,7 @@ class Attack:
         inputs, labels = np.zeros((0, 3, 8, 8), np.float32), np.zeros(0, np.int64)
         rng = np.random.default_rng(0)
         try:
+            objective_weights(np, self.parameters.get("objective", "margin"), 0)
             self.function(_Nothing(), inputs, labels, eps=0.1, norm=self.norms[0], rng=rng, **self.parameters)
         except (ValueError, TypeError) as error:
             raise ValueError(f"{self.name}: {error}") from error
@@ -90,7 +92,7 @@ class _Nothing:
     def logits(self, inputs: Any) -> Any:
         return np.zeros((len(inputs), self.classes), np.float32)
 
-    def gradient(self, inputs: Any, labels: Any, targets: Any, weights: Any) -> Evaluation:
+    def gradient(self, inputs: Any, labels: Any, targets: Any, weights: Any) -> Evaluation:  # noqa: ARG002
         return Evaluation(self.logits(inputs), weights, inputs)
 
 
