@@ -24,11 +24,15 @@ from attacks.torch_target import TorchTarget
 QUICK: dict[str, tuple[dict[str, Any], float]] = {
     "fgsm": ({}, 1.001),
     "pgd": ({"steps": 10}, 1.05),
+    "mi-fgsm": ({}, 1.001),
     "apgd-ce": ({"steps": 10}, 1.001),
     "apgd-dlr": ({"steps": 10}, 1.001),
     "apgd-t": ({"steps": 10}, 1.001),
     "square": ({"queries": 300}, 2.0),
 }
+
+DETERMINISTIC = ("fgsm", "mi-fgsm")  # they draw nothing
+CASES = [(name, norm) for name, attack in ATTACKS.items() for norm in attack.norms]
 
 
 def quick(name: str) -> attacks.Attack:
@@ -43,8 +47,7 @@ def test_every_attack_has_a_row() -> None:
     assert QUICK.keys() == ATTACKS.keys()
 
 
-@pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize(("name", "norm"), CASES)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_closed_form_distance_of_a_binary_linear_model(
     linear: Callable[..., Any], name: str, norm: str, seed: int
@@ -66,13 +69,14 @@ def test_closed_form_distance_of_a_binary_linear_model(
 @given(
     seed=st.integers(0, 1000),
     eps=st.floats(1 / 255, 1),
-    norm=st.sampled_from(NORMS),
+    data=st.data(),
     classes=st.sampled_from([2, 3, 4, 10]),
 )
 @pytest.mark.parametrize("name", ATTACKS)
 def test_output_lies_in_the_ball_and_the_box(
-    convnet: Callable[..., nn.Module], name: str, seed: int, eps: float, norm: str, classes: int
+    convnet: Callable[..., nn.Module], name: str, seed: int, eps: float, data: st.DataObject, classes: int
 ) -> None:
+    norm = data.draw(st.sampled_from(ATTACKS[name].norms))
     attack = ATTACKS[name].override(**{"queries": 10} if name == "square" else QUICK[name][0])
     if "steps" in attack.parameters:
         attack = attack.override(steps=3)
@@ -88,8 +92,7 @@ def test_output_lies_in_the_ball_and_the_box(
     assert torch.equal(inputs, before), "the caller's images are left alone"
 
 
-@pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize(("name", "norm"), CASES)
 @pytest.mark.parametrize("classes", [2, 3, 10])
 def test_the_seed_decides(convnet: Callable[..., nn.Module], name: str, norm: str, classes: int) -> None:
     target = TorchTarget(convnet(classes), classes=classes)
@@ -101,7 +104,7 @@ def test_the_seed_decides(convnet: Callable[..., nn.Module], name: str, norm: st
         return attack.run(target, inputs, labels, eps=0.01, norm=norm, rng=rng(seed))
 
     assert torch.equal(run(0), run(0))
-    if name != "fgsm":
+    if name not in DETERMINISTIC:
         assert not torch.equal(run(0), run(1))
 
 
@@ -112,9 +115,10 @@ def test_a_success_in_the_loop_is_one_on_8_bit_images(convnet: Callable[..., nn.
     images = rng().integers(0, 256, (16, 3, 8, 8))
     inputs = torch.from_numpy(images / 255).float()
     labels = target.logits(inputs).argmax(1)
-    found = quick(name).run(target, inputs, labels, eps=4 / 255, norm="linf", rng=rng())
+    attack, norm, eps = quick(name), *(("linf", 4 / 255) if "linf" in ATTACKS[name].norms else ("l2", 0.5))
+    found = attack.run(target, inputs, labels, eps=eps, norm=norm, rng=rng())
     stored = (found * 255).round()
-    assert int((stored - torch.from_numpy(images)).abs().max()) <= 4
+    assert norm == "l2" or int((stored - torch.from_numpy(images)).abs().max()) <= 4
     same = target.logits(stored / 255).argmax(1) == target.logits(found).argmax(1)
     assert bool(same.all())
     assert bool((target.logits(stored / 255).argmax(1) != labels).any())
@@ -126,8 +130,9 @@ def test_the_whole_batch_need_not_be_right(convnet: Callable[..., nn.Module], na
     target = TorchTarget(convnet(), classes=10)
     inputs = torch.from_numpy(rng().integers(0, 256, (4, 3, 8, 8)) / 255).float()
     labels = (target.logits(inputs).argmax(1) + torch.tensor([0, 1, 2, 3])) % 10
+    attack = quick(name)
     for rows in (4, 1, 0):
-        found = quick(name).run(target, inputs[:rows], labels[:rows], eps=0.01, norm="linf", rng=rng())
+        found = attack.run(target, inputs[:rows], labels[:rows], eps=0.01, norm=attack.norms[0], rng=rng())
         assert found.shape == (rows, 3, 8, 8)
 
 
@@ -135,10 +140,11 @@ def test_the_whole_batch_need_not_be_right(convnet: Callable[..., nn.Module], na
 def test_bad_input_is_named(convnet: Callable[..., nn.Module], name: str) -> None:
     target = TorchTarget(convnet(), classes=10)
     inputs, labels = torch.full((2, 3, 8, 8), 0.5), torch.tensor([0, 1])
-    good: dict[str, Any] = {"inputs": inputs, "labels": labels, "eps": 0.1, "norm": "linf", "rng": rng()}
+    norms = ATTACKS[name].norms
+    good: dict[str, Any] = {"inputs": inputs, "labels": labels, "eps": 0.1, "norm": norms[0], "rng": rng()}
     for change, reason in (
         ({"eps": 0.0}, "eps must be > 0"),
-        ({"eps": 1.1}, "eps must be at most 1"),
+        ({"eps": 1.1, "norm": "linf"}, "eps must be at most 1"),
         ({"norm": "l1"}, "norm must be one of linf, l2"),
         ({"inputs": inputs * 3}, r"inputs must lie in \[0, 1\]"),
         ({"inputs": inputs[0]}, r"inputs must be floating \(N, 3, H, W\)"),
@@ -147,6 +153,9 @@ def test_bad_input_is_named(convnet: Callable[..., nn.Module], name: str) -> Non
     ):
         with pytest.raises(ValueError, match=reason):
             quick(name).run(target, **{**good, **change})
+    for norm in set(NORMS) - set(norms):
+        with pytest.raises(ValueError, match=f"norm must be {norms[0]} for {name}; got '{norm}'"):
+            quick(name).run(target, **{**good, "norm": norm})
 
 
 def test_published_parameters() -> None:
@@ -160,6 +169,8 @@ def test_published_parameters() -> None:
     assert ATTACKS["apgd-t"].parameters["target_classes"] == 9
     assert dict(ATTACKS["square"].parameters) == {"queries": 5000, "initial_fraction": 0.8}
     assert ATTACKS["pgd"].parameters["steps"] == 20
+    found = ATTACKS["mi-fgsm"].parameters
+    assert (found["steps"], found["step_size"], found["momentum"]) == (10, None, 1.0)
 
 
 @pytest.mark.parametrize("name", ATTACKS)
