@@ -36,7 +36,7 @@ class Attack:
     knowledge: Knowledge
     function: Callable[..., Any]
     parameters: Mapping[str, Any]
-    norms: tuple[str, ...] = NORMS  # of the threat models that it can attack under
+    norms: tuple[str, ...] = NORMS
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parameters", MappingProxyType(dict(self.parameters)))
@@ -76,8 +76,6 @@ class Attack:
         check_threat(eps, norm)
         if norm not in self.norms:
             raise ValueError(f"norm must be {' or '.join(self.norms)} for {self.name}; got {norm!r}")
-        if norm not in self.norms:
-            raise ValueError(f"norm must be one of {', '.join(self.norms)}; got {norm!r}")
         if inputs.shape[0] == 0:
             return inputs
         check_batch(inputs, labels, classes=target.classes)
