@@ -59,6 +59,8 @@ def apgd(
 
     At each checkpoint (see `checkpoints`) a sample's step size halves, and it restarts from its best point, if
     the loss rose in at most `rho` of the steps since the last one, or if neither step size nor best loss changed.
+    (The authors' code compares the loss after the first step with zero, not with the loss at the start: which of
+    these counts as a rise is all that differs from it here.)
     A sample leaves at its first misclassified iterate; one never broken returns its point of largest loss.
     At most restarts * (steps + 1) gradient evaluations per sample.
     """
@@ -108,16 +110,17 @@ def apgd_targeted(
 
 
 def checkpoints(steps: int) -> tuple[int, ...]:
-    """The steps after which step sizes are reviewed: ceil(p_j steps), p_0 = 0, p_1 = 0.22 (Section 3).
+    """The steps after which step sizes are reviewed: after periods of 22, 19, 16, ... down to 6 percent of them.
 
-    p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03, 0.06). In whole percent, so that no rounding error enters.
+    The authors' code rounds each period down, to at least one step; Section 3 of the paper rounds their sums up.
+    For 100 steps they agree; elsewhere this follows the code, which is what published results used.
     """
-    found, percent, period = [], 22, 22
-    while percent <= 100:
-        found.append(-(-percent * steps // 100))
-        period = max(period - 3, 6)
-        percent += period
-    return tuple(dict.fromkeys(found))  # few steps: several checkpoints fall on the same one
+    period, shrink, shortest = (max(percent * steps // 100, 1) for percent in (22, 3, 6))
+    found = [period]
+    while found[-1] < steps:
+        period = max(period - shrink, shortest)
+        found.append(found[-1] + period)
+    return tuple(step for step in found if step <= steps)
 
 
 def _ascend(

@@ -17,10 +17,11 @@ def rng() -> np.random.Generator:
 def test_checkpoints_by_hand() -> None:
     # Periods of 22, 19, 16, 13, 10, 7, then 6 percent of the steps.
     assert checkpoints(100) == (22, 41, 57, 70, 80, 87, 93, 99)
-    # ceil of 4.4 8.2 11.4 14 16 17.4 18.6 19.8
-    assert checkpoints(20) == (5, 9, 12, 14, 16, 18, 19, 20)
-    # ceil of 1.1 2.05 2.85 3.5 4 4.35 4.65 4.95, each step once
-    assert checkpoints(5) == (2, 3, 4, 5)
+    # floor(11), one less each time (floor(1.5)), down to floor(3); the paper's own rounding would give 21, 29, 35.
+    assert checkpoints(50) == (11, 21, 30, 38, 45)
+    # floor(4.4), then one less each time, down to one.
+    assert checkpoints(20) == (4, 7, 9, *range(10, 21))
+    assert checkpoints(3) == (1, 2, 3)
     assert checkpoints(1) == (1,)
 
 
