@@ -15,7 +15,7 @@ from attacks.audit.subject import Labels, Subject
 from attacks.grid import Images, snap, to_inputs
 
 if TYPE_CHECKING:
-    from attacks.audit.suites import Suite
+    from attacks.audit.suites import Probes
 
 _COMPARED = 10  # samples of a shard on which a single step and many are compared
 _REPEAT_TOLERANCE = 1e-4  # relative to the largest logit; graphics cards repeat themselves to about 1e-6
@@ -47,6 +47,11 @@ _TITLES = {
         "An attack that may take many steps contains the one that takes a single step. That it finds less means that "
         "gradients mislead near the images, a known artefact of training against single steps.",
     ),
+    "more_steps_still_help": (
+        "More steps still find more errors",
+        "An attack with twice the steps goes on breaking images that the suite left standing. The suite stopped too "
+        "soon for this model: its robust accuracy is too good. Ask for a stronger suite.",
+    ),
     "accuracy_above_chance_at_any_radius": (
         "The model withstands perturbations that can erase the image",
         "At the largest radius tried every image can be turned into plain grey, so no classifier can do better than "
@@ -65,26 +70,29 @@ def probe(
     images: Images,
     labels: Labels,
     correct: np.ndarray,
-    suite: "Suite",
+    probes: "Probes",
     eps: Fraction,
     norm: str,
     rng: np.random.Generator,
 ) -> dict[str, Any]:
-    """Evidence from one shard, JSON values; ``correct`` (N,) marks what the model classifies correctly."""
+    """Evidence from one shard, JSON values; ``correct`` (N,) marks what the model classifies correctly.
+
+    Without gradients, what only they can show is left empty.
+    """
     inputs = to_inputs(images)
     logits = subject.logits(inputs)
     drift = np.abs(subject.logits(inputs) - logits).max() / max(1.0, np.abs(logits).max())
     probabilities = (logits >= 0).all(axis=1) & (np.abs(logits.sum(axis=1) - 1) < _SUM_TOLERANCE)
     unusable = {
         objective: int((~_usable(subject.gradients(images, labels, objective))).sum())
-        for objective in ("cross_entropy", "margin")
+        for objective in (("cross_entropy", "margin") if subject.differentiable else ())
     }
 
-    rows = np.flatnonzero(correct)[:_COMPARED]
+    rows = np.flatnonzero(correct)[: _COMPARED if subject.differentiable else 0]
     fooled = {}
-    for name, attack in (("single_step", suite.single_step), ("iterative", suite.iterative)):
+    for name, attack in (("single_step", probes.single_step), ("iterative", probes.iterative)):
         fooled[name] = np.zeros(len(rows), dtype=bool)
-        if len(rows):
+        if len(rows) and attack is not None:
             found = subject.attack(attack, images[rows], labels[rows], eps=eps, norm=norm, rng=rng)
             scores = subject.scores(snap(images[rows], found, eps, norm), labels[rows])
             fooled[name] = scores.predictions != labels[rows]
@@ -104,15 +112,17 @@ def flags(
     *,
     attacks: Sequence[Mapping[str, Any]],
     lost: int,
+    iterations: Mapping[str, Any] | None,
     curve: Sequence[Mapping[str, Any]],
     chance: float,
 ) -> list[dict[str, Any]]:
-    """Every flag, raised or not, with what it means and the numbers it rests on.
+    """Every flag, raised or not (None: not looked for), with what it means and the numbers it rests on.
 
     Args:
         probes: what `probe` returned, one for each shard.
         attacks: for each attack, in order, its "name", "knowledge" and number "broken".
         lost: samples that only unrounded perturbations broke.
+        iterations: the report's "iterations".
         curve: points of accuracy against eps, ascending.
         chance: the best that one answer to every image could do: the share of the largest class.
     """
@@ -123,9 +133,12 @@ def flags(
     unusable = {k: sum(p["unusable_gradients"][k] for p in probes) for k in probes[0]["unusable_gradients"]}
     single, iterative = (sum(p[k] for p in probes) for k in ("only_single_step", "only_iterative"))
     compared = sum(p["compared"] for p in probes)
-    black_box = sum(a["broken"] for a in attacks if a["knowledge"] == "black-box")
+    gradients = bool(unusable)
+    white_box = any(a["knowledge"] == "white-box" for a in attacks)
+    black_box = sum(a["broken"] for a in attacks if a["knowledge"] != "white-box")
+    late, beyond = _late(iterations)
     last = curve[-1]
-    judged = {
+    judged: dict[str, tuple[bool | None, str]] = {
         "softmax_outputs": (probabilities == n, f"{probabilities} of {n} outputs are non-negative and sum to 1"),
         "randomised_outputs": (
             drift > _REPEAT_TOLERANCE,
@@ -134,18 +147,30 @@ def flags(
             else "asked twice, the model gave the same outputs",
         ),
         "zero_gradients": (
-            max(unusable.values()) > 0.1 * n,
+            max(unusable.values()) > 0.1 * n if gradients else None,
             "; ".join(
                 f"{k.replace('_', ' ')}: {v} of {n} images without a usable gradient" for k, v in unusable.items()
-            ),
+            )
+            or "the model gives no gradients",
         ),
         "black_box_beats_white_box": (
-            black_box >= few,
-            f"{black_box} of {n} images fell to black-box attacks alone",
+            black_box >= few if white_box else None,
+            f"{black_box} of {n} images fell to attacks without its gradients alone"
+            if white_box
+            else "the suite has no attack that follows the model's gradients",
         ),
         "iterative_weaker_than_single_step": (
-            single >= 2 and single > iterative,
-            f"of {compared} images, {single} fell only to the single step and {iterative} only to the many",
+            single >= 2 and single > iterative if gradients else None,
+            f"of {compared} images, {single} fell only to the single step and {iterative} only to the many"
+            if gradients
+            else "the model gives no gradients",
+        ),
+        "more_steps_still_help": (
+            min(late, beyond) >= max(2, round(0.01 * iterations["samples"])) if iterations else None,
+            f"of {iterations['samples']} images attacked with twice the suite's steps, {late} fell in the second half; "
+            f"{beyond} fell that the suite had left standing"
+            if iterations
+            else "the model gives no gradients",
         ),
         "accuracy_above_chance_at_any_radius": (
             wilson_interval(last["k"], last["n"])[0] > chance,
@@ -154,9 +179,24 @@ def flags(
         "success_lost_on_grid": (lost >= few, f"{lost} of {n} images"),
     }
     return [
-        {"name": name, "raised": bool(raised), "title": _TITLES[name][0], "meaning": _TITLES[name][1], "evidence": text}
+        {
+            "name": name,
+            "raised": None if raised is None else bool(raised),
+            "title": _TITLES[name][0],
+            "meaning": _TITLES[name][1],
+            "evidence": text,
+        }
         for name, (raised, text) in judged.items()
     ]
+
+
+def _late(iterations: Mapping[str, Any] | None) -> tuple[int, int]:
+    """How many samples fell in the second half of the long run, and how many in all that the suite had not broken."""
+    if iterations is None:
+        return 0, 0
+    points = iterations["points"]
+    half = max(point["k"] for point in points if point["iterations"] >= points[-1]["iterations"] // 2)
+    return half - points[-1]["k"], iterations["broken_beyond_suite"]
 
 
 def _usable(gradients: np.ndarray) -> np.ndarray:

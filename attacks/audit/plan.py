@@ -24,10 +24,25 @@ from numpy.typing import NDArray
 
 from attacks.audit.report import build_report
 from attacks.audit.request import AuditRequest
-from attacks.audit.stages import CLEAN, CURVE, Ball, Shard, run_attack, run_clean, run_curve
+from attacks.audit.stages import (
+    CLEAN,
+    CORRUPTIONS,
+    CURVE,
+    ITERATIONS,
+    Ball,
+    Shard,
+    correct,
+    run_attack,
+    run_clean,
+    run_corruptions,
+    run_curve,
+    run_iterations,
+    surviving,
+)
 from attacks.audit.subject import Subject, ToTarget
-from attacks.audit.suites import SUITES
-from attacks.target import Target
+from attacks.audit.suites import SUITES, probes
+from attacks.registry import Attack
+from attacks.target import Target, has_gradients
 
 SHARD_SIZE = 25
 CURVE_SAMPLES = 100
@@ -45,7 +60,7 @@ class Step:
     place: int
     """Place in its shard."""
     stage: str
-    """"clean", the name of an attack, or "curve"."""
+    """"clean", the name of an attack, "iterations", "curve" or "corruptions"."""
 
 
 class Audit:
@@ -60,9 +75,11 @@ class Audit:
         model: JSON description of the model for the report (digest, manifest); copied into it as it is.
         environment: JSON values to go with every step, such as the execution provider; versions are added.
         to_target: moves a numpy array to the target's library and device; for a target that is not numpy's.
+        surrogate: another model of the same classes and image size, for suites with transfer attacks.
+        surrogate_model: JSON description of it for the report.
 
     Raises:
-        ValueError: images, labels, classes and request do not fit together.
+        ValueError: images, labels, classes, models and request do not fit together.
 
     Attributes:
         steps: the whole plan, shard after shard.
@@ -83,11 +100,15 @@ class Audit:
         model: Mapping[str, Any] | None = None,
         environment: Mapping[str, Any] | None = None,
         to_target: ToTarget = np.asarray,
+        surrogate: Target | None = None,
+        surrogate_model: Mapping[str, Any] | None = None,
     ) -> None:
         _check_data(images, labels, request, classes, target)
+        _check_models(request, target, surrogate)
         self.request = request
         self.classes = tuple(classes)
-        self._target, self._to_target = target, to_target
+        self._target, self._surrogate, self._to_target = target, surrogate, to_target
+        self._surrogate_model = None if surrogate is None else dict(surrogate_model or {})
         self._model = dict(model or {})
         self._environment = {**_versions(), **(environment or {})}
         self._data = {"set_size": len(labels), "sha256": _digest(images, labels), "shard_size": SHARD_SIZE}
@@ -97,8 +118,9 @@ class Audit:
         self._images, self._labels = images[self._indices], labels[self._indices].astype(np.int64)
         self._curve_positions = range(0, n, math.ceil(n / CURVE_SAMPLES))
 
-        self._suite = SUITES[request.suite]
-        stages = (CLEAN, *(attack.name for attack in self._suite.attacks), CURVE)
+        self._suite = request.plan
+        self._probes = probes(self._suite, gradients=has_gradients(target))
+        stages = (CLEAN, *(attack.name for attack in self._suite.attacks), ITERATIONS, CURVE, CORRUPTIONS)
         depth = len(stages)
         self.steps = tuple(
             Step(index, shard=index // depth, place=index % depth, stage=stages[index % depth])
@@ -127,25 +149,28 @@ class Audit:
             raise ValueError(f"step must be one of this audit's; got {step}")
         previous = self._in_order(previous, self.shards[step.shard][: step.place])
         started = time.perf_counter()
-        subject = Subject(self._target, self._to_target, heartbeat)
+        subject = Subject(self._target, self._to_target, heartbeat, self._surrogate)
         shard, ball = self._shard(step.shard), Ball(self.request.effective_eps, self.request.norm)
+        followed = shard.at([p for p in shard.positions.tolist() if p in self._curve_positions])
         # One generator for each step: neither the order of shards nor a resumption changes what it draws.
         rng = np.random.default_rng(np.random.SeedSequence([self.request.seed, 1 + step.place, step.shard]))
         if step.stage == CLEAN:
-            outcome = run_clean(subject, shard, ball, self._suite, rng)
+            outcome = run_clean(subject, shard, ball, self._probes, rng)
+        elif step.stage == ITERATIONS:
+            outcome = run_iterations(subject, followed, previous, ball, self._probes, rng)
         elif step.stage == CURVE:
-            followed = shard.at([p for p in shard.positions.tolist() if p in self._curve_positions])
-            outcome = run_curve(subject, followed, previous, ball, self._suite.curve, rng)
+            outcome = run_curve(subject, followed, previous, ball, self._probes.curve, rng)
+        elif step.stage == CORRUPTIONS:
+            outcome = run_corruptions(subject, shard, ball, rng)
         else:
             attack = self._suite.attacks[step.place - 1]
             shown = math.ceil(self.request.examples / len(self.shards))
-            outcome = run_attack(subject, shard, previous, ball, attack, rng, shown)
+            outcome = run_attack(subject, self._attacked(shard, attack, previous), ball, attack, rng, shown)
         return {
             "shard": step.shard,
             "stage": step.stage,
             **outcome,
-            "forward_evaluations": subject.spent.forward_evaluations,
-            "gradient_evaluations": subject.spent.gradient_evaluations,
+            **subject.costs,
             "seconds": round(time.perf_counter() - started, 3),
             "environment": self._environment,
         }
@@ -166,6 +191,7 @@ class Audit:
         """
         return build_report(
             self.request,
+            probes=self._probes,
             results=self._in_order(results, self.steps),
             indices=self._indices.tolist(),
             labels=self._labels.tolist(),
@@ -174,9 +200,16 @@ class Audit:
             shape=self._images.shape[1:],
             data=self._data,
             model=self._model,
+            surrogate=self._surrogate_model,
             context=context,
             examples=examples,
         )
+
+    def _attacked(self, shard: Shard, attack: Attack, previous: Sequence[Mapping[str, Any]]) -> Shard:
+        """The samples of a shard that an attack takes on."""
+        positions = correct(previous) if attack.name in self._suite.alone else surviving(previous)
+        every = self._suite.every.get(attack.name, 1)
+        return shard.at([p for p in positions if p % every == 0])
 
     def _shard(self, number: int) -> Shard:
         positions = np.arange(number * SHARD_SIZE, min((number + 1) * SHARD_SIZE, len(self._labels)))
@@ -223,6 +256,22 @@ def _check_data(
         raise ValueError(f"labels must lie in [0, {len(classes)}); got {labels.min()} to {labels.max()}")
     if request.samples is not None and request.samples > len(labels):
         raise ValueError(f"samples must be at most {len(labels)}, all there are; got {request.samples}")
+
+
+def _check_models(request: AuditRequest, target: Target, surrogate: Target | None) -> None:
+    suite = request.plan
+    if suite.needs_gradients and not has_gradients(target):
+        accepted = [name for name, other in SUITES.items() if not other.needs_gradients]
+        raise ValueError(
+            f"suite must be one without white-box attacks ({', '.join(accepted)}) for a model without gradients; "
+            f"got {request.suite!r}"
+        )
+    if suite.needs_surrogate and surrogate is None:
+        raise ValueError(f"surrogate must be given for suite {request.suite!r}: its attacks follow another model")
+    if surrogate is not None and not has_gradients(surrogate):
+        raise ValueError("surrogate must be a model with gradients; got one without")
+    if surrogate is not None and surrogate.classes != target.classes:
+        raise ValueError(f"surrogate must have {target.classes} classes, as the model; got {surrogate.classes}")
 
 
 def _digest(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> str:

@@ -1,4 +1,4 @@
-"""The three kinds of step: clean predictions, an attack, and the distance to the nearest error found."""
+"""The kinds of step: clean predictions, an attack, and the measurements that go with the suite."""
 
 import base64
 import io
@@ -13,13 +13,14 @@ from PIL import Image
 
 from attacks.audit.flags import probe
 from attacks.audit.subject import Labels, Scores, Subject
-from attacks.audit.suites import Suite
+from attacks.audit.suites import Probes
+from attacks.corruptions import CORRUPTIONS as NATURAL
 from attacks.grid import Images, clip_to_ball, distances, snap
 from attacks.registry import Attack
 from attacks.threat import LEVELS
 
 Result = Mapping[str, Any]
-CLEAN, CURVE = "clean", "curve"
+CLEAN, ITERATIONS, CURVE, CORRUPTIONS = STAGES = "clean", "iterations", "curve", "corruptions"
 _MULTIPLES = [Fraction(m) for m in ("1/4", "1/2", "3/4", "1", "5/4", "3/2", "7/4", "2", "5/2", "3", "4", "6", "8")]
 _HALVINGS = 5
 
@@ -49,49 +50,84 @@ class Ball:
     norm: str
 
 
-def run_clean(subject: Subject, shard: Shard, ball: Ball, suite: Suite, rng: np.random.Generator) -> dict[str, Any]:
+def run_clean(subject: Subject, shard: Shard, ball: Ball, probes: Probes, rng: np.random.Generator) -> dict[str, Any]:
     """What the deployed classifier says of the clean images, and the probes behind the sanity flags."""
     scores = subject.scores(shard.images, shard.labels)
-    correct = scores.predictions == shard.labels
+    right = scores.predictions == shard.labels
     return {
         **_record(shard, scores),
-        "correct": shard.positions[correct].tolist(),
-        "probe": probe(subject, shard.images, shard.labels, correct, suite, ball.eps, ball.norm, rng),
+        "correct": shard.positions[right].tolist(),
+        "probe": probe(subject, shard.images, shard.labels, right, probes, ball.eps, ball.norm, rng),
     }
 
 
 def run_attack(
     subject: Subject,
     shard: Shard,
-    previous: Sequence[Result],
     ball: Ball,
     attack: Attack,
     rng: np.random.Generator,
     examples: int,
 ) -> dict[str, Any]:
-    """Attack the samples of the shard that still stand, and keep pictures of the first ``examples`` to fall."""
-    standing = shard.at(surviving(previous))
-    if not len(standing):
+    """Attack the samples of ``shard``, and keep pictures of the first ``examples`` to fall."""
+    if not len(shard):
         return {"attempted": [], "broken": None, "lost": [], "examples": []}
-    found = subject.attack(attack, standing.images, standing.labels, eps=ball.eps, norm=ball.norm, rng=rng)
-    images = snap(standing.images, found, ball.eps, ball.norm)
-    scores = subject.scores(images, standing.labels)
-    broken = scores.predictions != standing.labels
+    found = subject.attack(attack, shard.images, shard.labels, eps=ball.eps, norm=ball.norm, rng=rng)
+    images = snap(shard.images, found, ball.eps, ball.norm)
+    scores = subject.scores(images, shard.labels)
+    broken = scores.predictions != shard.labels
     # Would the same pixels have fooled the model without the 8-bit grid?
-    floats = clip_to_ball(standing.images, found, ball.eps, ball.norm)
-    in_floats = subject.logits(floats).argmax(axis=1) != standing.labels
+    floats = clip_to_ball(shard.images, found, ball.eps, ball.norm)
+    in_floats = subject.logits(floats).argmax(axis=1) != shard.labels
     return {
-        "attempted": standing.positions.tolist(),
-        "broken": _fallen(subject, standing, images, scores, broken, ball),
-        "lost": standing.positions[in_floats & ~broken].tolist(),
+        "attempted": shard.positions.tolist(),
+        "broken": _fallen(subject, shard, images, scores, broken, ball),
+        "lost": shard.positions[in_floats & ~broken].tolist(),
         "examples": [
-            {
-                "position": int(standing.positions[row]),
-                "clean": png(standing.images[row]),
-                "adversarial": png(images[row]),
-            }
+            {"position": int(shard.positions[row]), "clean": png(shard.images[row]), "adversarial": png(images[row])}
             for row in np.flatnonzero(broken)[:examples]
         ],
+    }
+
+
+def run_iterations(
+    subject: Subject,
+    shard: Shard,
+    previous: Sequence[Result],
+    ball: Ball,
+    probes: Probes,
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    """A run of twice the suite's steps, seen step by step, and what the usual PGD leaves of the true class.
+
+    ``shard`` holds only samples to follow. "standing" is how many of them are right after t steps, t = 0, 1, ...
+    A sample that stood until now and falls here counts as broken.
+    """
+    if probes.iterations is None or probes.confidences is None:
+        return {"attempted": [], "broken": None, "standing": [], "confidences": []}
+    part = shard.at([p for p in correct(previous) if p in shard.positions])
+    steps = int(probes.iterations.parameters["steps"])
+    before = len(subject.spent.gradient_batches)
+    images = part.images
+    if len(part):
+        found = subject.attack(probes.iterations, part.images, part.labels, eps=ball.eps, norm=ball.norm, rng=rng)
+        images = snap(part.images, found, ball.eps, ball.norm)
+    scores = subject.scores(images, part.labels)
+    broken = scores.predictions != part.labels
+    # A sample leaves at its first error, so the batch that is evaluated at step t + 1 is what stands after step t.
+    batches = subject.spent.gradient_batches[before + 1 :]
+    standing = [*[*batches, *([0] * steps)][:steps], int((~broken).sum())]
+
+    clean = subject.scores(shard.images, shard.labels)
+    found = subject.attack(probes.confidences, shard.images, shard.labels, eps=ball.eps, norm=ball.norm, rng=rng)
+    attacked = subject.scores(snap(shard.images, found, ball.eps, ball.norm), shard.labels)
+    pairs = zip(clean.label_confidences.round(6).tolist(), attacked.label_confidences.round(6).tolist(), strict=True)
+    fresh = broken & np.isin(part.positions, surviving(previous))
+    return {
+        "attempted": part.positions.tolist(),
+        "broken": _fallen(subject, part, images, scores, fresh, ball),
+        "standing": standing,
+        "confidences": [[p, *pair] for p, pair in zip(shard.positions.tolist(), pairs, strict=True)],
     }
 
 
@@ -109,11 +145,11 @@ def run_curve(
     ``shard`` holds only samples to follow. Radii up to eps are tried on samples the suite broke, larger ones on
     those it did not. An error found inside eps on a sample that stood until now counts as broken.
     """
-    correct = set(_stage(previous, CLEAN)["correct"])
-    part = shard.at([p for p in shard.positions.tolist() if p in correct])
-    known = {
-        p: d for fallen in _all_fallen(previous) for p, d in zip(fallen["positions"], fallen["nearest"], strict=True)
-    }
+    part = shard.at([p for p in correct(previous) if p in shard.positions])
+    known: dict[int, float] = {}
+    for fallen in _all_fallen(previous):
+        for p, d in zip(fallen["positions"], fallen["nearest"], strict=True):
+            known[p] = min(d, known.get(p, math.inf))
     bound = np.array([known.get(p, math.inf) for p in part.positions.tolist()])
     nearest, nearest_images = np.full(len(part), math.inf), part.images.copy()
     smaller = 0.0
@@ -140,6 +176,15 @@ def run_curve(
     }
 
 
+def run_corruptions(subject: Subject, shard: Shard, ball: Ball, rng: np.random.Generator) -> dict[str, Any]:
+    """How many samples are classified correctly under each natural corruption."""
+    right = {}
+    for name, corruption in NATURAL.items():
+        images = corruption.apply(shard.images, rng, eps=ball.eps, norm=ball.norm)
+        right[name] = int((subject.scores(images, shard.labels).predictions == shard.labels).sum())
+    return {"attempted": shard.positions.tolist(), "right": right}
+
+
 def radii(ball: Ball, shape: Sequence[int]) -> list[Fraction]:
     """Radii of the curve in pixel units, ascending: multiples of eps, up to one that reaches plain grey.
 
@@ -153,10 +198,16 @@ def radii(ball: Ball, shape: Sequence[int]) -> list[Fraction]:
     return sorted({eps for eps in tried if Fraction(1, LEVELS) <= eps < grey} | {ball.eps, grey})
 
 
+def correct(previous: Sequence[Result]) -> list[int]:
+    """Positions classified correctly before any attack."""
+    positions: list[int] = next(result for result in previous if result["stage"] == CLEAN)["correct"]
+    return positions
+
+
 def surviving(previous: Sequence[Result]) -> list[int]:
     """Positions classified correctly and not broken by any attack so far."""
     fallen = {p for result in _all_fallen(previous) for p in result["positions"]}
-    return [p for p in _stage(previous, CLEAN)["correct"] if p not in fallen]
+    return [p for p in correct(previous) if p not in fallen]
 
 
 def png(image: Images) -> str:
@@ -207,10 +258,6 @@ def _record(shard: Shard, scores: Scores) -> dict[str, Any]:
         "confidences": scores.confidences.round(6).tolist(),
         "margins": scores.margins.round(6).tolist(),
     }
-
-
-def _stage(results: Sequence[Result], stage: str) -> Result:
-    return next(result for result in results if result["stage"] == stage)
 
 
 def _all_fallen(results: Sequence[Result]) -> list[Result]:

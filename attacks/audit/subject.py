@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from attacks.grid import Images, to_inputs
 from attacks.objectives import objective_weights
 from attacks.registry import Attack
-from attacks.target import CountingTarget, Target
+from attacks.target import CountingTarget, Target, has_gradients
 
 Labels = NDArray[np.int64]
 ToTarget = Callable[[NDArray[Any]], Any]
@@ -23,28 +23,50 @@ class Scores(NamedTuple):
     predictions: Labels
     confidences: NDArray[np.float64]  # softmax probability of the prediction
     margins: NDArray[np.float64]  # largest logit of another class minus the label's; positive when wrong
+    label_confidences: NDArray[np.float64]  # softmax probability of the label
 
 
 class Subject:
-    """A target behind two counters: what attacks spend is counted apart from what the harness itself asks.
+    """A target behind counters: what attacks spend is counted apart from what the harness itself asks.
 
     Args:
         target: the model.
         to_target: moves a numpy array to the target's library and device.
         heartbeat: called before every evaluation with the number of images; may raise.
+        surrogate: the model whose gradients transfer attacks follow, of the same library and device.
     """
 
-    def __init__(self, target: Target, to_target: ToTarget, heartbeat: Callable[[int], None] | None) -> None:
+    def __init__(
+        self,
+        target: Target,
+        to_target: ToTarget,
+        heartbeat: Callable[[int], None] | None,
+        surrogate: Target | None = None,
+    ) -> None:
         self.spent = CountingTarget(target, heartbeat)
+        self.spent_on_surrogate = None if surrogate is None else CountingTarget(surrogate, heartbeat)
+        self.differentiable = has_gradients(target)
         self._own = CountingTarget(target, heartbeat)
         self._to_target = to_target
+
+    @property
+    def costs(self) -> dict[str, Any]:
+        """What attacks spent, on the model and its surrogate, and the seconds inside them for whatever reason."""
+        counters = [self.spent] if self.spent_on_surrogate is None else [self.spent, self.spent_on_surrogate]
+        return {
+            "forward_evaluations": sum(counter.forward_evaluations for counter in counters),
+            "gradient_evaluations": sum(counter.gradient_evaluations for counter in counters),
+            "model_seconds": round(sum(counter.seconds for counter in (*counters, self._own)), 3),
+        }
 
     def attack(
         self, attack: Attack, images: Images, labels: Labels, *, eps: Fraction, norm: str, rng: np.random.Generator
     ) -> NDArray[Any]:
         """What the attack returns for these images, unchecked: floats (N, 3, H, W)."""
         inputs = self._to_target(to_inputs(images))
-        found = attack.run(self.spent, inputs, self._to_target(labels), eps=float(eps), norm=norm, rng=rng)
+        target = self.spent_on_surrogate if attack.knowledge == "transfer" else self.spent
+        assert target is not None
+        found = attack.run(target, inputs, self._to_target(labels), eps=float(eps), norm=norm, rng=rng)
         return _to_numpy(found)
 
     def logits(self, inputs: NDArray[Any]) -> NDArray[np.float64]:
@@ -77,10 +99,12 @@ def score(logits: NDArray[np.float64], labels: Labels) -> Scores:
     leads = logits - logits.max(axis=1, keepdims=True)
     others = logits.copy()
     others[rows, labels] = -np.inf
+    probabilities = np.exp(leads) / np.exp(leads).sum(axis=1, keepdims=True)
     return Scores(
         predictions=predictions,
-        confidences=np.exp(leads[rows, predictions]) / np.exp(leads).sum(axis=1),
+        confidences=probabilities[rows, predictions],
         margins=others.max(axis=1) - logits[rows, labels],
+        label_confidences=probabilities[rows, labels],
     )
 
 

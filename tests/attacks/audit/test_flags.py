@@ -132,6 +132,9 @@ PROBE = {
         ("black_box_beats_white_box", {}, {"broken": 2}, True),
         ("success_lost_on_grid", {}, {"lost": 1}, False),
         ("success_lost_on_grid", {}, {"lost": 2}, True),
+        ("more_steps_still_help", {}, {"late": 5, "beyond": 1}, False),
+        ("more_steps_still_help", {}, {"late": 1, "beyond": 5}, False),
+        ("more_steps_still_help", {}, {"late": 2, "beyond": 2}, True),
         ("accuracy_above_chance_at_any_radius", {}, {"last": 17}, False),  # Wilson's lower end is 10.9 %
         ("accuracy_above_chance_at_any_radius", {}, {"last": 20}, True),  # 13.3 %
     ],
@@ -139,8 +142,16 @@ PROBE = {
 def test_where_flags_begin(name: str, probe: dict[str, Any], others: dict[str, int], expected: bool) -> None:
     judged = flags(
         [PROBE | probe],
-        attacks=[{"name": "square", "knowledge": "black-box", "broken": others.get("broken", 0)}],
+        attacks=[
+            {"name": "pgd", "knowledge": "white-box", "broken": 30},
+            {"name": "square", "knowledge": "black-box", "broken": others.get("broken", 0)},
+        ],
         lost=others.get("lost", 0),
+        iterations={
+            "samples": 100,
+            "broken_beyond_suite": others.get("beyond", 0),
+            "points": [{"iterations": t, "k": k} for t, k in ((0, 99), (10, 60), (20, 60 - others.get("late", 0)))],
+        },
         curve=[{"eps": "128/255", **proportion(others.get("last", 0), 100)}],
         chance=0.11,
     )
