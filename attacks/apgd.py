@@ -59,8 +59,8 @@ def apgd(
 
     At each checkpoint (see `checkpoints`) a sample's step size halves, and it restarts from its best point, if
     the loss rose in at most `rho` of the steps since the last one, or if neither step size nor best loss changed.
-    (The authors' code compares the loss after the first step with zero, not with the loss at the start: which of
-    these counts as a rise is all that differs from it here.)
+    (The authors' code compares the loss after the first step with zero, not with that of the start; nothing else
+    differs from it.)
     A sample leaves at its first misclassified iterate; one never broken returns its point of largest loss.
     At most restarts * (steps + 1) gradient evaluations per sample.
     """
