@@ -6,7 +6,7 @@ import numpy as np
 from array_api_compat import array_namespace, device
 
 from attacks.objectives import objective_weights
-from attacks.survivors import Survivors, misclassified
+from attacks.survivors import Survivors, misclassified, wrong_classes
 from attacks.target import Target
 from attacks.threat import check_attack, check_counts, project, sphere_start, steepest
 
@@ -96,14 +96,11 @@ def apgd_targeted(
     check_attack(inputs, labels, eps=eps, norm=norm)
     check_counts(steps=steps, restarts=restarts, target_classes=target_classes)
     settings = _checked(_Settings(objective, eps, norm, steps, momentum, rho))
-    xp = array_namespace(inputs)
     survivors = Survivors(inputs)
     logits = target.logits(inputs)
     survivors.drop(misclassified(logits, labels), inputs)
-    classes = logits.shape[1]
-    is_label = xp.arange(classes, device=device(logits)) == labels[:, None]
-    ranking = xp.argsort(xp.where(is_label, -xp.inf, logits), axis=1, descending=True)  # the label comes last
-    for rank in range(min(target_classes, classes - 1)):
+    ranking = wrong_classes(logits, labels)
+    for rank in range(min(target_classes, ranking.shape[1])):
         for _ in range(restarts):
             _ascend(target, survivors, inputs, labels, ranking[:, rank], settings, rng)
     return survivors.images

@@ -10,6 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from attacks.apgd import apgd, apgd_targeted
+from attacks.carlini_wagner import carlini_wagner
+from attacks.fab import fab_targeted
 from attacks.fgsm import fgsm
 from attacks.mi_fgsm import mi_fgsm
 from attacks.objectives import objective_weights
@@ -131,9 +133,30 @@ ATTACKS: Mapping[str, Attack] = MappingProxyType(
             _attack("fgsm", fgsm, "white-box", "Fast gradient sign method (Goodfellow et al. 2015)", "1412.6572"),
             _attack("pgd", pgd, "white-box", "Projected gradient descent (Madry et al. 2018)", "1706.06083"),
             _attack("mi-fgsm", mi_fgsm, "white-box", "Momentum iterative FGSM (Dong et al. 2018)", "1710.06081"),
+            # What tables of robust accuracy call CW: PGD on the margin, Carlini and Wagner's f6 at confidence 0.
+            _attack(
+                "cw",
+                pgd,
+                "white-box",
+                "Carlini and Wagner's objective (2017), by projected gradient descent",
+                "1608.04644",
+                norms=("linf",),
+                objective="margin",
+                steps=30,
+                step_size=0.007,
+            ),
+            _attack(
+                "cw-l2",
+                carlini_wagner,
+                "white-box",
+                "Carlini and Wagner's l2 attack (2017)",
+                "1608.04644",
+                norms=("l2",),
+            ),
             _attack("apgd-ce", apgd, "white-box", f"{_APGD}, cross-entropy", "2003.01690"),
             _attack("apgd-dlr", apgd, "white-box", f"{_APGD}, DLR loss", "2003.01690", objective="dlr"),
             _attack("apgd-t", apgd_targeted, "white-box", f"{_APGD}, targeted DLR loss", "2003.01690"),
+            _attack("fab-t", fab_targeted, "white-box", "Targeted FAB (Croce and Hein 2020)", "1907.02044"),
             _attack("square", square, "black-box", "Square attack (Andriushchenko et al. 2020)", "1912.00049"),
         )
     }

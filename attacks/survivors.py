@@ -48,3 +48,10 @@ class Survivors:
 def misclassified(logits: Any, labels: Any) -> Any:
     """Whether the largest logit is not the label's: (N, C), (N,) -> bool (N,)."""
     return array_namespace(logits).argmax(logits, axis=1) != labels
+
+
+def wrong_classes(logits: Any, labels: Any) -> Any:
+    """All classes but the label's, those with the largest logits first: (N, C), (N,) -> int (N, C - 1)."""
+    xp = array_namespace(logits)
+    is_label = xp.arange(logits.shape[1], device=device(logits)) == labels[:, None]
+    return xp.argsort(xp.where(is_label, -xp.inf, logits), axis=1, descending=True)[:, :-1]

@@ -25,13 +25,16 @@ QUICK: dict[str, tuple[dict[str, Any], float]] = {
     "fgsm": ({}, 1.001),
     "pgd": ({"steps": 10}, 1.05),
     "mi-fgsm": ({}, 1.001),
+    "cw": ({}, 1.02),
+    "cw-l2": ({"steps": 50, "searches": 5, "initial_constant": 0.01}, 1.1),
     "apgd-ce": ({"steps": 10}, 1.001),
     "apgd-dlr": ({"steps": 10}, 1.001),
     "apgd-t": ({"steps": 10}, 1.001),
+    "fab-t": ({"steps": 10}, 1.01),
     "square": ({"queries": 300}, 2.0),
 }
 
-DETERMINISTIC = ("fgsm", "mi-fgsm")  # they draw nothing
+DETERMINISTIC = ("fgsm", "mi-fgsm", "cw-l2", "fab-t")  # they draw nothing
 CASES = [(name, norm) for name, attack in ATTACKS.items() for norm in attack.norms]
 
 
@@ -171,6 +174,13 @@ def test_published_parameters() -> None:
     assert ATTACKS["pgd"].parameters["steps"] == 20
     found = ATTACKS["mi-fgsm"].parameters
     assert (found["steps"], found["step_size"], found["momentum"]) == (10, None, 1.0)
+    found = ATTACKS["cw"].parameters
+    assert (found["objective"], found["steps"], found["step_size"]) == ("margin", 30, 0.007)
+    found = ATTACKS["cw-l2"].parameters
+    assert (found["searches"], found["initial_constant"], found["learning_rate"]) == (9, 1e-3, 1e-2)
+    found = ATTACKS["fab-t"].parameters
+    assert (found["steps"], found["restarts"], found["target_classes"]) == (100, 1, 9)
+    assert (found["alpha_max"], found["eta"], found["beta"]) == (0.1, 1.05, 0.9)
 
 
 @pytest.mark.parametrize("name", ATTACKS)
