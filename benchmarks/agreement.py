@@ -1,0 +1,226 @@
+"""What the records of two lists of attacks on the same samples say of each other: numbers, tables and a picture."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from attacks.audit.difference import paired_interval
+from benchmarks.record import CLEAN, STANDS, Record
+
+OFFICIAL = "official"
+BUDGETS = (0.01, 0.03, 0.1, 0.3, 1.0)  # shares of what the official suite spends on a sample that stands
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a suite of ours promises: accuracy at most so many points above, and so large a share of either count."""
+
+    above: float
+    share: float | None = None
+
+
+GOALS: Mapping[str, Goal] = {"standard": Goal(0.2), "adaptive": Goal(0.1, share=0.1)}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """A suite next to the official one, on N samples.
+
+    Attributes:
+        points: robust accuracy less the official one, in percentage points; low, high: its 95 % interval.
+        only_ours, only_official: samples that stand under this suite alone, and under the official one alone.
+        forward, backward: this suite's passes as shares of the official one's.
+    """
+
+    points: float
+    low: float
+    high: float
+    only_ours: int
+    only_official: int
+    forward: float
+    backward: float
+
+    @classmethod
+    def of(cls, ours: Record, official: Record) -> "Agreement":
+        """Hold two records of the same samples against each other."""
+        stands, reference = standing(ours), standing(official)
+        counts = [int((a & b).sum()) for a in (stands, ~stands) for b in (reference, ~reference)]
+        both, only_ours, only_official, neither = counts
+        low, high = paired_interval(both, only_ours, only_official, neither)
+        return cls(
+            points=100 * (only_ours - only_official) / len(stands),
+            low=100 * low,
+            high=100 * high,
+            only_ours=only_ours,
+            only_official=only_official,
+            forward=passes(ours, "forward") / passes(official, "forward"),
+            backward=passes(ours, "backward") / passes(official, "backward"),
+        )
+
+    def meets(self, goal: Goal) -> bool:
+        """Whether the suite keeps its promise on these samples."""
+        cheap = goal.share is None or max(self.forward, self.backward) <= goal.share
+        return cheap and self.points <= goal.above
+
+
+def common_part(records: Mapping[str, Record]) -> dict[str, Record]:
+    """The records cut to the samples that all of them have finished.
+
+    Raises:
+        ValueError: they are not of the same samples, or of models that differ on the clean images.
+    """
+    done = min(record.done for record in records.values())
+    if done == 0:
+        raise ValueError(f"every record must have finished samples; {', '.join(records)} have none in common")
+    cut = {
+        name: Record(record.about, record.attacks, record.samples[:done], record.seconds, done)
+        for name, record in records.items()
+    }
+    first, *others = cut.values()
+    for name, record in zip(list(cut)[1:], others, strict=True):
+        same = [
+            np.array_equal(record.samples["index"], first.samples["index"]),
+            np.array_equal(record.samples["broken_by"] == CLEAN, first.samples["broken_by"] == CLEAN),
+            *(record.about[key] == first.about[key] for key in ("norm", "eps")),
+        ]
+        if not all(same):
+            raise ValueError(f"records must be of the same model, samples and threat model; {name} differs")
+    return cut
+
+
+def standing(record: Record) -> np.ndarray:
+    """Which samples stand after all attacks: bool (N,)."""
+    return np.asarray(record.samples["broken_by"] == STANDS)
+
+
+def passes(record: Record, kind: str) -> float:
+    """Mean "forward" or "backward" passes of a sample."""
+    return float(record.samples[kind].sum() / record.done)
+
+
+def full_budget(official: Record) -> int:
+    """The forward + backward passes of a sample that stands to the end: 100 % of the budget."""
+    return int((official.samples["forward"] + official.samples["backward"]).sum(axis=1).max())
+
+
+def accuracy_within(record: Record, budgets: Iterable[float]) -> list[float]:
+    """Robust accuracy if every sample may take so many forward + backward passes: for each budget."""
+    broken_by, fell = record.samples["broken_by"], record.samples["fell"]
+    return [float(np.mean((broken_by != CLEAN) & ((fell < 0) | (fell > budget)))) for budget in budgets]
+
+
+def summary_table(records: Mapping[str, Record]) -> str:
+    """Accuracies, agreement, cost and goals; a column for each record, the official one first."""
+    official = records[OFFICIAL]
+    against = {name: Agreement.of(record, official) for name, record in records.items() if name != OFFICIAL}
+
+    def row(title: str, of_official: str, cells: Iterable[str]) -> list[str]:
+        return [title, of_official, *cells]
+
+    def share(title: str, values: Sequence[float]) -> list[str]:
+        return row(title, "100 %", (f"{value / values[0]:.1%}" for value in values[1:]))
+
+    def seconds(kind: str) -> list[float]:
+        return [float(record.seconds[kind].sum()) for record in records.values()]
+
+    grid = np.mean(
+        standing(official) | ((official.samples["broken_by"] > CLEAN) & (official.samples["grid_margin"] <= 0))
+    )
+    accuracies = [100 * standing(record).mean() for record in records.values()]
+    rows = [
+        row("robust accuracy, %", f"{accuracies[0]:.2f}", (f"{value:.2f}" for value in accuracies[1:])),
+        row(
+            "the same, its images rounded to 8 bits", f"{100 * grid:.2f}", (f"{value:.2f}" for value in accuracies[1:])
+        ),
+        row(
+            "points above the official (95 % interval)",
+            "",
+            (f"{a.points:+.2f} ({a.low:+.2f} to {a.high:+.2f})" for a in against.values()),
+        ),
+        row("samples that it alone leaves standing", "", (str(a.only_ours) for a in against.values())),
+        row("samples that the official alone leaves standing", "", (str(a.only_official) for a in against.values())),
+    ]
+    for kind, title in (("forward", "forward passes an image"), ("backward", "gradient evaluations an image")):
+        values = [passes(record, kind) for record in records.values()]
+        rows += [[title, *(f"{value:.0f}" for value in values)], share("as a share of the official", values)]
+    for kind, title in (("processor", "processor seconds"), ("wall", "wall seconds")):
+        rows += [
+            [title, *(f"{value:.0f}" for value in seconds(kind))],
+            share("as a share of the official", seconds(kind)),
+        ]
+    rows.append(row("goal", "", (_goal(name, agreement) for name, agreement in against.items())))
+    return markdown(["", *records], rows)
+
+
+def _goal(name: str, agreement: Agreement) -> str:
+    goal = GOALS.get(name)
+    if goal is None:
+        return ""
+    cost = "" if goal.share is None else f", both counts <= {goal.share:.0%}"
+    return f"<= +{goal.above} points{cost}: {'met' if agreement.meets(goal) else 'missed'}"
+
+
+def attack_table(records: Mapping[str, Record]) -> str:
+    """Attack after attack: what stands, and what it cost."""
+    rows = []
+    for name, record in records.items():
+        samples, n = record.samples, record.done
+        for place, attack in enumerate(record.attacks):
+            fallen = (samples["broken_by"] >= CLEAN) & (samples["broken_by"] <= 1 + place)
+            numbers = [
+                f"{int(((samples['forward'][:, place]) > 0).sum())}",
+                f"{int((samples['broken_by'] == 1 + place).sum())}",
+                f"{100 * (1 - fallen.mean()):.2f}",
+                f"{samples['forward'][:, place].sum() / n:.0f}",
+                f"{samples['backward'][:, place].sum() / n:.0f}",
+                f"{record.seconds['processor'][place]:.0f}",
+            ]
+            rows.append([name if place == 0 else "", attack, *numbers])
+    head = [
+        "suite",
+        "attack",
+        "attempted",
+        "broken",
+        "standing, %",
+        "forward an image",
+        "gradients an image",
+        "processor s",
+    ]
+    return markdown(head, rows)
+
+
+def budget_table(records: Mapping[str, Record]) -> str:
+    """Robust accuracy, in percent, within shares of the official budget."""
+    full = full_budget(records[OFFICIAL])
+    budgets = [share * full for share in BUDGETS]
+    columns = [accuracy_within(record, budgets) for record in records.values()]
+    rows = [
+        [f"{share:.0%}", f"{budget:.0f}", *(f"{100 * value:.2f}" for value in values)]
+        for share, budget, *values in zip(BUDGETS, budgets, *columns, strict=True)
+    ]
+    return markdown(["budget", "passes", *records], rows)
+
+
+def budget_plot(parts: Mapping[str, Mapping[str, Record]], path: Path) -> None:
+    """Robust accuracy against passes, a panel for each title, as PNG."""
+    from matplotlib.figure import Figure  # slow to import, and only here
+
+    figure = Figure(figsize=(4.6 * len(parts), 3.6), layout="constrained")
+    for axes, (title, records) in zip(np.atleast_1d(figure.subplots(1, len(parts))), parts.items(), strict=True):
+        budgets = np.unique(np.geomspace(1, full_budget(records[OFFICIAL]), 400).round())
+        for name, record in records.items():
+            axes.step(budgets, [100 * value for value in accuracy_within(record, budgets)], where="post", label=name)
+        axes.set(
+            title=title, xscale="log", xlabel="forward + backward passes of each sample", ylabel="robust accuracy, %"
+        )
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
