@@ -18,7 +18,7 @@ ALLOWED = {
     "serving": {"attacks", "export.bundle", "export.runtime"},
 }
 # A command line may join what its package keeps apart.
-COMMAND_LINES = {"attacks/__main__.py": {"export.bundle", "export.runtime"}}
+COMMAND_LINES = {"attacks/cli/models.py": {"export.bundle", "export.runtime"}}
 
 # What runs in production, where no PyTorch is installed.
 TORCH_FREE = ["attacks", "serving", "export/bundle.py", "export/runtime.py", "export/__init__.py"]

@@ -1,4 +1,4 @@
-"""The command line, in a process of its own without PyTorch, on a bundle exported from a linear model."""
+"""The command line, on a bundle exported from a linear model."""
 
 import json
 import subprocess
@@ -6,11 +6,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from attacks.__main__ import main
+from attacks.audit.suites import SUITES
+from attacks.cli.audit import parse_attack
 from attacks.objectives import OBJECTIVES
+from attacks.registry import ATTACKS
 from export.bundle import write_bundle
 from export.graphs import export_graphs
 from tests.attacks.audit.grey import SIDE, grey_images
@@ -27,8 +32,8 @@ sys.meta_path.insert(0, Block())
 sys.argv[0] = "attacks"
 runpy.run_module("attacks", run_name="__main__", alter_sys=True)
 """
-pytestmark = pytest.mark.slow  # exporting takes seconds, and so does every start of a process
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+pytestmark = pytest.mark.slow  # exporting takes seconds
+Run = Callable[..., tuple[int, str, list[str]]]
 
 
 @pytest.fixture(scope="module")
@@ -47,16 +52,22 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(bundle: Path, tmp_path: Path) -> Run:
-    def run(*arguments: str, source: Path = bundle) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-c", WITHOUT_TORCH, str(source), "--output", str(tmp_path / "report.json")]
-        return subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+def run(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Audits in this process: (exit code, standard output, lines of standard error)."""
+
+    def run(*arguments: str, source: Path | None = bundle) -> tuple[int, str, list[str]]:
+        named = [] if source is None else [str(source)]
+        code = main([*named, "--output", str(tmp_path / "report.json"), "--quiet", *arguments])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err.splitlines()
 
     return run
 
 
-def test_audit_of_a_bundle_without_torch(run: Run, bundle: Path, tmp_path: Path) -> None:
-    done = run("--eps", "8/255", "--samples", "36", "--min-robust-accuracy", "0.1")
+def test_audit_of_a_bundle_without_torch(bundle: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT_TORCH, str(bundle), "--output", str(tmp_path / "report.json")]
+    command += ["--eps", "8/255", "--samples", "36", "--min-robust-accuracy", "0.1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "robust accuracy 33.3%, 95 % interval 20.2% to 49.7%" in done.stdout
     assert "threshold 10.0%: pass" in done.stdout
@@ -70,16 +81,12 @@ def test_audit_of_a_bundle_without_torch(run: Run, bundle: Path, tmp_path: Path)
     assert "light" in page
     assert report["model"]["digest"] in page
 
-    again = run("--eps", "8/255")
-    assert again.returncode == 2
-    assert again.stderr.splitlines() == [
-        f"error: {tmp_path / 'report.json'} exists; give --overwrite or another --output"
-    ]
 
-    fails = run("--eps", "8/255", "--samples", "20", "--min-robust-accuracy", "0.9", "--overwrite", "--quiet")
-    assert (fails.returncode, fails.stderr) == (3, "")
-    unclear = run("--eps", "8/255", "--min-robust-accuracy", "0.3", "--overwrite", "--quiet")
-    assert unclear.returncode == 4
+def test_thresholds_become_exit_codes_and_reports_are_not_overwritten(run: Run, tmp_path: Path) -> None:
+    quick = ("--attack", "fgsm", "--eps", "8/255")
+    assert run(*quick, "--samples", "20", "--min-robust-accuracy", "0.9")[0] == 3
+    assert run(*quick) == (2, "", [f"error: {tmp_path / 'report.json'} exists; give --overwrite or another --output"])
+    assert run(*quick, "--min-robust-accuracy", "0.3", "--overwrite")[0] == 4
 
 
 @pytest.mark.parametrize(
@@ -88,24 +95,127 @@ def test_audit_of_a_bundle_without_torch(run: Run, bundle: Path, tmp_path: Path)
         (["--eps", "0"], "eps must be > 0 and finite; got 0"),
         (["--eps", "1.5"], "eps must be at most 1 for linf (images lie in [0, 1]); got 3/2"),
         (["--samples", "37"], "samples must be at most 36, all there are; got 37"),
-        (["--suite", "all"], "suite must be one of quick; got 'all'"),
+        (["--suite", "all"], f"suite must be one of {', '.join((*SUITES, 'custom'))}; got 'all'"),
         (["--threads", "-1"], "threads must be 0 (every core) or a positive number, got -1"),
+        (["--suite", "quick", "--attack", "pgd"], "suite must be left out where attacks are given; got quick"),
+        (["--attack", "pgd:steps"], "attack must be NAME[:parameter=value,...], each parameter once; got 'pgd:steps'"),
+        (
+            ["--attack", "pgd:steps=1,steps=2"],
+            "attack must be NAME[:parameter=value,...], each parameter once; got 'pgd:steps=1,steps=2'",
+        ),
+        (["--attack", "pgd:steps=few"], "pgd: steps must be an integer of at least 1; got 'few'"),
+        (["--surrogate", "nowhere"], "nowhere: manifest.json cannot be read"),
+        (["--data", "pyproject.toml"], "data must be an .npz file with images, uint8 (N, H, W, 3), and labels"),
+        (["--data", "nowhere.npz"], "nowhere.npz: No such file or directory"),
     ],
 )
 def test_bad_input_is_one_line(run: Run, tmp_path: Path, arguments: list[str], reason: str) -> None:
-    refused = run(*arguments)
-    assert (refused.returncode, refused.stderr.splitlines()) == (2, [f"error: {reason}"])
+    code, out, (error,) = run(*arguments)
+    assert (code, out) == (2, "")
+    assert error.startswith(f"error: {reason}")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_no_bundle_is_refused(run: Run, tmp_path: Path) -> None:
-    refused = run(source=tmp_path)
-    assert refused.returncode == 2
-    assert len(refused.stderr.splitlines()) == 1
-    assert "manifest.json cannot be read" in refused.stderr
+    code, _, (error,) = run(source=tmp_path)
+    assert code == 2
+    assert "manifest.json cannot be read" in error
 
 
-def test_help_names_the_exit_codes(run: Run) -> None:
-    shown = run("--help")
-    assert shown.returncode == 0
-    assert "3 the threshold is not met" in " ".join(shown.stdout.split())
+def test_help_names_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["--help"])
+    assert left.value.code == 0
+    assert "3 the threshold is not met" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "entry"),
+    [
+        ("fgsm", {"name": "fgsm"}),
+        ("pgd:steps=50,step_size=2/255", {"name": "pgd", "steps": 50, "step_size": 2 / 255}),
+        (
+            "pgd:start=none,restarts=2,as=pgd-2",
+            {"name": "pgd", "start": "none", "restarts": 2, "as": "pgd-2"},
+        ),
+        ("apgd-ce:rho=0.5,momentum=1e-1", {"name": "apgd-ce", "rho": 0.5, "momentum": 0.1}),
+        ("pgd:stop_at_success=false,step_size=null", {"name": "pgd", "stop_at_success": False, "step_size": None}),
+    ],
+)
+def test_attacks_are_read_from_text(text: str, entry: dict[str, object]) -> None:
+    assert parse_attack(text) == entry
+
+
+def test_attacks_given_one_by_one(run: Run, tmp_path: Path) -> None:
+    code, out, errors = run("--attack", "pgd:steps=3,as=short", "--attack", "pgd:steps=7", "--eps", "8/255")
+    assert (code, errors) == (0, [])
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["request"]["suite"] == "custom"
+    assert [(a["name"], a["parameters"]["steps"]) for a in report["attacks"]] == [("short", 3), ("pgd", 7)]
+    assert "short" in out
+
+
+def test_other_images_for_a_bundle(run: Run, tmp_path: Path) -> None:
+    images, labels = grey_images([20] * 6)
+    np.savez(tmp_path / "images.npz", images=images, labels=labels)
+    assert run("--attack", "fgsm", "--eps", "8/255", "--data", str(tmp_path / "images.npz"))[0] == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["data"]["n"], report["robust"]["k"]) == (6, 6)
+
+
+def test_compare_prints_and_gates(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """36 images, each distance from 1 to 12 three times: 12 stand at eps 8, and with nothing to beat them all."""
+    assert run("--attack", "fgsm", "--eps", "8/255")[0] == 0
+    baseline, candidate = tmp_path / "baseline.json", tmp_path / "candidate.json"
+    report = json.loads((tmp_path / "report.json").read_text())
+    baseline.write_text(json.dumps(report))
+    for sample in report["samples"][:10]:
+        sample["broken_by"] = "fgsm"
+    report["robust"]["k"] = sum(sample["broken_by"] is None for sample in report["samples"])
+    lost = 12 - report["robust"]["k"]
+    assert 0 < lost < 12
+    candidate.write_text(json.dumps(report))
+
+    def compared(*arguments: str) -> tuple[int, str]:
+        code = main(["compare", str(baseline), str(candidate), *arguments])
+        return code, capsys.readouterr().out
+
+    code, text = compared()
+    assert code == (3 if lost > 5 else 0)
+    assert f"{lost} / 0" in text
+    assert "the same model" in text
+    assert len(text.splitlines()) < 20
+    assert compared("--tolerance", "90")[0] == 0
+    code, made = compared("--tolerance", "10", "--format", "json")
+    assert (code, json.loads(made)["gate"]["outcome"]) == (4, "inconclusive")
+    assert json.loads(made)["robust"]["only_baseline"] == lost
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["nowhere.json", "nowhere.json"], "nowhere.json: No such file or directory"),
+        (["pyproject.toml", "pyproject.toml"], "pyproject.toml is not JSON; give a report written by"),
+    ],
+)
+def test_compare_refuses_in_one_line(arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {reason}")
+
+
+def test_list_names_what_a_request_may_hold(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    for name, suite in SUITES.items():
+        assert f"{name}: {suite.title}" in printed
+    for name, attack in ATTACKS.items():
+        assert f"{name}: {attack.title}, {attack.paper}" in printed
+    # What stands below a suite can be given to --attack, and is the same attack.
+    for name, suite in SUITES.items():
+        start = printed.index(f"{name}: {suite.title}") + 1
+        for line, attack in zip(printed[start : start + len(suite.attacks)], suite.attacks, strict=True):
+            entry = parse_attack(line.split()[0])
+            parameters = {key: value for key, value in entry.items() if key not in ("name", "as")}
+            assert ATTACKS[entry["name"]].override(**parameters).parameters == attack.parameters
+            assert entry.get("as", entry["name"]) == attack.name

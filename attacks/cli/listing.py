@@ -1,0 +1,48 @@
+"""`python -m attacks list` and `python -m attacks schema`: what may be asked for, and the form of the answer."""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attacks.audit.suites import CUSTOM, SUITES, Suite
+from attacks.registry import ATTACKS, Attack
+
+
+def run_list(arguments: Sequence[str]) -> int:
+    """Print suites and attacks."""
+    parser = argparse.ArgumentParser(
+        prog="python -m attacks list",
+        description="Print the suites for --suite, and the attacks for --attack with their parameters.",
+    )
+    parser.parse_args(arguments)
+    print("Suites, for --suite NAME\n")
+    for name, suite in SUITES.items():
+        print(f"{name}: {suite.title}")
+        for attack in suite.attacks:
+            print(f"  {_entry(attack)}{_how(suite, attack.name)}")
+    print(f"{CUSTOM}: the attacks given by --attack, in that order\n")
+    print("Attacks, for --attack NAME[:parameter=value,...], with their defaults\n")
+    for attack in ATTACKS.values():
+        print(f"{attack.name}: {attack.title}, {attack.paper}")
+        print(f"  {attack.knowledge}, {' and '.join(attack.norms)}")
+        print(f"  {_values(attack.parameters).replace(',', ', ')}")
+    return 0
+
+
+def _entry(attack: Attack) -> str:
+    """An attack of a suite as --attack takes it: with the parameters in which it differs from the registry's."""
+    origin = ATTACKS.get(attack.name) or next(a for a in ATTACKS.values() if a.function is attack.function)
+    changed = {key: value for key, value in attack.parameters.items() if value != origin.parameters[key]}
+    if attack.name != origin.name:
+        changed["as"] = attack.name
+    return origin.name + (f":{_values(changed)}" if changed else "")
+
+
+def _how(suite: Suite, name: str) -> str:
+    every = f" (on one image in {suite.every[name]})" if name in suite.every else ""
+    return every + (" (on every image)" if name in suite.alone else "")
+
+
+def _values(parameters: Mapping[str, Any]) -> str:
+    return ",".join(f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in parameters.items())
