@@ -24,7 +24,7 @@ def gallery(examples: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> li
 
 
 def _pictures(example: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
-    clean, adversarial = _decode(example["clean"]), _decode(example["adversarial"])
+    clean, adversarial = decode(example["clean"]), decode(example["adversarial"])
     change = adversarial.astype(int) - clean.astype(int)
     gain = max(1, 127 // max(1, int(np.abs(change).max())))
     lift = 255 // (2 ** (BITS - PLANES) - 1)
@@ -48,7 +48,8 @@ def _pictures(example: Mapping[str, Any], classes: Sequence[str]) -> dict[str, A
     }
 
 
-def _decode(picture: str) -> Images:
+def decode(picture: str) -> Images:
+    """The pixels (H, W, 3) of a report's picture."""
     with Image.open(io.BytesIO(base64.b64decode(picture)), formats=["PNG"]) as image:
         return np.asarray(image.convert("RGB"))
 

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from attacks.audit import run_audit
-from attacks.audit.html import _decode
+from attacks.audit.pictures import decode
 from attacks.audit.report import SCHEMA_VERSION, deterministic_part
 from tests.attacks.audit.grey import grey_audit, grey_images
 
@@ -56,7 +56,7 @@ def test_examples_are_the_samples_they_say(report: dict[str, Any]) -> None:
     images, labels = grey_images(DISTANCES)
     assert len(report["examples"]) == 5
     for example in report["examples"]:
-        clean, adversarial = _decode(example["clean"]), _decode(example["adversarial"])
+        clean, adversarial = decode(example["clean"]), decode(example["adversarial"])
         assert (clean == images[example["index"]]).all()
         assert abs(adversarial.astype(int) - clean).max() == example["adversarial_distance"] <= 8
         light = adversarial.mean() > 100.5
