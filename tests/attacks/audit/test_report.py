@@ -21,7 +21,8 @@ def test_every_part_is_there(report: dict[str, Any]) -> None:
     assert report["schema_version"] == SCHEMA_VERSION
     assert report.keys() == {
         *("schema_version", "request", "model", "data", "threat_model", "clean", "robust", "verdict", "attacks"),
-        *("curve", "classes", "flags", "samples", "examples", "limitations", "run"),
+        *("iterations", "curve", "confidences", "corruptions", "classes", "flags", "samples", "examples"),
+        *("surrogate", "limitations", "run"),
     }
     assert report["threat_model"] == {
         "norm": "linf",
