@@ -11,14 +11,19 @@ import numpy as np
 
 from attacks.apgd import apgd, apgd_targeted
 from attacks.carlini_wagner import carlini_wagner
+from attacks.di_fgsm import di_fgsm
 from attacks.fab import fab_targeted
 from attacks.fgsm import fgsm
+from attacks.hopskipjump import hopskipjump
 from attacks.mi_fgsm import mi_fgsm
 from attacks.objectives import objective_weights
 from attacks.pgd import pgd
+from attacks.rays import rays
 from attacks.square import square
 from attacks.target import Evaluation, Target
 from attacks.threat import NORMS, check_batch, check_threat
+from attacks.ti_fgsm import ti_fgsm
+from attacks.vmi_fgsm import vmi_fgsm
 
 Knowledge = Literal["white-box", "black-box", "transfer"]  # transfer: gradients of another model, a surrogate
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
@@ -123,6 +128,11 @@ def _attack(
     )
 
 
+def _transfer(name: str, function: Callable[..., Any], title: str, arxiv: str, **parameters: Any) -> Attack:
+    """An entry for an attack on a surrogate: every sample takes every step, whatever the surrogate says of it."""
+    return _attack(f"transfer-{name}", function, "transfer", f"{title}, transferred", arxiv, **parameters)
+
+
 _APGD = "Auto-PGD (Croce and Hein 2020)"
 
 # To add an attack: its file, its row here, and its row in the tests' tables.
@@ -158,6 +168,16 @@ ATTACKS: Mapping[str, Attack] = MappingProxyType(
             _attack("apgd-t", apgd_targeted, "white-box", f"{_APGD}, targeted DLR loss", "2003.01690"),
             _attack("fab-t", fab_targeted, "white-box", "Targeted FAB (Croce and Hein 2020)", "1907.02044"),
             _attack("square", square, "black-box", "Square attack (Andriushchenko et al. 2020)", "1912.00049"),
+            _attack("rays", rays, "black-box", "RayS (Chen and Gu 2020), hard labels", "2006.12792", norms=("linf",)),
+            _attack(
+                "hopskipjump", hopskipjump, "black-box", "HopSkipJump (Chen et al. 2020), hard labels", "1904.02144"
+            ),
+            _transfer("fgsm", fgsm, "FGSM (Goodfellow et al. 2015)", "1412.6572"),
+            _transfer("pgd", pgd, "PGD (Madry et al. 2018)", "1706.06083", stop_at_success=False),
+            _transfer("mi", mi_fgsm, "MI-FGSM (Dong et al. 2018)", "1710.06081", stop_at_success=False),
+            _transfer("ti", ti_fgsm, "TI-MI-FGSM (Dong et al. 2019)", "1904.02884"),
+            _transfer("di", di_fgsm, "M-DI2-FGSM (Xie et al. 2019)", "1803.06978"),
+            _transfer("vmi", vmi_fgsm, "VMI-FGSM (Wang and He 2021)", "2103.15571"),
         )
     }
 )

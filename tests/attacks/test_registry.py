@@ -32,14 +32,28 @@ QUICK: dict[str, tuple[dict[str, Any], float]] = {
     "apgd-t": ({"steps": 10}, 1.001),
     "fab-t": ({"steps": 10}, 1.01),
     "square": ({"queries": 300}, 2.0),
+    "rays": ({"queries": 300}, 2.0),
+    "hopskipjump": ({"queries": 1000}, 2.0),
+    "transfer-fgsm": ({}, 1.001),
+    "transfer-pgd": ({}, 1.05),
+    "transfer-mi": ({}, 1.001),
+    "transfer-ti": ({"kernel_size": 3}, 2.5),
+    "transfer-di": ({}, 2.0),
+    "transfer-vmi": ({}, 1.001),
 }
 
-DETERMINISTIC = ("fgsm", "mi-fgsm", "cw-l2", "fab-t")  # they draw nothing
+DETERMINISTIC = ("fgsm", "mi-fgsm", "cw-l2", "fab-t", "rays", "transfer-fgsm", "transfer-mi", "transfer-ti")
+FEW = {"steps": 3, "queries": 20}
 CASES = [(name, norm) for name, attack in ATTACKS.items() for norm in attack.norms]
 
 
 def quick(name: str) -> attacks.Attack:
     return ATTACKS[name].override(**QUICK[name][0])
+
+
+def brief(name: str) -> attacks.Attack:
+    """For tests that need no success."""
+    return quick(name).override(**{key: few for key, few in FEW.items() if key in ATTACKS[name].parameters})
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -80,9 +94,7 @@ def test_output_lies_in_the_ball_and_the_box(
     convnet: Callable[..., nn.Module], name: str, seed: int, eps: float, data: st.DataObject, classes: int
 ) -> None:
     norm = data.draw(st.sampled_from(ATTACKS[name].norms))
-    attack = ATTACKS[name].override(**{"queries": 10} if name == "square" else QUICK[name][0])
-    if "steps" in attack.parameters:
-        attack = attack.override(steps=3)
+    attack = brief(name)
     target = TorchTarget(convnet(classes, seed), classes=classes, snap=bool(seed % 2))
     pixels = rng(seed).integers(-100, 356, (3, 3, 8, 8)).clip(0, 255)  # many at the box's edge
     inputs = torch.from_numpy(pixels / 255).float()
@@ -101,7 +113,7 @@ def test_the_seed_decides(convnet: Callable[..., nn.Module], name: str, norm: st
     target = TorchTarget(convnet(classes), classes=classes)
     inputs = torch.from_numpy(rng().integers(0, 256, (4, 3, 8, 8)) / 255).float()
     labels = target.logits(inputs).argmax(1)
-    attack = ATTACKS[name].override(**{"queries": 20} if name == "square" else QUICK[name][0])
+    attack = brief(name)
 
     def run(seed: int) -> Any:
         return attack.run(target, inputs, labels, eps=0.01, norm=norm, rng=rng(seed))
@@ -181,6 +193,14 @@ def test_published_parameters() -> None:
     found = ATTACKS["fab-t"].parameters
     assert (found["steps"], found["restarts"], found["target_classes"]) == (100, 1, 9)
     assert (found["alpha_max"], found["eta"], found["beta"]) == (0.1, 1.05, 0.9)
+    found = ATTACKS["hopskipjump"].parameters
+    assert (found["initial_evaluations"], found["max_evaluations"], found["gamma"]) == (100, 10_000, 1.0)
+    found = ATTACKS["transfer-di"].parameters
+    assert (found["steps"], found["probability"], found["resize_rate"]) == (10, 0.5, 0.9)
+    found = ATTACKS["transfer-vmi"].parameters
+    assert (found["steps"], found["neighbours"], found["beta"], found["momentum"]) == (10, 5, 1.5, 1.0)
+    found = ATTACKS["transfer-ti"].parameters
+    assert (found["steps"], found["kernel_sigmas"], found["momentum"]) == (10, 3.0, 1.0)
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -189,7 +209,10 @@ def test_an_entry_states_everything(name: str) -> None:
     assert attack.name == name
     assert attack.title
     assert attack.paper.startswith("https://")
-    assert attack.knowledge == ("black-box" if name == "square" else "white-box")
+    assert (attack.knowledge == "transfer") is name.startswith("transfer-")
+    assert (attack.knowledge == "black-box") is ("queries" in attack.parameters)
+    if attack.knowledge == "transfer":
+        assert not attack.parameters.get("stop_at_success", False), "the surrogate's verdict is not the model's"
     taken = set(inspect.signature(attack.function).parameters)
     assert taken == {"target", "inputs", "labels", "eps", "norm", "rng", *attack.parameters}
     assert json.loads(json.dumps(dict(attack.parameters))) == dict(attack.parameters)
