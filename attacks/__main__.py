@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from attacks.cli import audit, compare, listing
 
-COMMANDS = {"compare": compare.run, "list": listing.run_list}
+COMMANDS = {"compare": compare.run, "list": listing.run_list, "schema": listing.run_schema}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

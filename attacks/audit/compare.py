@@ -1,12 +1,9 @@
 """Two reports side by side: what changed, and whether by more than the draw of the images explains."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from attacks.audit.difference import independent_interval, mcnemar_exact, paired_interval
-from attacks.audit.report import SCHEMA_VERSION
 from attacks.audit.statistics import CONFIDENCE, proportion
 
 BETTER, WORSE, SAME = "better", "worse", "no difference beyond chance"
@@ -25,7 +22,7 @@ def compare(baseline: Report, candidate: Report) -> dict[str, Any]:
     of training the model again.
 
     Args:
-        baseline: a report, as `read_report` returns it.
+        baseline: a report, as `attacks.audit.files.read_report` returns it.
         candidate: another. Differences are candidate minus baseline.
 
     Returns:
@@ -87,35 +84,6 @@ def gate(comparison: Mapping[str, Any], *, tolerance: float | None = None, fail_
         return "fail"
     unsure = tolerance is not None and any(100 * a["low"] < -tolerance for a in accuracies)
     return "inconclusive" if unsure else "pass"
-
-
-def read_report(path: Path) -> dict[str, Any]:
-    """Read a report and check that its samples add up to its figures.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: it is not a report of this schema version; the message names the file.
-    """
-    try:
-        report = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
-        raise ValueError(f"{path} is not JSON; give a report written by python -m attacks") from None
-    if not isinstance(report, dict) or "schema_version" not in report:
-        raise ValueError(f"{path} is not an audit report; give one written by python -m attacks")
-    if report["schema_version"] != SCHEMA_VERSION:
-        raise ValueError(
-            f"{path} has schema version {report['schema_version']!r}, this program reads {SCHEMA_VERSION}; audit again"
-        )
-    try:
-        samples, n = report["samples"], report["data"]["n"]
-        counted = {"clean": sum(map(_is_right, samples)), "robust": sum(map(_is_robust, samples))}
-        stated = {name: report[name]["k"] for name in counted}
-        compare(report, report)  # reads every part that a comparison needs
-    except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
-        raise ValueError(f"{path} is not a whole audit report: {error!r:.80}") from None
-    if counted != stated or not len(samples) == n == len(_images(report)[1]):
-        raise ValueError(f"{path} contradicts itself: its samples do not add up to its figures")
-    return report
 
 
 def _is_right(sample: Mapping[str, Any]) -> bool:

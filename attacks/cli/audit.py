@@ -12,7 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from attacks.audit import Audit, AuditRequest, Step, run_audit
-from attacks.audit.html import render
+from attacks.audit.files import write_report
 from attacks.audit.suites import CUSTOM, SUITES
 from attacks.cli.models import open_bundle, read_images
 from attacks.threat import NORMS
@@ -46,8 +46,7 @@ def run(arguments: Sequence[str]) -> int:
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         wall_seconds=round(time.perf_counter() - clock, 3),
     )
-    output.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="ascii")
-    page.write_text(render(report), encoding="utf-8")
+    write_report(report, output)
     print(_summary(report))
     print(f"\n{output}\n{page}")
     return EXIT_CODES[report["verdict"]["outcome"]]

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attacks.audit.compare import FAIL_ON, compare, gate, read_report
+from attacks.audit.compare import FAIL_ON, compare, gate
+from attacks.audit.files import read_report
 
 EXIT_CODES = {"pass": 0, "fail": 3, "inconclusive": 4}
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from attacks.audit.schema import report_schema
 from attacks.audit.suites import CUSTOM, SUITES, Suite
 from attacks.registry import ATTACKS, Attack
 
@@ -27,6 +28,14 @@ def run_list(arguments: Sequence[str]) -> int:
         print(f"{attack.name}: {attack.title}, {attack.paper}")
         print(f"  {attack.knowledge}, {' and '.join(attack.norms)}")
         print(f"  {_values(attack.parameters).replace(',', ', ')}")
+    return 0
+
+
+def run_schema(arguments: Sequence[str]) -> int:
+    """Print the JSON Schema of reports."""
+    parser = argparse.ArgumentParser(prog="python -m attacks schema", description="Print the JSON Schema of reports.")
+    parser.parse_args(arguments)
+    print(json.dumps(report_schema(), indent=2))
     return 0
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from attacks.__main__ import main
+from attacks.audit.schema import report_schema
 from attacks.audit.suites import SUITES
 from attacks.cli.audit import parse_attack
 from attacks.objectives import OBJECTIVES
@@ -19,6 +20,7 @@ from attacks.registry import ATTACKS
 from export.bundle import write_bundle
 from export.graphs import export_graphs
 from tests.attacks.audit.grey import SIDE, grey_images
+from tests.readme import commands
 
 ROOT = Path(__file__).parents[2]
 DISTANCES = [1 + i % 12 for i in range(36)]
@@ -191,6 +193,20 @@ def test_compare_prints_and_gates(run: Run, tmp_path: Path, capsys: pytest.Captu
     assert json.loads(made)["robust"]["only_baseline"] == lost
 
 
+def test_the_readme_s_comparisons_run_as_they_are_printed(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--attack", "fgsm", "--eps", "8/255")[0] == 0
+    for name in ("deployed.json", "candidate.json"):
+        (tmp_path / name).write_bytes((tmp_path / "report.json").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    plain, strict = commands("Compare two audits", "attacks")
+    assert main(plain) == 0
+    assert capsys.readouterr().out.endswith("gate (not worse beyond chance): pass\n")
+    assert main(strict) == 4  # 36 images prove nothing to 3 points
+    assert json.loads(capsys.readouterr().out)["gate"] == {"fail_on": "any", "tolerance": 3, "outcome": "inconclusive"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -202,6 +218,11 @@ def test_compare_refuses_in_one_line(arguments: list[str], reason: str, capsys: 
     assert main(["compare", *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {reason}")
+
+
+def test_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema"]) == 0
+    assert json.loads(capsys.readouterr().out) == report_schema()
 
 
 def test_list_names_what_a_request_may_hold(capsys: pytest.CaptureFixture[str]) -> None:

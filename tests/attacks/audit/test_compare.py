@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from attacks.audit import run_audit
-from attacks.audit.compare import BETTER, SAME, WORSE, compare, gate, read_report
+from attacks.audit.compare import BETTER, SAME, WORSE, compare, gate
 from attacks.audit.difference import independent_interval, mcnemar_exact, paired_interval
+from attacks.audit.files import read_report, write_report
 from attacks.audit.report import SCHEMA_VERSION
 from attacks.audit.statistics import proportion
 from tests.attacks.audit.grey import grey_audit
@@ -255,9 +256,10 @@ def test_a_comparison_is_json(baseline: dict[str, Any], shifted: dict[str, Any])
 
 
 def test_reports_are_read_back(baseline: dict[str, Any], tmp_path: Path) -> None:
-    path = tmp_path / "report.json"
-    path.write_text(json.dumps(baseline))
-    assert read_report(path) == baseline
+    page = write_report(baseline, tmp_path / "report.json")
+    assert read_report(tmp_path / "report.json") == baseline
+    assert page == tmp_path / "report.html"
+    assert page.read_text(encoding="utf-8").lower().startswith("<!doctype html>")
 
 
 def _without(key: str) -> Callable[[dict[str, Any]], Any]:
