@@ -28,7 +28,8 @@ def compare(baseline: Report, candidate: Report) -> dict[str, Any]:
     Returns:
         JSON values. "clean" and "robust": both accuracies, "difference" with its interval "low" to "high", how many
         images only one of the two gets right, "p_value" (None where not paired) and "verdict". "warnings": all in
-        which the audits are not alike. "attacks", "classes", "flags", "median_minimal_perturbation", "cost".
+        which the audits are not alike. "attacks", "classes", "corruptions", "flags",
+        "median_minimal_perturbation" and "cost", of both.
 
     Raises:
         ValueError: the threat models differ, in norm or effective eps.
@@ -47,6 +48,7 @@ def compare(baseline: Report, candidate: Report) -> dict[str, Any]:
         "robust": _accuracy(baseline, candidate, _is_robust, paired=paired),
         "attacks": _by_name(baseline["attacks"], candidate["attacks"], ("attempted", "broken", "robust", "alone")),
         "classes": _by_name(baseline["classes"], candidate["classes"], ("n", "clean", "robust")),
+        "corruptions": _by_name(baseline["corruptions"], candidate["corruptions"], ("k", "n", "value", "low", "high")),
         "flags": _flags(baseline, candidate),
         "median_minimal_perturbation": _of_both(
             lambda r: r["curve"]["median_minimal_perturbation"], baseline, candidate

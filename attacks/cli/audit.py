@@ -69,7 +69,7 @@ def parse_attack(text: str) -> dict[str, Any]:
 
 def _value(text: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=str)  # NaN is text like any other word
     except ValueError:
         pass
     try:
@@ -96,6 +96,8 @@ def _request(options: argparse.Namespace) -> AuditRequest:
 
 def _open(options: argparse.Namespace, request: AuditRequest) -> Audit:
     """The audit that the options describe."""
+    if options.bundle is None:
+        raise ValueError("bundle must be given, a folder written by python -m export")
     model = open_bundle(options.bundle, threads=options.threads)
     surrogate = None if options.surrogate is None else open_bundle(options.surrogate, threads=options.threads)
     images, labels = read_images(options.data) if options.data or model.reference is None else model.reference
@@ -153,7 +155,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m attacks",
         usage="python -m attacks BUNDLE --output REPORT.json [options]\n"
-        "       python -m attacks --onnx FILE --data IMAGES.npz --output REPORT.json [options]\n"
         "       python -m attacks compare BASELINE.json CANDIDATE.json [options]\n"
         "       python -m attacks list | schema",
         description="Attack an exported model with its own reference images and report how many answers survive.",
