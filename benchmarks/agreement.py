@@ -74,10 +74,7 @@ def common_part(records: Mapping[str, Record]) -> dict[str, Record]:
     done = min(record.done for record in records.values())
     if done == 0:
         raise ValueError(f"every record must have finished samples; {', '.join(records)} have none in common")
-    cut = {
-        name: Record(record.about, record.attacks, record.samples[:done], record.seconds, done)
-        for name, record in records.items()
-    }
+    cut = {name: _first(record, done) for name, record in records.items()}
     first, *others = cut.values()
     for name, record in zip(list(cut)[1:], others, strict=True):
         same = [
@@ -88,6 +85,14 @@ def common_part(records: Mapping[str, Record]) -> dict[str, Record]:
         if not all(same):
             raise ValueError(f"records must be of the same model, samples and threat model; {name} differs")
     return cut
+
+
+def _first(record: Record, n: int) -> Record:
+    """The first n samples, and their part of the seconds, which are kept for all samples together."""
+    seconds = record.seconds.copy()
+    for kind in ("wall", "processor"):
+        seconds[kind] *= n / record.done
+    return Record(record.about, record.attacks, record.samples[:n], seconds, n)
 
 
 def standing(record: Record) -> np.ndarray:

@@ -47,6 +47,11 @@ def reference(options: argparse.Namespace) -> None:
     """Run the official AutoAttack and keep the record."""
     autoattack = official.load_official(options.official)
     model, info, digest = _load_run(options.run)
+    if len(info.classes) < official.LEAST_CLASSES:
+        raise ValueError(
+            f"{options.run} must have at least {official.LEAST_CLASSES} classes, for the official evaluation "
+            f"attacks towards {official.LEAST_CLASSES - 1} wrong ones; got {len(info.classes)}"
+        )
     images, labels = _reference_images(options.run)
     indices = ours.drawn(len(labels), min(options.samples, len(labels)))
     eps = parse_eps(options.eps, options.norm)

@@ -16,6 +16,7 @@ from benchmarks.record import Attack, Found, Record, Rows, Verdicts, run_chunk
 
 REPOSITORY, COMMIT = "https://github.com/fra31/auto-attack", "a392200"
 ATTACKS = ("apgd-ce", "apgd-t", "fab-t", "square")  # of its version "standard"
+LEAST_CLASSES = 10  # it aims at 9 wrong ones
 NORMS = {"linf": "Linf", "l2": "L2"}
 SEED = 0  # the official evaluation sets the same one before each attack on each batch
 

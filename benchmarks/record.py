@@ -41,7 +41,7 @@ class Record:
         attacks: names, in order.
         samples: structured (N,). "index" in the reference set; "broken_by", 0 for a sample misclassified clean, 1 + a
             for attack a, -1 for one that stands; "fell", the forward + backward passes taken when it did, or -1;
-            "forward" and "backward" (A,), the passes of each attack; "margin", the largest of any evaluation inside
+            "forward" and "backward" (A,), the passes of each attack; "margin", the largest of any image inside
             the ball; "grid_margin", that of the last image returned, on the uint8 grid.
         seconds: structured (A,). "wall" and "processor" time of the attacks, verdicts apart.
         done: see above.
@@ -119,7 +119,7 @@ def run_chunk(
     samples = record.samples[rows[0] : rows[-1] + 1]  # a view
     clean = judge(rows - rows[0], to_inputs(images))
     samples["broken_by"][clean.wrong] = CLEAN
-    samples["grid_margin"] = clean.grid_margins
+    samples["margin"], samples["grid_margin"] = clean.margins, clean.grid_margins
     for place, attack in enumerate(attacks):
         taken = (samples["broken_by"] == STANDS) & (rows % (every[place] if every else 1) == 0)
         standing = np.flatnonzero(taken)
@@ -137,6 +137,7 @@ def run_chunk(
         passes.settle(standing, verdicts.wrong)
         samples["broken_by"][standing[verdicts.wrong]] = 1 + place
         samples["grid_margin"][standing] = verdicts.grid_margins
-    samples["margin"] = np.maximum(clean.margins, passes.margins)
+        samples["margin"][standing] = np.maximum(samples["margin"][standing], verdicts.margins)
+    samples["margin"] = np.maximum(samples["margin"], passes.margins)
     samples["fell"] = np.where(samples["broken_by"] > CLEAN, passes.fell, -1)
     record.done += len(images)

@@ -1,0 +1,225 @@
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from attacks.audit import Audit, AuditRequest, run_audit
+from attacks.audit.suites import SUITES
+from attacks.grid import to_inputs
+from attacks.torch_target import TorchTarget
+from benchmarks import official, ours
+from benchmarks.agreement import GOALS, Agreement, accuracy_within, common_part, full_budget
+from benchmarks.autoattack import main
+from benchmarks.passes import Passes, PassesOfModel
+from benchmarks.record import Record, carry_out
+
+CLASSES, SAMPLES = 10, 30  # two shards
+EPS = Fraction(2, 255)  # breaks about half
+
+
+@pytest.fixture(scope="module")
+def problem() -> tuple[nn.Module, NDArray[np.uint8], NDArray[np.int64]]:
+    """A small network, and images labelled by it but for every tenth."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, CLASSES)).eval()
+    model.requires_grad_(False)
+    images = np.random.default_rng(0).integers(0, 256, (SAMPLES, 8, 8, 3), dtype=np.uint8)
+    labels = model(torch.from_numpy(to_inputs(images))).argmax(1).numpy()
+    labels[::10] = (labels[::10] + 1) % CLASSES
+    return model, images, labels
+
+
+def our_record(problem: tuple[nn.Module, NDArray[np.uint8], NDArray[np.int64]], path: Path, suite: str) -> Record:
+    model, images, labels = problem
+    target, indices = TorchTarget(model, classes=CLASSES), ours.drawn(len(labels), len(labels))
+
+    def run(record: Record, size: int) -> None:
+        rows = indices[record.done : record.done + size]
+        ours.run_suite(
+            record, images[rows], labels[rows], target, SUITES[suite], eps=EPS, norm="linf", to_target=torch.from_numpy
+        )
+
+    names = [attack.name for attack in SUITES[suite].attacks]
+    return carry_out(Record.empty({"suite": suite}, names, indices), path, ours.CHUNK, run)
+
+
+def test_passes_are_those_of_each_sample() -> None:
+    clean = np.stack([np.full((3, 2, 2), value, np.float32) for value in (0.2, 0.5, 0.8)])
+    passes = Passes(clean, np.array([0, 0, 0]), eps=0.1, norm="linf")
+    right, wrong = [1.0, 0.0], [0.0, 2.0]
+
+    passes.begin(np.array([0, 1, 2]))
+    rows = passes.count_forward(clean, np.array([right, right, right]))
+    passes.count_backward(rows)
+    passes.count_forward(clean + 0.05, np.array([right, wrong, right]))
+    assert passes.count_forward(clean[[0, 2]] + 0.09, np.array([right, right])).tolist() == [0, 2]
+    passes.count_forward(clean[[0, 2]] + 0.11, np.array([right, wrong]))  # outside the ball: no success
+    assert passes.count_forward(clean[[2]] - 0.1, np.array([wrong])).tolist() == [2]
+    assert passes.forward.tolist() == [4, 2, 5]
+    assert passes.backward.tolist() == [1, 1, 1]
+    assert passes.fell.tolist() == [-1, 3, 6]
+    assert passes.margins.tolist() == [-1, 2, 2]
+
+    passes.settle(np.array([0, 1, 2]), np.array([True, False, True]))
+    assert passes.fell.tolist() == [5, -1, 6]
+
+
+def test_rows_that_cannot_be_told_apart_are_refused() -> None:
+    clean = np.stack([np.full((3, 2, 2), value, np.float32) for value in (0.2, 0.5, 0.8)])
+    passes = Passes(clean, np.zeros(3, int), eps=0.1, norm="l2")
+    with pytest.raises(ValueError, match="different samples"):
+        passes.count_forward(clean[[1, 1]], np.zeros((2, 2)))
+
+
+def test_passes_through_a_model_by_any_way_of_differentiating() -> None:
+    inputs = torch.rand(4, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    passes = Passes(inputs.numpy(), np.zeros(4, int), eps=0.1, norm="linf")
+    model = PassesOfModel(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), passes)
+    with torch.no_grad():
+        model(inputs)
+    images = inputs.clone().requires_grad_()
+    torch.autograd.grad(model(images).sum(), images)
+    part = inputs[1:3].clone().requires_grad_()
+    model(part).sum().backward()
+    logits: Tensor = model(part)
+    logits[:, 0].sum().backward(retain_graph=True)
+    logits[:, 1].sum().backward()
+    assert passes.forward.tolist() == [2, 4, 4, 2]
+    assert passes.backward.tolist() == [1, 4, 4, 1]
+
+
+def test_a_suite_breaks_what_the_audit_breaks_at_the_same_cost(
+    problem: tuple[nn.Module, NDArray[np.uint8], NDArray[np.int64]], tmp_path: Path
+) -> None:
+    model, images, labels = problem
+    record = our_record(problem, tmp_path / "record.npz", "quick")
+    request = AuditRequest(suite="quick", eps=str(EPS), norm="linf")
+    names = [str(i) for i in range(CLASSES)]
+    audit = Audit(
+        TorchTarget(model, classes=CLASSES), images, labels, request, classes=names, to_target=torch.from_numpy
+    )
+    results = run_audit(audit)
+    for place, attack in enumerate(record.attacks):
+        steps = [result for result in results if result["stage"] == attack]
+        broken = [p for step in steps if step["broken"] for p in step["broken"]["positions"]]
+        assert np.flatnonzero(record.samples["broken_by"] == 1 + place).tolist() == broken
+        forward, backward = (record.samples[kind][:, place].sum() for kind in ("forward", "backward"))
+        assert backward == sum(step["gradient_evaluations"] for step in steps)
+        assert forward - backward == sum(step["forward_evaluations"] for step in steps)
+    report = audit.report(results, examples=False)
+    assert record.samples["index"].tolist() == [sample["index"] for sample in report["samples"]]
+    broken_by = record.samples["broken_by"]
+    assert min((broken_by == -1).sum(), (broken_by > 1).sum(), (broken_by == 0).sum()) > 0  # all fates are met
+    fallen = record.samples[record.samples["broken_by"] > 0]
+    assert (fallen["fell"] > 0).all()
+    assert (fallen["margin"] > 0).all()
+
+
+def test_an_interrupted_run_resumes(
+    problem: tuple[nn.Module, NDArray[np.uint8], NDArray[np.int64]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = our_record(problem, tmp_path / "whole.npz", "quick")
+    run_suite = ours.run_suite
+
+    def stopping(record: Record, *arguments: object, **options: object) -> None:
+        if record.done:
+            raise KeyboardInterrupt
+        run_suite(record, *arguments, **options)  # type: ignore[arg-type]
+
+    path = tmp_path / "resumed.npz"
+    with monkeypatch.context() as patch:
+        patch.setattr(ours, "run_suite", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            our_record(problem, path, "quick")
+    assert Record.load(path).done == ours.CHUNK
+    resumed = our_record(problem, path, "quick")
+    assert (resumed.samples == whole.samples).all()
+    assert resumed.done == Record.load(path).done == SAMPLES
+
+    with pytest.raises(ValueError, match="of another run"):
+        carry_out(Record.empty({"suite": "other"}, whole.attacks, whole.samples["index"]), path, 1, lambda *_: None)
+
+
+def hand_made(broken_by: list[int], fell: list[int], forward: list[int], backward: list[int]) -> Record:
+    about = {"dataset": "digits", "architecture": {"name": "resnet18", "width": 16}, "norm": "linf", "eps": "8/255"}
+    record = Record.empty(about, ["first"], np.arange(len(broken_by)))
+    record.samples["broken_by"], record.samples["fell"] = broken_by, fell
+    record.samples["forward"][:, 0], record.samples["backward"][:, 0] = forward, backward
+    record.seconds["wall"], record.seconds["processor"] = 10 * sum(backward), 5 * sum(backward)
+    record.done = len(broken_by)
+    return record
+
+
+def test_agreement_of_two_records() -> None:
+    reference = hand_made([0, 1, 1, -1, -1], [-1, 4, 20, -1, -1], [0, 60, 60, 60, 60], [0, 40, 40, 40, 40])
+    tried = hand_made([0, 1, -1, -1, -1], [-1, 3, -1, -1, -1], [0, 3, 7, 7, 7], [0, 2, 4, 4, 4])
+    agreement = Agreement.of(tried, reference)
+    assert agreement.points == pytest.approx(20)
+    assert agreement.low < 20 < agreement.high
+    assert (agreement.only_ours, agreement.only_official) == (1, 0)
+    assert (agreement.forward, agreement.backward) == pytest.approx((0.1, 14 / 160))
+    assert not agreement.meets(GOALS["adaptive"])
+    assert Agreement.of(reference, reference).meets(GOALS["standard"])
+    assert not Agreement.of(reference, reference).meets(GOALS["adaptive"])  # as strong, but as dear
+    assert full_budget(reference) == 100
+    assert accuracy_within(reference, [3, 4, 19, 20, 100]) == pytest.approx([0.8, 0.6, 0.6, 0.4, 0.4])
+
+
+def test_records_of_different_models_are_refused() -> None:
+    one = hand_made([0, 1], [-1, 1], [0, 1], [0, 1])
+    other = hand_made([1, 1], [1, 1], [1, 1], [1, 1])
+    with pytest.raises(ValueError, match="other differs"):
+        common_part({"one": one, "other": other})
+
+
+def test_compare_writes_tables_and_a_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reference = hand_made([0, 1, 1, -1, -1], [-1, 4, 20, -1, -1], [0, 60, 60, 60, 60], [0, 40, 40, 40, 40])
+    reference.done = 4  # the last one is still to come
+    reference.save(tmp_path / "digits.npz")
+    hand_made([0, 1, -1, -1, 1], [-1, 3, -1, -1, 5], [0, 3, 7, 7, 5], [0, 2, 4, 4, 2]).save(
+        tmp_path / "digits.quick.npz"
+    )
+    output = tmp_path / "results" / "autoattack.md"
+    assert main(["compare", str(tmp_path / "digits.npz"), "--output", str(output)]) == 0
+    text = output.read_text()
+    assert "| robust accuracy, % | 25.00 | 50.00 |" in text
+    assert "| wall seconds | 1600 | 96 |\n| as a share of the official | 100 % | 6.0% |" in text
+    assert "| 1% | 1 | 75.00 | 75.00 |" in text
+    assert "| 10% | 10 | 50.00 | 50.00 |" in text
+    assert output.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    capsys.readouterr()
+
+
+def test_a_missing_checkout_is_told_how_to_get(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["reference", "run", "--official", str(tmp_path), "--output", str(tmp_path / "record.npz")]
+    assert main(arguments) == 2
+    assert "git clone https://github.com/fra31/auto-attack" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("AUTOATTACK" not in os.environ, reason="AUTOATTACK names no checkout of the official AutoAttack")
+@pytest.mark.parametrize(("norm", "eps"), [("linf", EPS), ("l2", Fraction(1, 12))])
+def test_attack_by_attack_is_what_the_official_evaluation_does(
+    problem: tuple[nn.Module, NDArray[np.uint8], NDArray[np.int64]], norm: str, eps: Fraction
+) -> None:
+    model, images, labels = problem
+    autoattack = official.load_official(Path(os.environ["AUTOATTACK"]))
+    n = 8
+    record = Record.empty({}, official.ATTACKS, np.arange(n))
+    official.run_official(record, images[:n], labels[:n], model, autoattack, eps=eps, norm=norm)
+
+    suite = autoattack(
+        model, norm=official.NORMS[norm], eps=float(eps), seed=official.SEED, device="cpu", verbose=False
+    )
+    inputs = torch.from_numpy(to_inputs(images[:n]))
+    _, predictions = suite.run_standard_evaluation(inputs, torch.from_numpy(labels[:n]), bs=n, return_labels=True)
+    assert (record.samples["broken_by"] == -1).tolist() == (predictions.numpy() == labels[:n]).tolist()
+    assert 0 < (record.samples["broken_by"] == -1).sum() < n
