@@ -36,7 +36,7 @@ def render(report: Mapping[str, Any]) -> str:
             sentence=words.sentence(report),
             checks=words.silence(report),
             flag_states=_FLAG_STATES,
-            name_width=min(16, max(map(len, classes))),
+            name_width=min(22, max(map(len, classes))),
             found_besides=_found_besides(report),
             plots=plots(report),
             not_measured=[text for key, text in _OPTIONAL.items() if report[key] is None],

@@ -60,8 +60,8 @@ def note(axes: Axes, text: str, at: tuple[float, float], *, side: str, color: st
 
 
 def percentages(axes: Axes, ylabel: str) -> None:
-    """An upright axis from 0 to 100 %."""
-    axes.set(ylim=(0, 102), yticks=range(0, 101, 25), ylabel=ylabel)
+    """An upright axis from 0 to 100 %, with room for words above."""
+    axes.set(ylim=(0, 113), yticks=range(0, 101, 25), ylabel=ylabel)
 
 
 def _plain(axes: Axes) -> None:

@@ -12,12 +12,12 @@ def percent(value: float | None) -> str:
 
 
 def count(n: int, noun: str) -> str:
-    """ "1 image", "1,200 images"."""
+    """How many of a thing, as in "1 image" and "1,200 images"."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def ordinal(n: int) -> str:
-    """ "2nd", "5th", "11th"."""
+    """A place in a row, as in "every 2nd image"."""
     ending = "th" if n % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
     return f"{n}{ending}"
 
@@ -67,24 +67,23 @@ def nearest(report: Mapping[str, Any]) -> str:
     if median["levels"] is None:
         return f"More than half of {count(median['n'], 'image')} withstood every radius tried."
     return (
-        f"Half of {count(median['n'], 'correctly classified image')} fall to a change of {median['levels']:g} levels "
+        f"Half of {count(median['n'], 'correctly classified image')} fall to a change of {median['levels']:.4g} levels "
         f"or less ({median['norm']} norm)."
     )
 
 
 def convergence(iterations: Mapping[str, Any]) -> str:
     """Whether the attack had found all it could when it stopped."""
-    points = iterations["points"]
+    points, samples = iterations["points"], count(iterations["samples"], "image")
     settled = next(p["iterations"] for p in points if p["k"] == points[-1]["k"])
     last = points[-1]["iterations"]
-    if settled < last:
+    if settled == points[0]["iterations"]:
+        found = f"No image falls after the start, in {last} steps."
+    elif settled < last:
         found = f"No more images fall after step {settled} of {last}."
     else:
         found = f"Images still fell between the last two points, up to step {last}: more steps may find more."
-    beyond, samples = iterations["broken_beyond_suite"], count(iterations["samples"], "image")
-    if not beyond:
-        return f"{found} None of {samples} fell that the suite had not broken."
-    return f"{found} {beyond} of {samples} fell that the suite had not broken."
+    return f"{found} {iterations['broken_beyond_suite'] or 'None'} of {samples} fell that the suite had not broken."
 
 
 def silence(report: Mapping[str, Any]) -> str:
