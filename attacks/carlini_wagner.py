@@ -114,7 +114,7 @@ def _descend(
         scale = xp.sqrt(square / (1 - _SQUARE**step)) + _TINY
         variable = state.variable - learning_rate * mean / (1 - _MEAN**step) / scale
         state = state._replace(variable=variable, mean=mean, square=square)
-        if step % max(steps // 10, 1) == 0:
+        if (step - 1) % max(steps // 10, 1) == 0:
             loss = xp.sum(change**2, axis=(1, 2, 3)) + state.constants * missing
             going = going & (loss <= (1 - _PROGRESS) * state.checkpoint_loss)
             state = state._replace(checkpoint_loss=loss)
