@@ -17,6 +17,8 @@ from benchmarks.agreement import GOALS, Agreement, accuracy_within, common_part,
 from benchmarks.autoattack import main
 from benchmarks.passes import Passes, PassesOfModel
 from benchmarks.record import Record, carry_out
+from models import create_model
+from models.checkpoint import CheckpointInfo, save_checkpoint
 
 CLASSES, SAMPLES = 10, 30  # two shards
 EPS = Fraction(2, 255)  # breaks about half
@@ -146,6 +148,28 @@ def test_an_interrupted_run_resumes(
 
     with pytest.raises(ValueError, match="of another run"):
         carry_out(Record.empty({"suite": "other"}, whole.attacks, whole.samples["index"]), path, 1, lambda *_: None)
+
+
+def test_suites_attack_the_images_of_a_record(tmp_path: Path) -> None:
+    model = create_model("resnet18", classes=3, width=2).eval()
+    info = CheckpointInfo(
+        architecture={"name": "resnet18", "classes": 3, "width": 2},
+        classes=("a", "b", "c"),
+        input_size=(8, 8),
+        dataset="noise",
+    )
+    save_checkpoint(tmp_path / "best.safetensors", model, info)
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
+    labels = model(torch.from_numpy(to_inputs(images))).argmax(1).numpy()
+    np.savez(tmp_path / "reference.npz", images=images, labels=labels)
+    Record.empty({"norm": "linf", "eps": "1/255"}, ["first"], np.array([2, 0])).save(tmp_path / "noise.npz")
+
+    assert main(["suites", str(tmp_path / "noise.npz"), str(tmp_path), "--suites", "quick"]) == 0
+    record = Record.load(tmp_path / "noise.quick.npz")
+    assert record.done == 2
+    assert record.samples["index"].tolist() == [2, 0]
+    assert (record.samples["broken_by"] != 0).all()  # labelled by the model itself
+    assert (record.samples["forward"].sum(axis=1) > 0).all()
 
 
 def hand_made(broken_by: list[int], fell: list[int], forward: list[int], backward: list[int]) -> Record:
