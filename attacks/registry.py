@@ -16,6 +16,7 @@ from attacks.fab import fab_targeted
 from attacks.fgsm import fgsm
 from attacks.hopskipjump import hopskipjump
 from attacks.mi_fgsm import mi_fgsm
+from attacks.multi_targeted import multi_targeted
 from attacks.objectives import objective_weights
 from attacks.pgd import pgd
 from attacks.rays import rays
@@ -166,6 +167,13 @@ ATTACKS: Mapping[str, Attack] = MappingProxyType(
             _attack("apgd-ce", apgd, "white-box", f"{_APGD}, cross-entropy", "2003.01690"),
             _attack("apgd-dlr", apgd, "white-box", f"{_APGD}, DLR loss", "2003.01690", objective="dlr"),
             _attack("apgd-t", apgd_targeted, "white-box", f"{_APGD}, targeted DLR loss", "2003.01690"),
+            _attack(
+                "multi-targeted",
+                multi_targeted,
+                "white-box",
+                "Short runs towards every class, long ones where they promise most (after Gowal et al. 2019)",
+                "1910.09338",
+            ),
             _attack("fab-t", fab_targeted, "white-box", "Targeted FAB (Croce and Hein 2020)", "1907.02044"),
             _attack("square", square, "black-box", "Square attack (Andriushchenko et al. 2020)", "1912.00049"),
             _attack("rays", rays, "black-box", "RayS (Chen and Gu 2020), hard labels", "2006.12792", norms=("linf",)),

@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Any, Self
 
 from attacks.audit.stages import STAGES
-from attacks.audit.suites import CUSTOM, SUITES, Suite
+from attacks.audit.suites import CUSTOM, SUITES, Suite, suite_for
 from attacks.registry import ATTACKS, Attack
 from attacks.threat import NORMS, effective_eps, parse_eps
 
@@ -80,9 +80,9 @@ class AuditRequest:
 
     @property
     def plan(self) -> Suite:
-        """The suite that was asked for."""
+        """The suite that was asked for, with the attacks that are made for the norm."""
         if self.suite != CUSTOM:
-            return SUITES[self.suite]
+            return suite_for(self.suite, self.norm)
         assert self.attacks is not None
         if not isinstance(self.attacks, list | tuple) or not 1 <= len(self.attacks) <= _MOST_ATTACKS:
             raise _refusal("attacks", f"a list of 1 to {_MOST_ATTACKS}", self.attacks)

@@ -1,13 +1,13 @@
 """Suites: which attacks an audit runs, in which order and with which parameters, and what it measures besides."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from attacks.registry import ATTACKS, Attack
 
 CUSTOM = "custom"  # the suite whose attacks the request lists
-TRANSFER = "transfer"  # the suite that needs a surrogate
+_MOST_STEPS = 200  # of a probe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,13 @@ class Suite:
     def needs_gradients(self) -> bool:
         """Whether an attack follows the gradients of the audited model."""
         return any(attack.knowledge == "white-box" for attack in self.attacks)
+
+    @property
+    def longest_run(self) -> int:
+        """The most steps in a row that a white-box attack may take on any sample; 20 if there is none."""
+        everywhere = (a for a in self.attacks if a.knowledge == "white-box" and self.every.get(a.name, 1) == 1)
+        steps = (int(v) for a in everywhere for key, v in a.parameters.items() if key.endswith("steps"))
+        return max(steps, default=20)
 
     @property
     def needs_surrogate(self) -> bool:
@@ -60,15 +67,29 @@ def probes(suite: Suite, *, gradients: bool) -> Probes:
     """The probes that go with a suite, for a model with or without gradients."""
     if not gradients:
         return Probes(curve=ATTACKS["square"].override(queries=200))
-    longest = max((int(a.parameters.get("steps", 1)) for a in suite.attacks if a.knowledge == "white-box"), default=20)
     return Probes(
         curve=ATTACKS["pgd"].override(objective="margin", steps=10, start="none"),
-        iterations=ATTACKS["apgd-ce"].override(objective="margin", steps=min(2 * longest, 200)),
+        iterations=ATTACKS["apgd-ce"].override(objective="margin", steps=min(2 * suite.longest_run, _MOST_STEPS)),
         confidences=ATTACKS["pgd"].override(stop_at_success=False),
         iterative=ATTACKS["pgd"].override(steps=10, start="none"),
         single_step=ATTACKS["fgsm"],
     )
 
+
+_AUTOATTACK = (ATTACKS["apgd-ce"], ATTACKS["apgd-t"], ATTACKS["fab-t"], ATTACKS["square"])  # the official parameters
+
+# The paper's columns (Section V-A): its step of 0.007 is meant for linf and 8/255.
+_PAPER = (
+    ATTACKS["fgsm"],
+    replace(ATTACKS["pgd"].override(step_size=0.007).named("pgd-20"), norms=("linf",)),
+    replace(ATTACKS["pgd"].named("pgd-20"), norms=("l2",)),
+    replace(ATTACKS["pgd"].override(steps=100, step_size=0.007).named("pgd-100"), norms=("linf",)),
+    replace(ATTACKS["pgd"].override(steps=100).named("pgd-100"), norms=("l2",)),
+    ATTACKS["mi-fgsm"],
+    ATTACKS["cw"],
+    ATTACKS["cw-l2"],
+)
+_TRANSFER = tuple(attack for attack in ATTACKS.values() if attack.knowledge == "transfer")
 
 SUITES: Mapping[str, Suite] = MappingProxyType(
     {
@@ -83,5 +104,31 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
                 ATTACKS["square"].override(queries=300),
             ),
         ),
+        "adaptive": Suite(
+            title="AutoAttack's verdict at less than a tenth of its cost; its FAB-T and Square on one image in twenty",
+            attacks=(ATTACKS["multi-targeted"], ATTACKS["fab-t"], ATTACKS["square"]),
+            every={"fab-t": 20, "square": 20},
+        ),
+        "standard": Suite(title="AutoAttack as its authors published it (arXiv 2003.01690)", attacks=_AUTOATTACK),
+        "paper": Suite(
+            title="F2AT's white-box columns, each attack on all images by itself, then AutoAttack on what is left",
+            attacks=(*_PAPER, *_AUTOATTACK),
+            alone=frozenset(attack.name for attack in _PAPER),
+        ),
+        "transfer": Suite(
+            title="F2AT's black-box columns: attacks on a surrogate, each on all images by itself",
+            attacks=_TRANSFER,
+            alone=frozenset(attack.name for attack in _TRANSFER),
+        ),
+        "black-box": Suite(
+            title="For a model of which only the answers are known: scores, then labels alone",
+            attacks=(ATTACKS["square"], ATTACKS["rays"], ATTACKS["hopskipjump"]),
+        ),
     }
 )
+
+
+def suite_for(name: str, norm: str) -> Suite:
+    """The attacks of a suite that are made for `norm`."""
+    suite = SUITES[name]
+    return replace(suite, attacks=tuple(attack for attack in suite.attacks if norm in attack.norms))
