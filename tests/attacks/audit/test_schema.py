@@ -56,6 +56,20 @@ def described_audit() -> Audit:
     )
 
 
+def transfer_audit() -> Audit:
+    """Attacks on a surrogate, each on all samples by itself."""
+    images, labels = grey_images(MIXED[:6])
+    return Audit(
+        TorchTarget(Grey(), classes=2),
+        images,
+        labels,
+        AuditRequest(suite="transfer", eps="3/255", examples=0),
+        classes=["dark", "light"],
+        surrogate=TorchTarget(Grey(), classes=2),
+        to_target=torch.from_numpy,
+    )
+
+
 def audit_without_gradients() -> Audit:
     images, labels = grey_images(MIXED[:5])
     return Audit(
@@ -75,6 +89,7 @@ AUDITS: dict[str, Callable[[], Audit]] = {
     "flags": lambda: grey_audit(MIXED[:12], eps="2/255", wrap=Softmax),
     "stands": lambda: grey_audit([60] * 3, eps="1/255"),
     "described": described_audit,
+    "transfer": transfer_audit,
     "no gradients": audit_without_gradients,
 }
 CONTEXT: dict[str, Any] = {
@@ -150,6 +165,7 @@ def test_reports_differ_where_the_schema_leaves_a_choice(reports: dict[str, Repo
     assert {flag["raised"] for r in reports.values() for flag in r["flags"]} == {True, False, None}
     assert {r["iterations"] is None for r in reports.values()} == {True, False}
     assert {r["surrogate"] is None for r in reports.values()} == {True, False}
+    assert {a["alone"] is None for r in reports.values() for a in r["attacks"]} == {True, False}
     assert {s["broken_by"] is None for s in reports["plain"]["samples"]} == {True, False}
 
 
