@@ -1,5 +1,6 @@
 """Command line: audit a model, compare two reports, list what there is. No server and no PyTorch needed."""
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -14,6 +15,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = COMMANDS.get(arguments[0]) if arguments else None
     try:
         return audit.run(arguments) if command is None else command(arguments[1:])
+    except BrokenPipeError:  # whoever reads the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:
         reason = str(error) if error.filename is None else f"{error.filename}: {error.strerror}"
     except ValueError as error:

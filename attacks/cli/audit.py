@@ -14,9 +14,11 @@ from tqdm import tqdm
 from attacks.audit import Audit, AuditRequest, Step, run_audit
 from attacks.audit.files import write_report
 from attacks.audit.suites import CUSTOM, SUITES
-from attacks.cli.models import open_bundle, read_images
+from attacks.cli.models import Images, Labels, Model, open_bundle, open_onnx, read_images
+from attacks.onnx_classifier import LAYOUTS
 from attacks.threat import NORMS
 
+_ONNX_ONLY = ("class_names", "layout", "mean", "std", "scale", "output_name")
 EXIT_CODES = {None: 0, "pass": 0, "fail": 3, "inconclusive": 4}
 
 
@@ -80,10 +82,11 @@ def _value(text: str) -> Any:
 
 def _request(options: argparse.Namespace) -> AuditRequest:
     attacks = [parse_attack(text) for text in options.attack] or None
+    usual = "quick" if options.onnx is None else "black-box"
     if attacks and options.suite not in (None, CUSTOM):
         raise ValueError(f"suite must be left out where attacks are given; got {options.suite}")
     return AuditRequest(
-        suite=CUSTOM if attacks else options.suite or "quick",
+        suite=CUSTOM if attacks else options.suite or usual,
         attacks=attacks,
         eps=options.eps,
         norm=options.norm,
@@ -96,11 +99,19 @@ def _request(options: argparse.Namespace) -> AuditRequest:
 
 def _open(options: argparse.Namespace, request: AuditRequest) -> Audit:
     """The audit that the options describe."""
-    if options.bundle is None:
-        raise ValueError("bundle must be given, a folder written by python -m export")
-    model = open_bundle(options.bundle, threads=options.threads)
-    surrogate = None if options.surrogate is None else open_bundle(options.surrogate, threads=options.threads)
-    images, labels = read_images(options.data) if options.data or model.reference is None else model.reference
+    model, images, labels = _model(options)
+    surrogate = None
+    if options.surrogate is not None:
+        surrogate, *_ = open_bundle(options.surrogate, threads=options.threads)
+        if surrogate.size != model.size:
+            raise ValueError(
+                f"surrogate must take images of {_size(model.size)}, as the model; got {_size(surrogate.size)}"
+            )
+        named = options.onnx is None or options.class_names is not None
+        if named and tuple(surrogate.classes) != tuple(model.classes):
+            raise ValueError("surrogate must have the classes of the model, in the same order")
+    if images.shape[1:3] != model.size:
+        raise ValueError(f"data must be images of {_size(model.size)} for this model; got {_size(images.shape[1:3])}")
     return Audit(
         model.target,
         images,
@@ -112,6 +123,37 @@ def _open(options: argparse.Namespace, request: AuditRequest) -> Audit:
         surrogate=None if surrogate is None else surrogate.target,
         surrogate_model=None if surrogate is None else surrogate.description,
     )
+
+
+def _model(options: argparse.Namespace) -> tuple[Model, Images, Labels]:
+    """The model to audit, and labelled images for it."""
+    if (options.bundle is None) is (options.onnx is None):
+        raise ValueError("either a bundle, written by python -m export, or --onnx FILE must be given")
+    if options.onnx is None:
+        for name in _ONNX_ONLY:
+            if getattr(options, name) is not None:
+                raise ValueError(f"{name.replace('_', '-')} goes with --onnx only; a bundle knows its own")
+        opened = open_bundle(options.bundle, threads=options.threads)
+        return opened if options.data is None else (opened[0], *read_images(options.data))
+    if options.data is None:
+        raise ValueError("data must be given for --onnx: an .npz file with images and labels")
+    images, labels = read_images(options.data)
+    model = open_onnx(
+        options.onnx,
+        classes=options.class_names,
+        size=images.shape[1:3],
+        threads=options.threads,
+        output=options.output_name,
+        layout=options.layout,
+        mean=options.mean,
+        std=options.std,
+        scale=options.scale,
+    )
+    return model, images, labels
+
+
+def _size(size: Sequence[int]) -> str:
+    return " x ".join(map(str, size))
 
 
 def _summary(report: Mapping[str, Any]) -> str:
@@ -155,6 +197,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m attacks",
         usage="python -m attacks BUNDLE --output REPORT.json [options]\n"
+        "       python -m attacks --onnx FILE --data IMAGES.npz --output REPORT.json [options]\n"
         "       python -m attacks compare BASELINE.json CANDIDATE.json [options]\n"
         "       python -m attacks list | schema",
         description="Attack an exported model with its own reference images and report how many answers survive.",
@@ -162,7 +205,7 @@ def _parser() -> argparse.ArgumentParser:
         "4 the threshold lies inside the confidence interval, so more samples are needed to tell",
     )
     parser.add_argument("bundle", type=Path, nargs="?", help="folder written by python -m export")
-    parser.add_argument("--suite", help=f"list of attacks: {', '.join(SUITES)} (default quick)")
+    parser.add_argument("--suite", help=f"list of attacks: {', '.join(SUITES)} (default quick; with --onnx black-box)")
     parser.add_argument(
         "--attack",
         action="append",
@@ -184,8 +227,31 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--surrogate", type=Path, metavar="BUNDLE", help="another model, whose gradients transfer attacks follow"
     )
+    _add_onnx_options(parser.add_argument_group("any classifier in an ONNX file, by attacks that need no gradients"))
     parser.add_argument("--threads", type=int, default=0, help="threads of ONNX Runtime (default 0: all cores)")
     parser.add_argument("--output", type=Path, required=True, help="report to write, .json; .html goes beside it")
     parser.add_argument("--overwrite", action="store_true", help="replace a report that is there")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     return parser
+
+
+def _add_onnx_options(group: argparse._ArgumentGroup) -> None:
+    """Images reach the graph as (scale x - mean) / std, x in [0, 1]; a graph of uint8 pixels takes them as they are."""
+    group.add_argument("--onnx", type=Path, metavar="FILE", help="the file, in place of a bundle; needs --data")
+    group.add_argument("--class-names", type=_names, metavar="A,B,...", help="one for each output (default 0,1,...)")
+    group.add_argument("--mean", type=_numbers, metavar="R,G,B", help="subtracted from pixels in [0, 1] (default 0)")
+    group.add_argument("--std", type=_numbers, metavar="R,G,B", help="then divided by (default 1)")
+    group.add_argument("--scale", type=float, help="multiplied by before, 255 for a graph of levels (default 1)")
+    group.add_argument("--layout", choices=LAYOUTS, help="where the channels are, if the graph does not tell")
+    group.add_argument("--output-name", metavar="NAME", help="the output with the logits, if there are several")
+
+
+def _names(text: str) -> list[str]:
+    return text.split(",")
+
+
+def _numbers(text: str) -> list[float]:
+    numbers = [float(number) for number in text.split(",")]
+    if len(numbers) not in (1, 3):
+        raise ValueError
+    return numbers * (3 // len(numbers))

@@ -8,6 +8,7 @@ from typing import Any
 from attacks.audit.schema import report_schema
 from attacks.audit.suites import CUSTOM, SUITES, Suite
 from attacks.registry import ATTACKS, Attack
+from attacks.threat import NORMS
 
 
 def run_list(arguments: Sequence[str]) -> int:
@@ -21,7 +22,7 @@ def run_list(arguments: Sequence[str]) -> int:
     for name, suite in SUITES.items():
         print(f"{name}: {suite.title}")
         for attack in suite.attacks:
-            print(f"  {_entry(attack)}{_how(suite, attack.name)}")
+            print(f"  {_entry(attack)}{_how(suite, attack)}")
     print(f"{CUSTOM}: the attacks given by --attack, in that order\n")
     print("Attacks, for --attack NAME[:parameter=value,...], with their defaults\n")
     for attack in ATTACKS.values():
@@ -48,9 +49,13 @@ def _entry(attack: Attack) -> str:
     return origin.name + (f":{_values(changed)}" if changed else "")
 
 
-def _how(suite: Suite, name: str) -> str:
-    every = f" (on one image in {suite.every[name]})" if name in suite.every else ""
-    return every + (" (on every image)" if name in suite.alone else "")
+def _how(suite: Suite, attack: Attack) -> str:
+    notes = [
+        *([f"{attack.norms[0]} only"] if attack.norms != NORMS else []),
+        *([f"on one image in {suite.every[attack.name]}"] if attack.name in suite.every else []),
+        *(["on every image"] if attack.name in suite.alone else []),
+    ]
+    return f" ({', '.join(notes)})" if notes else ""
 
 
 def _values(parameters: Mapping[str, Any]) -> str:

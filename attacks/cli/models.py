@@ -1,5 +1,6 @@
 """What the command line opens: bundles, ONNX files, surrogates and labelled images."""
 
+import hashlib
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,10 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from attacks.onnx_classifier import OnnxClassifier
 from attacks.onnx_target import OnnxTarget
 from attacks.target import Target
 from export.bundle import CLASSIFIER, GRADIENT, load_bundle
 from export.runtime import active_provider, create_session
+
+_WANTED = "data must be an .npz file with images, uint8 (N, H, W, 3), and labels, integers (N,)"
+Images = NDArray[np.uint8]
+Labels = NDArray[np.int64]
 
 
 class Model(NamedTuple):
@@ -19,32 +25,70 @@ class Model(NamedTuple):
 
     target: Target
     classes: Sequence[str]
+    size: tuple[int, int]  # (H, W) of its images
     description: dict[str, Any]  # what the report says of it
     environment: dict[str, Any]  # what it runs on
-    reference: tuple[NDArray[Any], NDArray[Any]] | None  # its own labelled images
 
 
-def open_bundle(path: Path, *, threads: int) -> Model:
-    """A bundle's two graphs and its reference images."""
+def open_bundle(path: Path, *, threads: int) -> tuple[Model, Images, Labels]:
+    """A bundle's two graphs, and its reference images."""
     bundle = load_bundle(path)
     classifier, gradient = (create_session(bundle.files[name], threads=threads) for name in (CLASSIFIER, GRADIENT))
-    return Model(
+    model = Model(
         OnnxTarget(classifier, gradient),
         bundle.classes,
+        bundle.input_size,
         {"digest": bundle.digest, "manifest": dict(bundle.manifest)},
         {"provider": active_provider(classifier), "gradient_provider": active_provider(gradient)},
-        bundle.reference(),
+    )
+    return model, *bundle.reference()
+
+
+def open_onnx(
+    path: Path, *, classes: Sequence[str] | None, size: tuple[int, int], threads: int, **preprocessing: Any
+) -> Model:
+    """Any classifier in an ONNX file; its logits are all that is known of it.
+
+    Args:
+        path: the file.
+        classes: a name for each output; None numbers them.
+        size: (H, W) of the images at hand, for a graph that takes any.
+        threads: see `create_session`.
+        preprocessing: keywords of `OnnxClassifier`; those that are None are left to it.
+    """
+    content = path.read_bytes()
+    try:
+        session = create_session(content, threads=threads)
+    except ValueError:
+        raise
+    except Exception as error:  # ONNX Runtime's own have no other base
+        reason = str(error).splitlines()[0][:200]
+        raise ValueError(f"{path} is no model that ONNX Runtime can run: {reason}") from error
+    given = {name: value for name, value in preprocessing.items() if value is not None}
+    target = OnnxClassifier(session, size=size, **given)
+    return Model(
+        target,
+        [str(number) for number in range(target.classes)] if classes is None else classes,
+        target.size,
+        {
+            "digest": f"sha256:{hashlib.sha256(content).hexdigest()}",
+            "file": path.name,
+            "preprocessing": {"layout": target.layout, **given},
+        },
+        {"provider": active_provider(session)},
     )
 
 
-def read_images(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
+def read_images(path: Path) -> tuple[Images, Labels]:
     """Labelled images from an .npz file: arrays "images", uint8 (N, H, W, 3), and "labels", integers (N,).
 
     Raises OSError where the file cannot be read, ValueError where it does not hold these two arrays.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return arrays["images"], arrays["labels"]
-    except (ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile):
-        reason = "must be an .npz file with images, uint8 (N, H, W, 3), and labels, integers (N,)"
-        raise ValueError(f"data {reason}; got {path}") from None
+            images, labels = arrays["images"], arrays["labels"]
+    except (ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{_WANTED}; got {path}") from error
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or labels.shape != images.shape[:1]:
+        raise ValueError(f"{_WANTED}; got {images.dtype} {images.shape} and {labels.dtype} {labels.shape} in {path}")
+    return images, labels

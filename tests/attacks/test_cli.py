@@ -1,14 +1,17 @@
 """The command line, on a bundle exported from a linear model."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from attacks.__main__ import main
@@ -50,6 +53,35 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bundles") / "grey"
     manifest = {"classes": ["dark", "light"], "input_size": [SIDE, SIDE], "objectives": list(OBJECTIVES)}
     write_bundle(path, manifest=manifest, classifier=classifier, gradient=gradient, images=images, labels=labels)
+    return path
+
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@pytest.fixture(scope="module")
+def normalised(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The grey classifier as others export models: floats, channels first, normalised outside of the graph."""
+    weight = np.zeros((2, 3, SIDE, SIDE), np.float32)
+    weight[1] = 255 / (3 * SIDE * SIDE) * np.array(STD)[:, None, None]
+    bias = np.array([100.5, 255 * np.mean(MEAN)], np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("Gemm", ["f", "w", "b"], ["logits"], transB=1)],
+        "grey",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 2])],
+        [numpy_helper.from_array(weight.reshape(2, -1), "w"), numpy_helper.from_array(bias, "b")],
+    )
+    path = tmp_path_factory.mktemp("models") / "model.onnx"
+    path.write_bytes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10).SerializeToString()
+    )
+    return path
+
+
+def save_images(path: Path, distances: list[int]) -> Path:
+    images, labels = grey_images(distances)
+    np.savez(path, images=images, labels=labels)
     return path
 
 
@@ -158,11 +190,94 @@ def test_attacks_given_one_by_one(run: Run, tmp_path: Path) -> None:
 
 
 def test_other_images_for_a_bundle(run: Run, tmp_path: Path) -> None:
-    images, labels = grey_images([20] * 6)
-    np.savez(tmp_path / "images.npz", images=images, labels=labels)
-    assert run("--attack", "fgsm", "--eps", "8/255", "--data", str(tmp_path / "images.npz"))[0] == 0
+    data = save_images(tmp_path / "images.npz", [20] * 6)
+    assert run("--attack", "fgsm", "--eps", "8/255", "--data", str(data))[0] == 0
     report = json.loads((tmp_path / "report.json").read_text())
     assert (report["data"]["n"], report["robust"]["k"]) == (6, 6)
+
+
+def test_any_onnx_file_by_its_answers(run: Run, normalised: Path, tmp_path: Path) -> None:
+    """RayS tries all pixels up and all down, so it finds every error: distances 1 to 8 of 12 fall."""
+    data = save_images(tmp_path / "images.npz", DISTANCES)
+    floats = ("--mean", ",".join(map(str, MEAN)), "--std", ",".join(map(str, STD)), "--class-names", "dark,light")
+    code, out, errors = run(
+        *("--onnx", str(normalised), "--data", str(data), *floats, "--attack", "rays:queries=300", "--eps", "8/255"),
+        source=None,
+    )
+    assert (code, errors) == (0, [])
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["clean"]["k"], report["robust"]["k"]) == (36, 12)
+    assert report["threat_model"]["knowledge"] == ["black-box"]
+    assert report["model"]["classes"] == ["dark", "light"]
+    assert report["model"]["preprocessing"] == {"layout": "NCHW", "mean": list(MEAN), "std": list(STD)}
+    assert report["model"]["digest"] == f"sha256:{sha256(normalised.read_bytes()).hexdigest()}"
+    assert report["model"]["digest"] in out
+
+
+def test_an_onnx_file_of_uint8_pixels_needs_no_options(run: Run, bundle: Path, tmp_path: Path) -> None:
+    data = save_images(tmp_path / "images.npz", [2, 20])
+    file = str(bundle / "classifier.onnx")
+    arguments = ("--onnx", file, "--data", str(data), "--attack", "rays:queries=200", "--eps", "8/255")
+    assert run(*arguments, source=None)[0] == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["clean"]["k"], report["robust"]["k"]) == (2, 1)
+    assert report["model"]["classes"] == ["0", "1"]
+
+
+def test_the_readme_s_audits_of_an_onnx_file_run_as_they_are_printed(
+    bundle: Path, normalised: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(normalised, "model.onnx")
+    shutil.copytree(bundle, "bundles/digits")
+    save_images(Path("images.npz"), [1, 2, 1])
+    printed = commands("Audit any ONNX file", "attacks")
+    for arguments in printed:
+        assert main([*arguments, "--quiet"]) == 0
+    black_box, transfer = (json.loads(Path(f"{name}.json").read_text()) for name in ("black-box", "transfer"))
+    assert (black_box["request"]["suite"], black_box["robust"]["k"]) == ("black-box", 0)
+    assert (transfer["request"]["suite"], transfer["robust"]["k"]) == ("transfer", 0)
+    assert transfer["surrogate"]["digest"] == json.loads((bundle / "manifest.json").read_text())["digest"]
+    assert {attack["on"] for attack in transfer["attacks"]} == {"surrogate"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "either a bundle, written by python -m export, or --onnx FILE must be given"),
+        (
+            ["{bundle}", "--onnx", "{model}"],
+            "either a bundle, written by python -m export, or --onnx FILE must be given",
+        ),
+        (["{bundle}", "--mean", "0.5"], "mean goes with --onnx only; a bundle knows its own"),
+        (["--onnx", "{model}"], "data must be given for --onnx: an .npz file with images and labels"),
+        (["--onnx", "{data}", "--data", "{data}"], "{data} is no model that ONNX Runtime can run: "),
+        (["--onnx", "{model}", "--data", "{data}", "--suite", "quick"], "suite must be one without white-box attacks"),
+        (
+            ["--onnx", "{model}", "--data", "{data}", "--suite", "transfer"],
+            "surrogate must be given for suite 'transfer'",
+        ),
+        (["--onnx", "{model}", "--data", "{data}", "--class-names", "a,b,c"], "classes must be 2 names"),
+        (["--onnx", "{model}", "--data", "{data}", "--layout", "NHWC"], "layout must"),
+        (["--onnx", "{model}", "--data", "{large}"], "size must"),
+        (["{bundle}", "--data", "{large}"], "data must be images of 4 x 4 for this model; got 5 x 5"),
+        (["{bundle}", "--data", "{floats}"], "data must be an .npz file with images, uint8 (N, H, W, 3), and labels"),
+        (
+            ["--onnx", "{model}", "--data", "{data}", "--class-names", "light,dark", "--surrogate", "{bundle}"],
+            "surrogate must have the classes of the model, in the same order",
+        ),
+    ],
+)
+def test_models_and_data_that_do_not_fit_are_refused_in_one_line(
+    run: Run, bundle: Path, normalised: Path, tmp_path: Path, arguments: list[str], reason: str
+) -> None:
+    paths = {"bundle": bundle, "model": normalised, "data": save_images(tmp_path / "images.npz", [1, 2])}
+    for name, dtype in (("large", np.uint8), ("floats", np.float32)):
+        paths[name] = tmp_path / f"{name}.npz"
+        np.savez(paths[name], images=np.zeros((2, 5, 5, 3), dtype), labels=np.zeros(2, np.int64))
+    code, out, (error,) = run(*(argument.format(**paths) for argument in arguments), source=None)
+    assert (code, out) == (2, "")
+    assert error.startswith(f"error: {reason.format(**paths)}")
 
 
 def test_compare_prints_and_gates(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
