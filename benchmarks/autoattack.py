@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from attacks.audit.suites import SUITES
+from attacks.audit.suites import SUITES, suite_for
 from attacks.grid import Images
 from attacks.onnx_target import OnnxTarget
 from attacks.target import Target
@@ -82,7 +82,7 @@ def suites(options: argparse.Namespace) -> None:
     images, labels, target, to_target, model = _open_model(options.model, options.threads)
     indices = known.samples["index"]
     for name in options.suites:
-        suite = SUITES[name]
+        suite = suite_for(name, norm)
         about = {
             "what": f"suite {name}",
             "model": model,

@@ -53,7 +53,7 @@ def run_official(
     model: in channels-last format, without gradients of its parameters. official: see `load_official`.
     """
     inputs = to_inputs(images)
-    passes = Passes(inputs, labels, eps=float(eps), norm=norm)
+    passes = Passes(inputs, labels, eps=float(eps), norm=norm, shrinking=True)
     counted = PassesOfModel(model, passes)
     suite = official(counted, norm=NORMS[norm], eps=float(eps), seed=SEED, device="cpu", verbose=False)
     assert tuple(suite.attacks_to_run) == ATTACKS

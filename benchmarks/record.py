@@ -1,7 +1,6 @@
 """What a list of attacks did to each sample, kept in a file that an interrupted run resumes from."""
 
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from attacks.grid import Images, to_inputs
-from benchmarks.passes import Passes
+from benchmarks.passes import Clock, Passes
 
 STANDS, CLEAN = -1, 0
 
@@ -43,7 +42,7 @@ class Record:
             for attack a, -1 for one that stands; "fell", the forward + backward passes taken when it did, or -1;
             "forward" and "backward" (A,), the passes of each attack; "margin", the largest of any image inside
             the ball; "grid_margin", that of the last image returned, on the uint8 grid.
-        seconds: structured (A,). "wall" and "processor" time of the attacks, verdicts apart.
+        seconds: structured (A,). "wall" and "processor" time of the attacks, verdicts and counting apart.
         done: see above.
     """
 
@@ -127,10 +126,11 @@ def run_chunk(
             continue
         before = passes.forward.copy(), passes.backward.copy()
         passes.begin(standing)
-        wall, processor = time.perf_counter(), time.process_time()
-        found = attack(standing)
-        record.seconds[place]["wall"] += time.perf_counter() - wall
-        record.seconds[place]["processor"] += time.process_time() - processor
+        clock, passes.clock = Clock(), Clock()
+        with clock:
+            found = attack(standing)
+        record.seconds[place]["wall"] += clock.wall - passes.clock.wall
+        record.seconds[place]["processor"] += clock.processor - passes.clock.processor
         samples["forward"][:, place] = passes.forward - before[0]
         samples["backward"][:, place] = passes.backward - before[1]
         verdicts = judge(standing, found)
