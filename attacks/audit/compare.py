@@ -27,8 +27,9 @@ def compare(baseline: Report, candidate: Report) -> dict[str, Any]:
 
     Returns:
         JSON values. "clean" and "robust": both accuracies, "difference" with its interval "low" to "high", how many
-        images only one of the two gets right, "p_value" (None where not paired) and "verdict". "warnings": all in
-        which the audits are not alike. "attacks", "classes", "corruptions", "flags",
+        images only one of the two gets right, "p_value" (None where not paired) and "verdict". "same_attacks": where
+        False, a verdict on robust accuracy may be one on the attacks. "warnings": all in which the audits are not
+        alike. "attacks", "classes", "corruptions", "flags",
         "median_minimal_perturbation" and "cost", of both.
 
     Raises:
@@ -38,12 +39,14 @@ def compare(baseline: Report, candidate: Report) -> dict[str, Any]:
     if threats[0] != threats[1]:
         raise ValueError(f"reports must share norm and eps to be compared; got {threats[0]} and {threats[1]}")
     paired = _images(baseline) == _images(candidate)
+    other_attacks = list(_other_attacks(baseline, candidate))
     return {
         "threat_model": baseline["threat_model"],
         "models": _of_both(lambda r: r["model"].get("digest"), baseline, candidate),
         "paired": paired,
         "method": PAIRED if paired else UNPAIRED,
-        "warnings": list(_warnings(baseline, candidate)),
+        "same_attacks": not other_attacks,
+        "warnings": [*other_attacks, *_other_circumstances(baseline, candidate)],
         "clean": _accuracy(baseline, candidate, _is_right, paired=paired),
         "robust": _accuracy(baseline, candidate, _is_robust, paired=paired),
         "attacks": _by_name(baseline["attacks"], candidate["attacks"], ("attempted", "broken", "robust", "alone")),
@@ -63,7 +66,7 @@ def gate(comparison: Mapping[str, Any], *, tolerance: float | None = None, fail_
     Without a tolerance the candidate fails where it is worse beyond chance: few images let almost anything pass. With
     one it must prove itself: it passes where the whole interval of the difference lies above -tolerance
     (non-inferiority, one-sided level 0.025), fails where it lies below, and otherwise more images are needed. Clean and
-    robust accuracy must both pass.
+    robust accuracy must both pass. A pass under other attacks than the baseline's is inconclusive: they may be weaker.
 
     Args:
         comparison: what `compare` returns.
@@ -85,7 +88,7 @@ def gate(comparison: Mapping[str, Any], *, tolerance: float | None = None, fail_
     if failed or (fail_on == "any" and (comparison["warnings"] or comparison["flags"]["raised"])):
         return "fail"
     unsure = tolerance is not None and any(100 * a["low"] < -tolerance for a in accuracies)
-    return "inconclusive" if unsure else "pass"
+    return "inconclusive" if unsure or not comparison["same_attacks"] else "pass"
 
 
 def _is_right(sample: Mapping[str, Any]) -> bool:
@@ -135,40 +138,48 @@ def _accuracy(
     }
 
 
-def _warnings(baseline: Report, candidate: Report) -> Iterator[str]:
-    """All in which two audits of the same threat model are not alike, baseline first."""
+def _unlike(name: str, old: Any, new: Any) -> Iterator[str]:
+    if old != new:
+        yield f"{name}: {old} against {new}"
 
-    def unlike(name: str, part: Callable[[Report], Any]) -> Iterator[str]:
-        old, new = part(baseline), part(candidate)
-        if old != new:
-            yield f"{name}: {old} against {new}"
 
-    yield from unlike("suite", lambda r: r["request"]["suite"])
-    yield from unlike("seed", lambda r: r["request"]["seed"])
+def _other_attacks(baseline: Report, candidate: Report) -> Iterator[str]:
+    """In which the attacks differ, baseline first: a robust accuracy is one under these attacks, and no other."""
+    both = (baseline, candidate)
+    yield from _unlike("surrogate", *((r.get("surrogate") or {}).get("digest") for r in both))
+    yield from _unlike("attacks", *(", ".join(a["name"] for a in r["attacks"]) for r in both))
+    new_attacks = {a["name"]: a for a in candidate["attacks"]}
+    for old in baseline["attacks"]:
+        yield from _other_settings(old["name"], old, new_attacks.get(old["name"], old))
+    for title in ("iterations", "curve"):  # these break images too
+        old, new = ((report.get(title) or {}).get("attack") for report in both)
+        yield from _other_settings(title, old, new)
+
+
+def _other_settings(title: str, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> Iterator[str]:
+    names = [attack and attack["name"] for attack in (old, new)]
+    if old is None or new is None or names[0] != names[1]:
+        yield from _unlike(title, *names)
+        return
+    settings = [{"every": a.get("every"), "on": a.get("on"), **a["parameters"]} for a in (old, new)]
+    for key in sorted(settings[0].keys() | settings[1].keys()):
+        yield from _unlike(f"{title}, {key}", *(s.get(key) for s in settings))
+
+
+def _other_circumstances(baseline: Report, candidate: Report) -> Iterator[str]:
+    """All else in which two audits of the same threat model differ, baseline first."""
+    both = (baseline, candidate)
+    yield from _unlike("suite", *(r["request"]["suite"] for r in both))
+    yield from _unlike("seed", *(r["request"]["seed"] for r in both))
     if baseline["data"]["sha256"] != candidate["data"]["sha256"]:
         yield "data: other images or labels"
     elif _images(baseline) != _images(candidate):
         shared = len(_images(baseline)[1] & _images(candidate)[1])
         yield f"samples: other draws from the same data, with {shared} images in common"
-    yield from unlike("number of samples", lambda r: len(r["samples"]))
-    yield from unlike("classes", lambda r: ", ".join(r["model"]["classes"]))
-    yield from unlike("input size", lambda r: " x ".join(map(str, r["model"]["input_size"])))
-    yield from unlike("surrogate", lambda r: (r.get("surrogate") or {}).get("digest"))
-    yield from unlike("attacks", lambda r: ", ".join(a["name"] for a in r["attacks"]))
-    new_attacks = {a["name"]: a for a in candidate["attacks"]}
-    for old in baseline["attacks"]:
-        yield from _settings(old, new_attacks.get(old["name"], old))
-    yield from _settings(baseline["curve"]["attack"], candidate["curve"]["attack"], "curve")
-    yield from unlike("radii of the curve", lambda r: ", ".join(p["eps"] for p in r["curve"]["points"]))
-
-
-def _settings(old: Mapping[str, Any], new: Mapping[str, Any], title: str | None = None) -> Iterator[str]:
-    """In which settings an attack was not run alike."""
-    settings = [{"name": a["name"], "every": a.get("every"), "on": a.get("on"), **a["parameters"]} for a in (old, new)]
-    for key in sorted(settings[0].keys() | settings[1].keys()):
-        values = [s.get(key) for s in settings]
-        if values[0] != values[1]:
-            yield f"{title or old['name']}, {key}: {values[0]} against {values[1]}"
+    yield from _unlike("number of samples", *(len(r["samples"]) for r in both))
+    yield from _unlike("classes", *(", ".join(r["model"]["classes"]) for r in both))
+    yield from _unlike("input size", *(" x ".join(map(str, r["model"]["input_size"])) for r in both))
+    yield from _unlike("radii of the curve", *(", ".join(p["eps"] for p in r["curve"]["points"]) for r in both))
 
 
 def _by_name(old: list[Mapping[str, Any]], new: list[Mapping[str, Any]], keys: tuple[str, ...]) -> list[dict[str, Any]]:

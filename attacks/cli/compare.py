@@ -22,7 +22,7 @@ def run(arguments: Sequence[str]) -> int:
         print(json.dumps({**comparison, "gate": judged}, indent=2, allow_nan=False))
     else:
         print(summary(comparison))
-        print(_conclusion(judged))
+        print(_conclusion(judged, same_attacks=comparison["same_attacks"]))
     return EXIT_CODES[outcome]
 
 
@@ -42,7 +42,8 @@ def summary(comparison: Mapping[str, Any]) -> str:
         split = f"{row['only_baseline']} / {row['only_candidate']}" if comparison["paired"] else "-"
         p = f", p {row['p_value']:.2g}" if comparison["paired"] else ""
         shares = f"{_share(row['baseline']):>17}{_share(row['candidate']):>17}"
-        lines.append(f"{name:<12}{shares}  {interval:<23}{split:<15}{row['verdict']}{p}")
+        other = ", under other attacks" if name == "robust" and not comparison["same_attacks"] else ""
+        lines.append(f"{name:<12}{shares}  {interval:<23}{split:<15}{row['verdict']}{other}{p}")
     for row in comparison["attacks"]:
         before, after = (_share(row[side]["robust"]) if row[side] else "-" for side in ("baseline", "candidate"))
         lines.append(f"{'  ' + row['name']:<12}{before:>17}{after:>17}")
@@ -53,11 +54,12 @@ def summary(comparison: Mapping[str, Any]) -> str:
     return "\n".join(lines + [f"not alike: {warning}" for warning in comparison["warnings"]])
 
 
-def _conclusion(judged: Mapping[str, Any]) -> str:
+def _conclusion(judged: Mapping[str, Any], *, same_attacks: bool) -> str:
     tolerance = judged["tolerance"]
     rule = "not worse beyond chance" if tolerance is None else f"at most {tolerance:g} points worse, by the interval"
     strict = ", no flag newly raised, audits alike" if judged["fail_on"] == "any" else ""
-    return f"gate ({rule}{strict}): {judged['outcome']}"
+    reason = "" if same_attacks or judged["outcome"] != "inconclusive" else "; audit both by the same attacks"
+    return f"gate ({rule}{strict}): {judged['outcome']}{reason}"
 
 
 def _share(accuracy: Mapping[str, Any]) -> str:
@@ -100,8 +102,8 @@ def _parser() -> argparse.ArgumentParser:
         "the draw of the images explains. On the same images McNemar's exact test decides, at level 0.05 for clean and "
         "for robust accuracy.",
         epilog="exit codes: 0 the candidate passes; 2 bad input, or audits of different norm or eps; 3 it fails: clean "
-        "or robust accuracy is worse beyond chance (with --tolerance: by more than that); 4 only with --tolerance: "
-        "not shown either way, more images are needed",
+        "or robust accuracy is worse beyond chance (with --tolerance: by more than that); 4 it "
+        "cannot be told: with --tolerance, more images are needed; or the attacks were not the same",
     )
     parser.add_argument("baseline", type=Path, help="report of the model that is deployed, .json")
     parser.add_argument("candidate", type=Path, help="report of the model that shall replace it, .json")

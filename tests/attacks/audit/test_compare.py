@@ -69,6 +69,7 @@ def test_a_shifted_threshold_by_hand(baseline: dict[str, Any], shifted: dict[str
     found = compare(baseline, shifted)
     assert found["paired"]
     assert found["warnings"] == []
+    assert found["same_attacks"]
     clean, robust = found["clean"], found["robust"]
     assert (clean["baseline"]["k"], clean["candidate"]["k"]) == (60, 50)
     assert (clean["only_baseline"], clean["only_candidate"], clean["p_value"]) == (10, 0, 2 / 2**10)
@@ -156,20 +157,23 @@ def test_everything_not_alike_is_named(baseline: dict[str, Any]) -> None:
     other["attacks"][1]["parameters"]["steps"] = 50
     other["attacks"][2]["every"] = 10
     del other["attacks"][-1]
+    other["iterations"] = None
     other["curve"]["attack"]["parameters"]["steps"] = 11
     found = compare(baseline, other)
     assert found["paired"]
     assert found["warnings"] == [
-        "suite: quick against standard",
-        "seed: 0 against 1",
-        "classes: dark, light against light, dark",
-        "input size: 4 x 4 against 8 x 8",
         "surrogate: None against sha256:77",
         "attacks: fgsm, pgd, apgd-ce, apgd-t, square against fgsm, pgd, apgd-ce, apgd-t",
         "pgd, steps: 20 against 50",
         "apgd-ce, every: 1 against 10",
+        "iterations: apgd-ce against None",
         "curve, steps: 10 against 11",
+        "suite: quick against standard",
+        "seed: 0 against 1",
+        "classes: dark, light against light, dark",
+        "input size: 4 x 4 against 8 x 8",
     ]
+    assert not found["same_attacks"]
     assert found["attacks"][-1]["name"] == "square"
     assert found["attacks"][-1]["candidate"] is None
 
@@ -233,6 +237,14 @@ def test_a_few_images_pass_the_plain_test_but_prove_nothing(baseline: dict[str, 
     )
     assert found["robust"]["p_value"] == 2 / 2**4
     assert (gate(found), gate(found, tolerance=10)) == ("pass", "inconclusive")  # -13.5 to 0.3
+
+
+def test_a_pass_under_other_attacks_proves_nothing(baseline: dict[str, Any]) -> None:
+    weaker = {**baseline, "attacks": baseline["attacks"][:1]}
+    better, worse = (rewritten(weaker, [outcome] * 60) for outcome in ("robust", "broken"))
+    assert compare(baseline, better)["robust"]["verdict"] == BETTER
+    assert gate(compare(baseline, better)) == gate(compare(baseline, better), tolerance=10) == "inconclusive"
+    assert gate(compare(baseline, worse)) == "fail"
 
 
 def test_clean_accuracy_gates_too(baseline: dict[str, Any]) -> None:
