@@ -27,7 +27,7 @@ def _serve(options: argparse.Namespace) -> int:
     host: str = options.host
     port: int = options.port
     _check_free(host, port)
-    os.environ |= {"F2AT_BUNDLE": str(options.bundle.absolute()), "F2AT_STATE": str(settings.state)}
+    os.environ |= {**settings.folders(), "F2AT_BUNDLE": str(options.bundle.absolute())}
     command = [sys.executable, "-m", "bentoml", "serve", "serving.service:RobustClassifier"]
     command += ["--host", host, "--port", str(port), "--working-dir", str(Path(__file__).parent.parent)]
     os.execv(sys.executable, command)
@@ -44,7 +44,7 @@ def _check_free(host: str, port: int) -> None:
 
 
 def _worker(options: argparse.Namespace) -> int:
-    from serving.store import pinned_bundle
+    from serving.store import load_surrogate, pinned_bundle
     from serving.supervisor import acquire_lock
     from serving.worker import run_worker
 
@@ -53,7 +53,7 @@ def _worker(options: argparse.Namespace) -> int:
     lock = settings.state / "worker.lock"
     if options.lock is None and acquire_lock(lock) is None:
         raise ValueError(f"another worker is at work on {settings.state}; stop it, or set F2AT_STATE")
-    run_worker(bundle, settings, supervised=options.lock is not None)
+    run_worker(bundle, load_surrogate(settings, bundle), settings, supervised=options.lock is not None)
     return 0
 
 

@@ -30,14 +30,14 @@ _STATES = {"ENQUEUED": "queued", "PENDING": "running", "SUCCESS": "done", "CANCE
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
 
-def application_version(digest: str) -> str:
-    """Names everything that decides an audit's numbers: the model and the code that attacks it.
+def application_version(digest: str, surrogate: str | None = None) -> str:
+    """Names everything that decides an audit's numbers: the models, by their digests, and the code that attacks them.
 
     DBOS hands a workflow only to workers of the version it was submitted under, and recovers it only there. So a
     worker that serves another model, or runs other attack code, leaves the audit alone; it goes on when a worker of
     its own version runs again. A report therefore never mixes models or code.
     """
-    parts = hashlib.sha256(digest.encode())
+    parts = hashlib.sha256(f"{digest} {surrogate}".encode())
     for file in sorted(Path(attacks.__file__).parent.rglob("*.py")):
         parts.update(file.name.encode() + b"\0" + file.read_bytes())
     for package in ("numpy", "onnxruntime-gpu", "onnxruntime"):
@@ -70,12 +70,25 @@ def prepare_database(url: str) -> None:
 
 
 class Audits:
-    """The audits of one database, for the model `digest`. Methods block on the database: call them in a thread."""
+    """The audits of one database, for the model `digest`; `surrogate` is the digest of the model for transfer attacks.
 
-    def __init__(self, url: str, digest: str, *, reference_images: int, max_audits: int, max_samples: int) -> None:
+    Methods block on the database: call them in a thread.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        digest: str,
+        *,
+        reference_images: int,
+        max_audits: int,
+        max_samples: int,
+        surrogate: str | None = None,
+    ) -> None:
         prepare_database(url)
         self.digest = digest
-        self.version = application_version(digest)
+        self.surrogate = surrogate
+        self.version = application_version(digest, surrogate)
         self.max_audits = max_audits
         self.max_samples = min(max_samples, reference_images)
         self._client = DBOSClient(
@@ -153,7 +166,7 @@ class Audits:
     def cancel(self, identifier: str) -> dict[str, Any]:
         """Stop an audit: at once if it is queued, within a second or so if it runs; 409 if it has ended already."""
         if self._status(identifier).status != "CANCELLED":
-            self._client.cancel_workflow(identifier)
+            self._client.cancel_workflow(identifier, cancel_children=True)
         audit = self.get(identifier)
         if audit["state"] != "cancelled":
             raise Problem(
@@ -169,6 +182,15 @@ class Audits:
             request = AuditRequest.from_dict(values)
         except ValueError as error:
             raise Problem(422, "invalid-argument", str(error), received=values) from error
+        if request.plan.needs_surrogate and self.surrogate is None:
+            raise Problem(
+                422,
+                "no-surrogate",
+                f"The attacks of suite {request.suite!r} follow a second model, and this server has none: "
+                "F2AT_SURROGATE must name the folder of its bundle.",
+                argument="suite",
+                received=request.suite,
+            )
         samples = self.max_samples if request.samples is None else request.samples
         if samples > self.max_samples:
             raise Problem(

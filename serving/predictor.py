@@ -63,7 +63,7 @@ class Predictor:
             "provider": self.provider,
             "reference_images": self.reference_images,
             "limits": limits,
-            "suites": list(SUITES),
+            "suites": [name for name, suite in SUITES.items() if self.settings.surrogate or not suite.needs_surrogate],
         }
 
     async def predict(self, files: list[bytes]) -> list[Prediction]:

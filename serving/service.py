@@ -17,7 +17,7 @@ from serving.middleware import Gate
 from serving.predictor import Prediction, Predictions, Predictor
 from serving.problems import Problem
 from serving.settings import Settings
-from serving.store import MODEL_NAME, pinned_bundle
+from serving.store import MODEL_NAME, load_surrogate, pinned_bundle
 from serving.supervisor import Supervisor, call_on_exit_signal
 from serving.uploads import ImagesUpload, ImageUpload, read_files
 from serving.web import Backend, create_app
@@ -40,20 +40,22 @@ class RobustClassifier:
         try:
             settings = Settings.from_env()
             folder = settings.bundle or pinned_bundle(RobustClassifier.bento)
-            load_bundle(folder)
+            load_surrogate(settings, load_bundle(folder))
             prepare_database(settings.database_url)
         except ValueError as error:
             raise BentoMLException(str(error)) from error
-        # A built Bento runs elsewhere: from here on, both folders are absolute.
-        os.environ |= {"F2AT_BUNDLE": str(folder), "F2AT_STATE": str(settings.state)}
+        # A built Bento runs elsewhere: from here on, folders are absolute.
+        os.environ |= {**settings.folders(), "F2AT_BUNDLE": str(folder)}
 
     def __init__(self) -> None:
         settings = backend.settings = Settings.from_env()
         bundle = load_bundle(settings.bundle or pinned_bundle(RobustClassifier.bento))
+        surrogate = load_surrogate(settings, bundle)
         backend.predictor = Predictor(bundle, settings)
         backend.audits = Audits(
             settings.database_url,
             bundle.digest,
+            surrogate=surrogate.digest if surrogate else None,
             reference_images=backend.predictor.reference_images,
             max_audits=settings.max_audits,
             max_samples=settings.max_samples,

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+_COUNTS = ("takeover", "max_pending", "max_batch", "max_body", "max_pixels", "max_audits", "max_samples")
+
 
 class SettingsError(ValueError):
     """An environment variable that cannot be used; the message names it, what is accepted and what came."""
@@ -15,9 +17,11 @@ class Settings:
     """Settings of a deployment; the environment variable is `F2AT_` and the name in capitals."""
 
     bundle: Path | None = None  # folder of the bundle; None: the one pinned in the Bento or in the model store
+    surrogate: Path | None = None  # folder of a second bundle, for transfer attacks to follow; None: none run here
     state: Path = Path(".f2at")  # the worker's lock and identity, and the default database
     database_url: str = ""  # where audits live; SQLite in `state` unless given
     worker: bool = True  # start the audit worker beside the server
+    takeover: int = 60  # seconds without a sign of life from a worker before others take over its audits
     threads: int = 0  # threads of one prediction; 0: every core
     audit_threads: int = 0  # threads of the audit worker; 0: half the cores
     max_pending: int = 64  # prediction requests waiting for a turn; more answer 503
@@ -39,19 +43,26 @@ class Settings:
         switch = env.get("F2AT_WORKER", "on").lower()
         if switch not in ("on", "off"):
             raise SettingsError(f"F2AT_WORKER must be on or off, got {switch!r}")
-        bundle = env.get("F2AT_BUNDLE")
         return cls(
-            bundle=Path(bundle).absolute() if bundle else None,
+            bundle=_folder(env, "bundle"),
+            surrogate=_folder(env, "surrogate"),
             state=state,
             database_url=env.get("F2AT_DATABASE_URL") or f"sqlite:///{state / 'audits.sqlite'}",
             worker=switch == "on",
             threads=_integer(env, "threads", minimum=0),
             audit_threads=_integer(env, "audit_threads", minimum=0) or max(1, (os.cpu_count() or 2) // 2),
-            **{
-                name: _integer(env, name, minimum=1)
-                for name in ("max_pending", "max_batch", "max_body", "max_pixels", "max_audits", "max_samples")
-            },
+            **{name: _integer(env, name, minimum=1) for name in _COUNTS},
         )
+
+    def folders(self) -> dict[str, str]:
+        """The variables that name folders, absolute, for processes that start in another folder."""
+        folders = {"bundle": self.bundle, "surrogate": self.surrogate, "state": self.state}
+        return {f"F2AT_{name.upper()}": str(path) for name, path in folders.items() if path}
+
+
+def _folder(env: Mapping[str, str], name: str) -> Path | None:
+    path = env.get(f"F2AT_{name.upper()}")
+    return Path(path).absolute() if path else None
 
 
 def _integer(env: Mapping[str, str], name: str, *, minimum: int) -> int:

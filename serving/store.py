@@ -1,4 +1,4 @@
-"""Bundles in BentoML's model store, so that a Bento carries the exact model it was built with."""
+"""Where bundles come from: BentoML's model store, so that a Bento carries the model it was built with, and folders."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import bentoml
 from bentoml.exceptions import NotFound
 
 from export.bundle import MANIFEST, Bundle, BundleError, load_bundle
+from serving.settings import Settings
 
 MODEL_NAME = "f2at"
 
@@ -41,6 +42,22 @@ def pinned_bundle(bento: "bentoml.Bento | None") -> Path:
         raise BundleError(
             "no bundle to serve: set F2AT_BUNDLE to the folder of one, or pin one with `python -m serving pin FOLDER`"
         ) from None
+
+
+def load_surrogate(settings: Settings, bundle: Bundle) -> Bundle | None:
+    """The bundle of F2AT_SURROGATE, or None if none is set.
+
+    Raises:
+        BundleError: it is no valid bundle, or not of the same classes and image size as `bundle`.
+    """
+    if settings.surrogate is None:
+        return None
+    surrogate = load_bundle(settings.surrogate)
+    for what in ("classes", "input_size"):
+        accepted, received = getattr(bundle, what), getattr(surrogate, what)
+        if accepted != received:
+            raise BundleError(f"F2AT_SURROGATE must have the {what} of the bundle, {accepted}; got {received}")
+    return surrogate
 
 
 def _write(bundle: Bundle, folder: Path) -> None:

@@ -1,18 +1,11 @@
-"""The process that runs audits: one workflow per audit, one durable step per stage and shard.
+"""The process that runs audits; what it runs is in `serving.workflows`."""
 
-It may be killed at any moment. Finished steps are in the database, so the next worker of the same version goes on
-with the step after them and ends with the numbers an undisturbed run gives.
-"""
-
-import json
 import logging
 import os
 import signal
 import sys
 import threading
-import time
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,23 +13,23 @@ from uuid import uuid4
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
 from dbos import error as dbos_error
 
-from attacks.audit import Audit, AuditRequest, Step
-from attacks.audit.stages import surviving
-from attacks.onnx_target import OnnxTarget
-from export.bundle import CLASSIFIER, GRADIENT, Bundle
-from export.runtime import active_provider, create_session
-from serving.audits import APPLICATION, PROGRESS, QUEUE, WORKFLOW, application_version, prepare_database
+from attacks.audit import Audit, AuditRequest
+from attacks.cli.models import Model, open_model
+from export.bundle import Bundle
+from serving.audits import APPLICATION, QUEUE, application_version, prepare_database
 from serving.settings import Settings
+from serving.takeover import keep_watch
+from serving.workflows import SHARDS, OpenAudit, register
 
-_RECOVERIES = 10  # an audit that takes its worker down this often is given up
-_CHECK_INTERVAL = 0.5  # seconds between looks at whether the audit was cancelled
+_POLL = {QUEUE: 0.5, SHARDS: 0.1}  # seconds between looks at a queue; a shard waits half of it for its worker
 
 
-def run_worker(bundle: Bundle, settings: Settings, *, supervised: bool) -> None:
+def run_worker(bundle: Bundle, surrogate: Bundle | None, settings: Settings, *, supervised: bool) -> None:
     """Run audits of `bundle` until SIGTERM or SIGINT, or, if supervised, until standard input closes.
 
     Args:
         bundle: the model; audits of other models are left alone.
+        surrogate: the model whose gradients transfer attacks follow.
         settings: where the database is, and how many threads to use.
         supervised: a server started this process and holds the other end of standard input.
     """
@@ -51,7 +44,7 @@ def run_worker(bundle: Bundle, settings: Settings, *, supervised: bool) -> None:
         "name": APPLICATION,
         "system_database_url": settings.database_url,
         "serializer": DBOSPortableJSONSerializer(),
-        "application_version": application_version(bundle.digest),
+        "application_version": application_version(bundle.digest, surrogate.digest if surrogate else None),
         # DBOS gives a restarted executor its own unfinished workflows back, so the name must outlive the process and
         # be nobody else's: it is kept beside the lock that only one worker holds.
         "executor_id": _identity(settings.state / "executor-id"),
@@ -60,98 +53,42 @@ def run_worker(bundle: Bundle, settings: Settings, *, supervised: bool) -> None:
     }
     DBOS(config=config)
     logging.getLogger("dbos").addFilter(_is_news)
-    DBOS.workflow(name=WORKFLOW, max_recovery_attempts=_RECOVERIES)(_workflow(bundle, settings))
+    register(_open_audit(bundle, surrogate, settings))
     DBOS.launch()
-    DBOS.register_queue(QUEUE, worker_concurrency=1, polling_interval_sec=0.5, on_conflict="always_update")
+    for queue, seconds in _POLL.items():
+        DBOS.register_queue(queue, worker_concurrency=1, polling_interval_sec=seconds, on_conflict="always_update")
+    threading.Thread(target=keep_watch, args=[settings.takeover], daemon=True).start()
     print(f"audit worker: {bundle.digest} ({os.getpid()})", flush=True)
     threading.Event().wait()
 
 
-def _workflow(bundle: Bundle, settings: Settings) -> Callable[[dict[str, Any], str], dict[str, Any]]:
-    threads = settings.audit_threads
-    classifier = create_session(bundle.files[CLASSIFIER], threads=threads)
-    gradient = create_session(bundle.files[GRADIENT], threads=threads)
+def _open_audit(bundle: Bundle, surrogate: Bundle | None, settings: Settings) -> OpenAudit:
+    model = open_model(bundle, threads=settings.audit_threads)
+
+    @cache  # on first use: few audits need it
+    def second() -> Model | None:
+        return open_model(surrogate, threads=settings.audit_threads) if surrogate else None
+
     images, labels = bundle.reference()
 
-    def audit(request: dict[str, Any], digest: str) -> dict[str, Any]:
+    def open_audit(values: dict[str, Any], digest: str) -> Audit:
         if digest != bundle.digest:
             raise ValueError(f"this audit is of model {digest}, this worker has {bundle.digest}")
-        plan = Audit(
-            OnnxTarget(classifier, gradient),
+        request = AuditRequest.from_dict(values)
+        followed = second() if request.plan.needs_surrogate else None
+        return Audit(
+            model.target,
             images,
             labels,
-            AuditRequest.from_dict(request),
-            classes=bundle.classes,
-            model={"digest": bundle.digest, "manifest": dict(bundle.manifest)},
-            environment={"provider": active_provider(classifier), "gradient_provider": active_provider(gradient)},
+            request,
+            classes=model.classes,
+            model=model.description,
+            environment=model.environment,
+            surrogate=followed.target if followed else None,
+            surrogate_model=followed.description if followed else None,
         )
-        identifier = DBOS.workflow_id
-        assert identifier is not None
-        heartbeat = _heartbeat(identifier)
 
-        def run(step: Step, previous: list[dict[str, Any]]) -> dict[str, Any]:
-            # As it will be read back from the database, so that a resumed audit sees what an undisturbed one saw.
-            result: dict[str, Any] = json.loads(json.dumps(plan.run(step, previous, heartbeat)))
-            return result
-
-        results: list[dict[str, Any]] = []
-        DBOS.set_event(PROGRESS, progress(plan.steps, results))
-        for step in plan.steps:
-            previous = [result for result in results if result["shard"] == step.shard]
-            results.append(DBOS.run_step({"name": f"{step.stage}/{step.shard}"}, run, step, previous))
-            DBOS.set_event(PROGRESS, progress(plan.steps, results))
-        # As a step, because DBOS stores what a workflow learns of its status, and a status is not JSON.
-        created = DBOS.run_step({"name": "created"}, _created, identifier)
-        return plan.report(results, id=identifier, created=created, finished=_utc(time.time()))
-
-    return audit
-
-
-def progress(steps: Sequence[Step], results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """How far an audit is, and its numbers so far, from the `results` of the first steps of the plan.
-
-    Returns `done` and `total` steps, and for each stage its `shards` done of `total`, the `samples` in them and how
-    many of those are still `robust` after it (for "clean": classified correctly).
-    """
-    stages: dict[str, dict[str, Any]] = {}
-    for step in steps:
-        entry = stages.setdefault(step.stage, {"stage": step.stage, "shards": 0, "total": 0, "samples": 0, "robust": 0})
-        entry["total"] += 1
-    shard: list[dict[str, Any]] = []
-    for result in results:
-        shard = [*shard, result] if shard and shard[0]["shard"] == result["shard"] else [result]
-        entry = stages[result["stage"]]
-        entry["shards"] += 1
-        entry["samples"] += len(shard[0]["attempted"])
-        entry["robust"] += len(surviving(shard))
-    return {"done": len(results), "total": len(steps), "stages": list(stages.values())}
-
-
-def _heartbeat(identifier: str) -> Callable[[int], None]:
-    """A function to call often; it raises within half a second or so of the audit's being cancelled."""
-    last = time.monotonic()
-
-    def beat(_: int) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last > _CHECK_INTERVAL:
-            last = now
-            status = DBOS.get_workflow_status(identifier)
-            if status is None or status.status != "PENDING":
-                raise dbos_error.DBOSWorkflowCancelledError(f"audit {identifier} was cancelled")
-
-    return beat
-
-
-def _created(identifier: str) -> str:
-    status = DBOS.get_workflow_status(identifier)
-    assert status is not None
-    assert status.created_at is not None
-    return _utc(status.created_at / 1000)
-
-
-def _utc(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    return open_audit
 
 
 def _is_news(record: logging.LogRecord) -> bool:

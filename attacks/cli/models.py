@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from attacks.onnx_classifier import OnnxClassifier
 from attacks.onnx_target import OnnxTarget
 from attacks.target import Target
-from export.bundle import CLASSIFIER, GRADIENT, load_bundle
+from export.bundle import CLASSIFIER, GRADIENT, Bundle, load_bundle
 from export.runtime import active_provider, create_session
 
 _WANTED = "data must be an .npz file with images, uint8 (N, H, W, 3), and labels, integers (N,)"
@@ -33,15 +33,19 @@ class Model(NamedTuple):
 def open_bundle(path: Path, *, threads: int) -> tuple[Model, Images, Labels]:
     """A bundle's two graphs, and its reference images."""
     bundle = load_bundle(path)
+    return open_model(bundle, threads=threads), *bundle.reference()
+
+
+def open_model(bundle: Bundle, *, threads: int) -> Model:
+    """The two graphs of a bundle that is loaded already."""
     classifier, gradient = (create_session(bundle.files[name], threads=threads) for name in (CLASSIFIER, GRADIENT))
-    model = Model(
+    return Model(
         OnnxTarget(classifier, gradient),
         bundle.classes,
         bundle.input_size,
         {"digest": bundle.digest, "manifest": dict(bundle.manifest)},
         {"provider": active_provider(classifier), "gradient_provider": active_provider(gradient)},
     )
-    return model, *bundle.reference()
 
 
 def open_onnx(

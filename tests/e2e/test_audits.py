@@ -5,16 +5,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import httpx
 import pytest
+from dbos import DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus
 
+from attacks.audit import Audit, AuditRequest, run_audit
 from attacks.audit.report import deterministic_part
+from attacks.cli.models import open_model
 from export.bundle import Bundle
-from serving.audits import Audits
+from serving.audits import APPLICATION, FINISHED, WORKFLOW, Audits
+from serving.workflows import SHARD
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Server
@@ -23,10 +28,18 @@ pytestmark = pytest.mark.slow
 
 SHORT: dict[str, Any] = {"eps": "1/255", "samples": 25}
 LONG: dict[str, Any] = {"eps": "1/255", "samples": 75}
+LIGHT: dict[str, Any] = {"suite": "custom", "attacks": [{"name": "fgsm"}], "samples": 75}
 
 
 def numbers(report: dict[str, Any]) -> str:
     return json.dumps(deterministic_part(report), sort_keys=True)
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain"
+        time.sleep(0.1)
 
 
 def processor_seconds(pid: int) -> float:
@@ -38,6 +51,21 @@ def processor_seconds(pid: int) -> float:
 def undisturbed(server: "Server") -> str:
     """The numbers of the LONG audit when nothing goes wrong."""
     return numbers(server.finish(server.submit(**LONG)["id"]))
+
+
+@pytest.fixture(scope="session")
+def offline(bundle: Bundle) -> str:
+    """The numbers of the LIGHT audit without a server, a worker or a database."""
+    model = open_model(bundle, threads=1)
+    audit = Audit(
+        model.target,
+        *bundle.reference(),
+        AuditRequest(**LIGHT),
+        classes=model.classes,
+        model=model.description,
+        environment=model.environment,
+    )
+    return numbers(audit.report(run_audit(audit)))
 
 
 def test_an_audit_from_request_to_report(server: "Server", bundle: Bundle) -> None:
@@ -207,3 +235,114 @@ def test_a_worker_may_run_on_its_own(narrow_server: "Server") -> None:
     assert narrow_server.finish(identifier)["clean"]["n"] == SHORT["samples"]
     worker.terminate()
     assert worker.wait(5) == 0
+
+
+class Fleet:
+    """Workers on one database, each with a state folder of its own, as on machines of their own; no server."""
+
+    def __init__(self, url: str, bundle: Bundle, folder: Path) -> None:
+        self.url, self.bundle, self.folder = url, bundle, folder
+        self.audits = Audits(url, bundle.digest, reference_images=200, max_audits=9, max_samples=200)
+        self.workers: dict[str, subprocess.Popen[bytes]] = {}  # by the name that the job engine knows them by
+
+    def add(self) -> None:
+        """Start another worker and wait until it is at work."""
+        state = self.folder / f"worker-{len(self.workers)}"
+        environment = {"F2AT_BUNDLE": self.bundle.path, "F2AT_STATE": state, "F2AT_DATABASE_URL": self.url}
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "serving", "worker"],
+            env=os.environ
+            | {name: str(value) for name, value in environment.items()}
+            | {"F2AT_TAKEOVER": "3", "F2AT_AUDIT_THREADS": "1", "OMP_NUM_THREADS": "1"},
+            cwd=Path(__file__).parents[2],
+            stdout=subprocess.PIPE,
+        )
+        assert worker.stdout is not None
+        assert worker.stdout.readline().startswith(b"audit worker")
+        self.workers[(state / "executor-id").read_text()] = worker
+
+    def workflows(self, name: str, identifier: str) -> list[WorkflowStatus]:
+        """The rows of an audit (its parent or its shards) as the job engine has them."""
+        client = DBOSClient(
+            system_database_url=self.url, serializer=DBOSPortableJSONSerializer(), application_name=APPLICATION
+        )
+        mine = {"workflow_ids": [identifier]} if name == WORKFLOW else {"parent_workflow_id": identifier}
+        found = client.list_workflows(name=name, **mine)
+        client.destroy()
+        return found
+
+    def finish(self, identifier: str) -> dict[str, Any]:
+        """Wait for the report of an audit."""
+        wait_for(lambda: self.audits.get(identifier)["state"] in FINISHED)
+        return self.audits.report(identifier)
+
+    def stop(self) -> None:
+        """End the workers."""
+        for worker in self.workers.values():
+            worker.kill()
+            worker.wait()
+            assert worker.stdout is not None
+            worker.stdout.close()
+        self.audits.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def fleet(request: pytest.FixtureRequest, bundle: Bundle, tmp_path: Path) -> Iterator[Fleet]:
+    """Two workers. F2AT_TEST_POSTGRESQL=postgresql://user@host:port names a server to make a fresh database on."""
+    url = f"sqlite:///{tmp_path}/audits.sqlite"
+    if request.param == "postgresql":
+        server = os.environ.get("F2AT_TEST_POSTGRESQL")
+        if not server:
+            pytest.skip("F2AT_TEST_POSTGRESQL names no server")
+        url = f"{server}/f2at_{uuid4().hex}"
+    fleet = Fleet(url, bundle, tmp_path)
+    try:
+        fleet.add()
+        fleet.add()
+        yield fleet
+    finally:
+        fleet.stop()
+
+
+def test_two_workers_share_an_audit(fleet: Fleet, offline: str) -> None:
+    identifier = fleet.audits.submit(LIGHT, None)[0]["id"]
+    assert numbers(fleet.finish(identifier)) == offline
+    shards = fleet.workflows(SHARD, identifier)
+    assert [shard.status for shard in shards] == ["SUCCESS"] * 3
+    assert {shard.executor_id for shard in shards} == set(fleet.workers)
+    assert [shard.recovery_attempts for shard in shards] == [1] * 3  # nothing was done twice
+
+
+def test_the_shards_of_a_worker_that_never_comes_back_are_taken_over(fleet: Fleet, offline: str) -> None:
+    identifier = fleet.audits.submit(LIGHT, None)[0]["id"]
+    wait_for(lambda: {shard.executor_id for shard in fleet.workflows(SHARD, identifier)} >= set(fleet.workers))
+    lost = fleet.workflows(WORKFLOW, identifier)[0].executor_id
+    assert lost is not None
+    fleet.workers[lost].kill()  # with a shard, and with the audit itself
+    assert numbers(fleet.finish(identifier)) == offline
+    everything = [*fleet.workflows(WORKFLOW, identifier), *fleet.workflows(SHARD, identifier)]
+    assert [workflow.recovery_attempts for workflow in everything].count(2) == 2
+
+
+def test_cancelling_reaches_the_shards_of_every_worker(fleet: Fleet) -> None:
+    identifier = fleet.audits.submit({**LIGHT, "samples": 200}, None)[0]["id"]
+    wait_for(lambda: {shard.executor_id for shard in fleet.workflows(SHARD, identifier)} >= set(fleet.workers))
+    fleet.audits.cancel(identifier)
+    assert {shard.status for shard in fleet.workflows(SHARD, identifier)} <= {"CANCELLED", "SUCCESS"}
+    time.sleep(1.5)
+    before = [processor_seconds(worker.pid) for worker in fleet.workers.values()]
+    time.sleep(2)
+    after = [processor_seconds(worker.pid) for worker in fleet.workers.values()]
+    assert sum(after) - sum(before) < 1
+
+
+def test_a_worker_taken_for_dead_does_no_harm(fleet: Fleet, offline: str) -> None:
+    identifier = fleet.audits.submit(LIGHT, None)[0]["id"]
+    wait_for(lambda: {shard.executor_id for shard in fleet.workflows(SHARD, identifier)} >= set(fleet.workers))
+    suspended = fleet.workers[fleet.workflows(WORKFLOW, identifier)[0].executor_id or ""]
+    suspended.send_signal(signal.SIGSTOP)
+    assert numbers(fleet.finish(identifier)) == offline
+    suspended.send_signal(signal.SIGCONT)
+    again = fleet.audits.submit(LIGHT, None)[0]["id"]  # and both go on
+    assert numbers(fleet.finish(again)) == offline
+    assert {shard.executor_id for shard in fleet.workflows(SHARD, again)} == set(fleet.workers)

@@ -72,6 +72,20 @@ def test_bad_requests_are_refused(audits: Audits, values: dict[str, Any]) -> Non
     assert audits.list() == []
 
 
+TRANSFER = {"suite": "transfer"}
+
+
+def test_transfer_attacks_need_a_surrogate(audits: Audits, url: str) -> None:
+    with pytest.raises(Problem, match="F2AT_SURROGATE") as caught:
+        audits.submit(TRANSFER, None)
+    assert caught.value.status == 422
+    other = Audits(url, "sha256:one", surrogate="sha256:two", reference_images=50, max_audits=1, max_samples=40)
+    audit, _ = other.submit(TRANSFER, None)
+    other.close()
+    assert audit["state"] == "queued"
+    assert "another model" in audits.get(audit["id"])["detail"]  # its worker would need the surrogate, too
+
+
 def test_the_queue_is_bounded(audits: Audits) -> None:
     submitted = [audits.submit({"seed": seed}, None)[0] for seed in range(3)]
     with refused(429):
@@ -117,7 +131,8 @@ def test_nothing_is_pickled(audits: Audits, url: str) -> None:
 
 
 def test_the_version_names_model_and_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert application_version("sha256:one") != application_version("sha256:two")
+    versions = [("sha256:one",), ("sha256:two",), ("sha256:one", "sha256:two"), ("sha256:one", "sha256:three")]
+    assert len({application_version(*digests) for digests in versions}) == 4
     before = application_version("sha256:one")
     assert before == application_version("sha256:one")
     copy = tmp_path / "attacks"

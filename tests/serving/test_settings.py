@@ -36,6 +36,13 @@ def test_a_bad_number_names_its_variable(value: str) -> None:
         Settings.from_env({"F2AT_MAX_BATCH": value})
 
 
+def test_folders_are_absolute_for_other_processes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = Settings.from_env({"F2AT_SURROGATE": "other", "F2AT_STATE": "here"})
+    assert settings.folders() == {"F2AT_SURROGATE": f"{tmp_path}/other", "F2AT_STATE": f"{tmp_path}/here"}
+    assert Settings.from_env({**settings.folders()}) == settings
+
+
 def test_the_worker_is_on_or_off() -> None:
     with pytest.raises(SettingsError, match=r"F2AT_WORKER.*on or off.*maybe"):
         Settings.from_env({"F2AT_WORKER": "maybe"})
