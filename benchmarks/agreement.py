@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from attacks.audit.difference import paired_interval
 from benchmarks.record import CLEAN, STANDS, Record
@@ -95,7 +96,7 @@ def _first(record: Record, n: int) -> Record:
     return Record(record.about, record.attacks, record.samples[:n], seconds, n)
 
 
-def standing(record: Record) -> np.ndarray:
+def standing(record: Record) -> NDArray[np.bool_]:
     """Which samples stand after all attacks: bool (N,)."""
     return np.asarray(record.samples["broken_by"] == STANDS)
 
@@ -119,44 +120,34 @@ def accuracy_within(record: Record, budgets: Iterable[float]) -> list[float]:
 def summary_table(records: Mapping[str, Record]) -> str:
     """Accuracies, agreement, cost and goals; a column for each record, the official one first."""
     official = records[OFFICIAL]
-    against = {name: Agreement.of(record, official) for name, record in records.items() if name != OFFICIAL}
-
-    def row(title: str, of_official: str, cells: Iterable[str]) -> list[str]:
-        return [title, of_official, *cells]
-
-    def share(title: str, values: Sequence[float]) -> list[str]:
-        return row(title, "100 %", (f"{value / values[0]:.1%}" for value in values[1:]))
-
-    def seconds(kind: str) -> list[float]:
-        return [float(record.seconds[kind].sum()) for record in records.values()]
-
-    grid = np.mean(
-        standing(official) | ((official.samples["broken_by"] > CLEAN) & (official.samples["grid_margin"] <= 0))
-    )
-    accuracies = [100 * standing(record).mean() for record in records.values()]
+    agreements = {name: Agreement.of(record, official) for name, record in records.items() if name != OFFICIAL}
+    suites = agreements.values()
+    clean = [record.samples["broken_by"] != CLEAN for record in records.values()]
+    robust = [standing(record) for record in records.values()]
+    on_grid = [standing(record) | (record.samples["grid_margin"] <= 0) for record in records.values()]
     rows = [
-        row("robust accuracy, %", f"{accuracies[0]:.2f}", (f"{value:.2f}" for value in accuracies[1:])),
-        row(
-            "the same, its images rounded to 8 bits", f"{100 * grid:.2f}", (f"{value:.2f}" for value in accuracies[1:])
-        ),
-        row(
-            "points above the official (95 % interval)",
-            "",
-            (f"{a.points:+.2f} ({a.low:+.2f} to {a.high:+.2f})" for a in against.values()),
-        ),
-        row("samples that it alone leaves standing", "", (str(a.only_ours) for a in against.values())),
-        row("samples that the official alone leaves standing", "", (str(a.only_official) for a in against.values())),
+        ["clean accuracy, %", *_percent(clean)],
+        ["robust accuracy, %", *_percent(robust)],
+        ["robust accuracy once rounded to 8 bits, %", *_percent(on_grid)],
+        ["points above the official (95 % interval)", ""]
+        + [f"{each.points:+.2f} ({each.low:+.2f} to {each.high:+.2f})" for each in suites],
+        ["samples that stand here alone", "", *(str(each.only_ours) for each in suites)],
+        ["samples that stand under the official alone", "", *(str(each.only_official) for each in suites)],
     ]
-    for kind, title in (("forward", "forward passes an image"), ("backward", "gradient evaluations an image")):
-        values = [passes(record, kind) for record in records.values()]
-        rows += [[title, *(f"{value:.0f}" for value in values)], share("as a share of the official", values)]
-    for kind, title in (("processor", "processor seconds"), ("wall", "wall seconds")):
-        rows += [
-            [title, *(f"{value:.0f}" for value in seconds(kind))],
-            share("as a share of the official", seconds(kind)),
-        ]
-    rows.append(row("goal", "", (_goal(name, agreement) for name, agreement in against.items())))
+    costs = {
+        "forward passes an image": [passes(record, "forward") for record in records.values()],
+        "gradient evaluations an image": [passes(record, "backward") for record in records.values()],
+        "processor seconds": [float(record.seconds["processor"].sum()) for record in records.values()],
+        "wall seconds": [float(record.seconds["wall"].sum()) for record in records.values()],
+    }
+    for title, (reference, *others) in costs.items():
+        rows.append([title, f"{reference:.0f}", *(f"{each:.0f} ({each / reference:.2%})" for each in others)])
+    rows.append(["goal", "", *(_goal(name, agreement) for name, agreement in agreements.items())])
     return markdown(["", *records], rows)
+
+
+def _percent(marks: Sequence[NDArray[np.bool_]]) -> list[str]:
+    return [f"{100 * each.mean():.2f}" for each in marks]
 
 
 def _goal(name: str, agreement: Agreement) -> str:
@@ -175,8 +166,8 @@ def attack_table(records: Mapping[str, Record]) -> str:
         for place, attack in enumerate(record.attacks):
             fallen = (samples["broken_by"] >= CLEAN) & (samples["broken_by"] <= 1 + place)
             numbers = [
-                f"{int(((samples['forward'][:, place]) > 0).sum())}",
-                f"{int((samples['broken_by'] == 1 + place).sum())}",
+                str((samples["forward"][:, place] > 0).sum()),
+                str((samples["broken_by"] == 1 + place).sum()),
                 f"{100 * (1 - fallen.mean()):.2f}",
                 f"{samples['forward'][:, place].sum() / n:.0f}",
                 f"{samples['backward'][:, place].sum() / n:.0f}",

@@ -26,7 +26,7 @@ from attacks.target import Target
 from attacks.threat import NORMS, parse_eps
 from attacks.torch_target import TorchTarget
 from benchmarks import official, ours
-from benchmarks.agreement import OFFICIAL, attack_table, budget_plot, budget_table, common_part, summary_table
+from benchmarks.agreement import GOALS, OFFICIAL, attack_table, budget_plot, budget_table, common_part, summary_table
 from benchmarks.common import environment
 from benchmarks.record import Record, Rows, carry_out
 from export.bundle import CLASSIFIER, GRADIENT, MANIFEST, load_bundle
@@ -108,7 +108,7 @@ def compare(options: argparse.Namespace) -> None:
     """Write tables and a plot of records and of the suites' records beside them."""
     parts, sections = {}, []
     for path in options.records:
-        found = {name: _beside(path, name) for name in SUITES}
+        found = {name: _beside(path, name) for name in dict.fromkeys([*GOALS, *SUITES])}
         records = {OFFICIAL: path, **{name: beside for name, beside in found.items() if beside.exists()}}
         part = common_part({name: Record.load(each) for name, each in records.items()})
         about, n = part[OFFICIAL].about, part[OFFICIAL].done
