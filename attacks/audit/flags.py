@@ -48,9 +48,9 @@ _TITLES = {
         "gradients mislead near the images, a known artefact of training against single steps.",
     ),
     "more_steps_still_help": (
-        "More steps still find more errors",
-        "An attack with twice the steps goes on breaking images that the suite left standing. The suite stopped too "
-        "soon for this model: its robust accuracy is too good. Ask for a stronger suite.",
+        "More steps find more errors",
+        "An attack with twice the steps broke images that the suite had left standing. The suite stopped too soon for "
+        "this model, and the robust accuracy here is likely still too good. Ask for a stronger suite.",
     ),
     "accuracy_above_chance_at_any_radius": (
         "The model withstands perturbations that can erase the image",
@@ -136,7 +136,6 @@ def flags(
     gradients = bool(unusable)
     white_box = any(a["knowledge"] == "white-box" for a in attacks)
     black_box = sum(a["broken"] for a in attacks if a["knowledge"] != "white-box")
-    late, beyond = _late(iterations)
     last = curve[-1]
     judged: dict[str, tuple[bool | None, str]] = {
         "softmax_outputs": (probabilities == n, f"{probabilities} of {n} outputs are non-negative and sum to 1"),
@@ -166,9 +165,9 @@ def flags(
             else "the model gives no gradients",
         ),
         "more_steps_still_help": (
-            min(late, beyond) >= max(2, round(0.01 * iterations["samples"])) if iterations else None,
-            f"of {iterations['samples']} images attacked with twice the suite's steps, {late} fell in the second half; "
-            f"{beyond} fell that the suite had left standing"
+            iterations["broken_beyond_suite"] >= max(2, round(0.01 * iterations["samples"])) if iterations else None,
+            f"of {iterations['samples']} images attacked with twice the suite's steps, "
+            f"{iterations['broken_beyond_suite']} fell that the suite had left standing"
             if iterations
             else "the model gives no gradients",
         ),
@@ -188,15 +187,6 @@ def flags(
         }
         for name, (raised, text) in judged.items()
     ]
-
-
-def _late(iterations: Mapping[str, Any] | None) -> tuple[int, int]:
-    """How many samples fell in the second half of the long run, and how many in all that the suite had not broken."""
-    if iterations is None:
-        return 0, 0
-    points = iterations["points"]
-    half = max(point["k"] for point in points if point["iterations"] >= points[-1]["iterations"] // 2)
-    return half - points[-1]["k"], iterations["broken_beyond_suite"]
 
 
 def _usable(gradients: np.ndarray) -> np.ndarray:

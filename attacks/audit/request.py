@@ -109,7 +109,7 @@ def _attack(entry: Any) -> Attack:
         raise _refusal("attacks", f'mappings whose "name" is one of {", ".join(ATTACKS)}', entry)
     parameters = {key: value for key, value in entry.items() if key not in ("name", "as")}
     for key, value in parameters.items():
-        if isinstance(value, int) and abs(value) > _LARGEST_PARAMETER:
+        if isinstance(value, int | float) and not abs(value) <= _LARGEST_PARAMETER:  # refuses nan, too
             raise _refusal(f"{key} of {entry['name']}", f"at most {_LARGEST_PARAMETER}", value)
     attack = ATTACKS[entry["name"]].override(**parameters).named(entry.get("as", entry["name"]))
     if attack.name in STAGES:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 
 from attacks.audit import Audit, AuditRequest, run_audit
 from attacks.audit.plan import SHARD_SIZE
@@ -17,9 +17,13 @@ from attacks.audit.stages import png
 from attacks.grid import to_images, to_inputs
 from attacks.registry import ATTACKS
 from attacks.torch_target import TorchTarget
-from tests.attacks.audit.grey import grey_audit, grey_images
+from tests.attacks.audit.grey import Grey, grey_audit, grey_images
 
 DISTANCES = [1 + i % 12 for i in range(36)]  # three of each from 1 to 12
+
+
+def custom(*attacks: Any) -> dict[str, Any]:
+    return {"suite": "custom", "attacks": list(attacks)}
 
 
 class StopError(Exception):
@@ -264,6 +268,23 @@ def test_plan_covers_every_sample_once(n: int, seed: int) -> None:
         ({"min_robust_accuracy": float("nan")}, "min_robust_accuracy must be a number"),
         ({"examples": 65}, "examples must be an integer from 0 to 64"),
         ({"epsilon": "8/255"}, "unknown argument 'epsilon'; accepted: suite, eps"),
+        ({"suite": "custom"}, 'attacks must be a list of attacks if suite is "custom", and only then; got None'),
+        ({"attacks": [{"name": "pgd"}]}, 'attacks must be a list of attacks if suite is "custom", and only then'),
+        (custom(), r"attacks must be a list of 1 to 32; got \[\]"),
+        (custom("pgd"), """attacks must be mappings whose "name" is one of fgsm, pgd, .*; got 'pgd'"""),
+        (
+            custom({"name": "deepfool"}),
+            """attacks must be mappings whose "name" is one of .*; got {'name': 'deepfool'}""",
+        ),
+        (custom({"name": "pgd", "stpes": 5}), "pgd has no parameter 'stpes'; it takes objective, restarts, start"),
+        (custom({"name": "pgd", "steps": 0}), "pgd: steps must be an integer of at least 1; got 0"),
+        (custom({"name": "pgd", "steps": 10**6}), "steps of pgd must be at most 100000; got 1000000"),
+        (custom({"name": "pgd", "step_size": float("nan")}), "step_size of pgd must be at most 100000; got nan"),
+        (custom({"name": "pgd", "objective": "loss"}), "pgd: objective must be one of cross_entropy, dlr"),
+        (custom({"name": "pgd"}, {"name": "pgd", "steps": 5}), 'attacks must be of different names; .* with "as"'),
+        (custom({"name": "pgd", "as": "PGD 5"}), "name of an attack must be lower-case letters, digits and dashes"),
+        (custom({"name": "pgd", "as": "curve"}), "attacks must be named otherwise than clean, iterations"),
+        (custom({"name": "cw-l2"}), "norm must be one of l2 for cw-l2; got 'linf'"),
     ],
 )
 def test_bad_requests_are_named(request_: dict[str, Any], message: str) -> None:
@@ -292,3 +313,123 @@ def test_data_that_does_not_fit_is_named() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             audit(**arguments)
+
+
+def test_a_custom_suite_runs_the_attacks_it_lists() -> None:
+    listed = [{"name": "fgsm"}, {"name": "pgd", "steps": 5}, {"name": "pgd", "as": "pgd-7", "steps": 7}]
+    request = AuditRequest(suite="custom", attacks=listed)
+    assert AuditRequest.from_dict(json.loads(json.dumps(request.to_dict()))) == request
+    audit = grey_audit(DISTANCES, suite="custom", attacks=listed, eps="8/255")
+    report = audit.report(run_audit(audit))
+    assert [a["name"] for a in report["attacks"]] == ["fgsm", "pgd", "pgd-7"]
+    assert [a["parameters"].get("steps") for a in report["attacks"]] == [None, 5, 7]
+    assert report["robust"]["k"] == 12
+
+
+@pytest.mark.slow
+def test_attacks_that_run_alone_take_on_every_image() -> None:
+    """The paper's columns: the same images for each, and a worst case over all."""
+    report = (audit := grey_audit(DISTANCES, suite="paper", eps="8/255")).report(run_audit(audit))
+    names = [a["name"] for a in report["attacks"]]
+    assert names == ["fgsm", "pgd-20", "pgd-100", "mi-fgsm", "cw", "apgd-ce", "apgd-t", "fab-t", "square"]
+    for attack in report["attacks"][:5]:
+        assert (attack["attempted"], attack["alone"]["k"], attack["alone"]["n"]) == (36, 12, 36)
+    for attack in report["attacks"][5:]:
+        assert (attack["attempted"], attack["alone"]) == (12, None)
+    assert [a["broken"] for a in report["attacks"]] == [24, 0, 0, 0, 0, 0, 0, 0, 0]
+    assert report["robust"]["k"] == 12
+
+
+@pytest.mark.slow
+def test_a_check_runs_on_some_images() -> None:
+    report = (audit := grey_audit([20] * 60, suite="adaptive", eps="8/255")).report(run_audit(audit))
+    assert {a["name"]: (a["every"], a["attempted"]) for a in report["attacks"]} == {
+        "multi-targeted": (1, 60),
+        "fab-t": (25, 3),
+        "square": (25, 3),
+    }
+
+
+def test_accuracy_after_each_step_of_a_long_run(grey_report: dict[str, Any]) -> None:
+    """Twice the 30 steps of the suite's longest run; the last point is what stands in the end."""
+    iterations = grey_report["iterations"]
+    assert iterations["attack"]["parameters"]["steps"] == 60
+    points = iterations["points"]
+    assert (points[0]["iterations"], points[-1]["iterations"]) == (0, 60)
+    values = [point["k"] for point in points]
+    assert values == sorted(values, reverse=True)
+    assert (values[-1], points[-1]["n"], iterations["broken_beyond_suite"]) == (12, 36, 0)
+
+
+def test_confidence_in_the_true_class(grey_report: dict[str, Any]) -> None:
+    """Of two logits, threshold and level: the probability is 1 / (1 + exp(-|level - 100.5|))."""
+    found = {row["index"]: row for row in grey_report["confidences"]["samples"]}
+    assert sorted(found) == list(range(36))
+    for index, distance in enumerate(DISTANCES):
+        margin = distance - 0.5
+        assert found[index]["clean"] == pytest.approx(1 / (1 + np.exp(-margin)), abs=1e-5)
+        assert found[index]["adversarial"] == pytest.approx(1 / (1 + np.exp(8 - margin)), abs=1e-5)
+
+
+@pytest.mark.slow
+def test_a_model_without_gradients_takes_black_box_suites_only() -> None:
+    class Answers:
+        classes, gradients = 2, False
+
+        def __init__(self) -> None:
+            self.target = TorchTarget(Grey(), classes=2)
+
+        def logits(self, inputs: Any) -> Any:
+            return self.target.logits(inputs)
+
+        def gradient(self, *_: Any) -> Any:
+            raise AssertionError("nobody may ask")
+
+    images, labels = grey_images([2, 20] * 5)
+
+    def audit(suite: str) -> Audit:
+        request = AuditRequest(suite=suite, eps="8/255")
+        return Audit(Answers(), images, labels, request, classes=["dark", "light"], to_target=torch.from_numpy)
+
+    with pytest.raises(ValueError, match=r"suite must be one without white-box attacks .*black-box.*; got 'quick'"):
+        audit("quick")
+    report = (plan := audit("black-box")).report(run_audit(plan))
+    assert (report["robust"]["k"], report["iterations"], report["confidences"]) == (5, None, None)
+    unknown = {flag["name"] for flag in report["flags"] if flag["raised"] is None}
+    assert unknown >= {"zero_gradients", "iterative_weaker_than_single_step", "more_steps_still_help"}
+
+
+def test_transfer_attacks_follow_the_surrogate() -> None:
+    """A surrogate that sees what the model sees gives its errors away; one that sees nothing does not."""
+    images, labels = grey_images(DISTANCES)
+
+    def broken(surrogate: nn.Module) -> dict[str, int]:
+        audit = Audit(
+            TorchTarget(Grey(), classes=2),
+            images,
+            labels,
+            AuditRequest(suite="transfer", eps="8/255"),
+            classes=["dark", "light"],
+            to_target=torch.from_numpy,
+            surrogate=TorchTarget(surrogate, classes=2),
+            surrogate_model={"digest": "sha256:1"},
+        )
+        report = audit.report(run_audit(audit))
+        assert report["surrogate"] == {"digest": "sha256:1"}
+        assert {a["on"] for a in report["attacks"]} == {"surrogate"}
+        return {a["name"]: 36 - a["alone"]["k"] for a in report["attacks"]}
+
+    same = broken(Grey())
+    assert (same["transfer-pgd"], same["transfer-mi"]) == (24, 24)
+    assert max(broken(nn.Sequential(nn.Flatten(), Blind())).values()) == 0
+    with pytest.raises(ValueError, match="surrogate must be given for suite 'transfer'"):
+        grey_audit(DISTANCES, suite="transfer")
+
+
+class Blind(nn.Module):
+    """Adds up light and dark stripes: what it is misled by cancels out in a mean."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        stripes = torch.where(torch.arange(inputs.shape[1]) % 2 == 0, 1.0, -1.0)
+        value = (inputs * stripes).mean(1)
+        return torch.stack([-value, value], dim=1)
