@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-EPS, SAMPLES, SEED = "32/255", 200, 0
+SUITE, EPS, SAMPLES, SEED = "adaptive", "32/255", 200, 0
 # name -> flags over configs/digits.toml. Without a defence, ten epochs are enough.
 MODELS: Mapping[str, list[str]] = {
     "undefended": ["--method.name", "plain", "--optimizer.epochs", "10"],
@@ -51,7 +51,7 @@ def main() -> None:
 
     heading("5/5  The same audit of the undefended model, without a server")
     output = REPORTS / "demo-undefended.json"
-    audit = ["--eps", EPS, "--samples", SAMPLES, "--seed", SEED, "--output", output, "--overwrite"]
+    audit = ["--suite", SUITE, "--eps", EPS, "--samples", SAMPLES, "--seed", SEED, "--output", output, "--overwrite"]
     command("attacks", BUNDLES / "demo-undefended", *audit)
     undefended = json.loads(output.read_text())
 
@@ -152,7 +152,7 @@ def predict_and_audit(client: httpx.Client, bundle: Path) -> dict[str, Any]:
     idle.visit(200)
     print(f"idle: {idle}")
 
-    request = {"suite": "quick", "eps": EPS, "samples": SAMPLES, "seed": SEED}
+    request = {"suite": SUITE, "eps": EPS, "samples": SAMPLES, "seed": SEED}
     print(f"POST /audits {json.dumps(request)}")
     accepted = client.post("/audits", json=request).raise_for_status()
     location = accepted.headers["Location"]
