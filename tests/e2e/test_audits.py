@@ -17,7 +17,7 @@ from dbos import DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus
 from attacks.audit import Audit, AuditRequest, run_audit
 from attacks.audit.report import deterministic_part
 from attacks.cli.models import open_model
-from export.bundle import Bundle
+from export.bundle import CLASSIFIER, GRADIENT, Bundle, write_bundle
 from serving.audits import APPLICATION, FINISHED, WORKFLOW, Audits
 from serving.workflows import SHARD
 
@@ -235,6 +235,62 @@ def test_a_worker_may_run_on_its_own(narrow_server: "Server") -> None:
     assert narrow_server.finish(identifier)["clean"]["n"] == SHORT["samples"]
     worker.terminate()
     assert worker.wait(5) == 0
+
+
+@pytest.fixture(scope="session")
+def rename(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Callable[[list[str]], Bundle]:
+    """Makes a second model of the same graphs, with these names for its classes."""
+
+    def make(classes: list[str]) -> Bundle:
+        manifest = {**bundle.manifest, "classes": classes, "note": "another"}
+        images, labels = bundle.reference()
+        return write_bundle(
+            tmp_path_factory.mktemp("bundles") / "other",
+            manifest=manifest,
+            classifier=bundle.files[CLASSIFIER],
+            gradient=bundle.files[GRADIENT],
+            images=images,
+            labels=labels,
+        )
+
+    return make
+
+
+def test_transfer_attacks_follow_the_surrogate(
+    start_server: Callable[..., "Server"], bundle: Bundle, rename: Callable[[list[str]], Bundle]
+) -> None:
+    second = rename(list(bundle.classes))
+    server = start_server(F2AT_SURROGATE=str(second.path))
+    assert "transfer" in server.client.get("/model").json()["suites"]
+    attack = {"name": "transfer-pgd", "steps": 3}
+    report = server.finish(server.submit(suite="custom", attacks=[attack], samples=25)["id"])
+    assert report["surrogate"]["digest"] == second.digest != bundle.digest
+    assert [attack["on"] for attack in report["attacks"]] == ["surrogate"]
+    server.stop()
+
+
+def test_without_a_surrogate_transfer_attacks_are_refused(server: "Server") -> None:
+    assert "transfer" not in server.client.get("/model").json()["suites"]
+    response = server.client.post("/audits", json={"suite": "transfer"})
+    assert response.status_code == 422
+    assert "F2AT_SURROGATE" in response.json()["detail"]
+
+
+def test_a_surrogate_of_other_classes_is_refused(
+    bundle: Bundle, rename: Callable[[list[str]], Bundle], tmp_path: Path
+) -> None:
+    other = rename([f"other {k}" for k in range(10)])
+    folders = {"F2AT_BUNDLE": bundle.path, "F2AT_SURROGATE": other.path, "F2AT_STATE": tmp_path}
+    worker = subprocess.run(
+        [sys.executable, "-m", "serving", "worker"],
+        env=os.environ | {name: str(path) for name, path in folders.items()},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert worker.returncode == 1
+    assert worker.stderr.startswith("error: F2AT_SURROGATE must have the classes of the bundle")
 
 
 class Fleet:
