@@ -1,0 +1,61 @@
+"""The audit: what a suite costs, and how much of its time the harness takes for itself."""
+
+from pathlib import Path
+
+from attacks.audit import Audit, AuditRequest, run_audit
+from attacks.audit.html import render
+from attacks.cli.models import open_bundle
+from benchmarks.common import interleaved, parser, publish
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("bundle", type=Path, nargs="+", help="folders of the bundles to audit")
+    arguments.add_argument("--eps", nargs="+", default=["8/255"], help="one for each bundle (default: 8/255)")
+    arguments.add_argument("--samples", type=int, default=200, help="(default: %(default)s)")
+    arguments.add_argument("--suites", nargs="+", default=["quick", "adaptive"], help="(default: quick adaptive)")
+    arguments.add_argument("--threads", type=int, default=0, help="of ONNX Runtime (default: all cores)")
+    options = arguments.parse_args()
+    rows = [
+        row(bundle, eps, suite, options.samples, options.threads)
+        for bundle, eps in zip(options.bundle, options.eps, strict=True)
+        for suite in options.suites
+    ]
+    body = "\n".join(
+        [
+            f"Audits of {options.samples} images offline, one run each; the harness's share is the time of all steps that "
+            "is not spent inside ONNX Runtime's two sessions. Goal: 10 %.",
+            "",
+            "| bundle | suite | clean, % | robust, % | seconds | harness | images/s | report page, s |",
+            "| --- | --- | --- | --- | --- | --- | --- | --- |",
+            *rows,
+        ]
+    )
+    command = "python -m benchmarks.audit " + " ".join(map(str, options.bundle)) + f" --eps {' '.join(options.eps)}"
+    publish("audit", command, body, ("onnxruntime-gpu", "onnxruntime", "numpy"), write=options.write)
+
+
+def row(path: Path, eps: str, suite: str, samples: int, threads: int) -> str:
+    """One audit as a row of the table."""
+    model, images, labels = open_bundle(path, threads=threads)
+    audit = Audit(
+        model.target,
+        images,
+        labels,
+        AuditRequest(suite=suite, eps=eps, samples=samples),
+        classes=model.classes,
+        model=model.description,
+        environment=model.environment,
+    )
+    report = audit.report(run_audit(audit))
+    (page,) = interleaved({"page": lambda: render(report)}, rounds=1)["page"]
+    total, inside = report["run"]["total_seconds"], report["run"]["model_seconds"]
+    shares = (f"{100 * report[key]['value']:.1f}" for key in ("clean", "robust"))
+    return (
+        f"| {path.name}, eps {eps} | {suite} | {' | '.join(shares)} | {total:.1f} | {1 - inside / total:.1%} "
+        f"| {samples / total:.1f} | {page:.2f} |"
+    )
+
+
+if __name__ == "__main__":
+    main()
