@@ -23,8 +23,8 @@ def main() -> None:
     ]
     body = "\n".join(
         [
-            f"Audits of {options.samples} images offline, one run each; the harness's share is the time of all steps that "
-            "is not spent inside ONNX Runtime's two sessions. Goal: 10 %.",
+            f"Audits of {options.samples} images offline, one run each; the harness's share is the time of all steps "
+            "that is not spent inside ONNX Runtime's two sessions. Goal: 10 %.",
             "",
             "| bundle | suite | clean, % | robust, % | seconds | harness | images/s | report page, s |",
             "| --- | --- | --- | --- | --- | --- | --- | --- |",
