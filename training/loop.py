@@ -5,7 +5,7 @@ import os
 import platform
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +22,15 @@ from attacks.torch_target import TorchTarget
 from models import CheckpointInfo, Classifier, create_model, load_checkpoint, save_checkpoint
 from training.config import AttackConfig, Config, config_to_table
 from training.curves import draw_curves
-from training.data import Dataset, ImageSet, augmentation, channel_statistics, load_dataset, split_validation
+from training.data import (
+    Dataset,
+    ImageSet,
+    augment,
+    channel_statistics,
+    draw_crops,
+    load_dataset,
+    split_validation,
+)
 from training.evaluation import evaluate
 from training.methods import Method
 from training.run_folder import RunFolder
@@ -99,12 +107,11 @@ class Trainer:
             progress,
         )
         self.train_set, self.validation_set = split_validation(dataset.train, config.data.validation)
-        if not list(_batches(len(self.train_set.labels), config, 0, fabric.global_rank, fabric.world_size)):
+        if not self._batches(np.random.default_rng(0)):
             raise ValueError(
                 f"optimizer.batch_size {config.optimizer.batch_size} and the {len(self.train_set.labels)} training "
                 f"images left by data.validation give no batch of 2 images for each of {fabric.world_size} processes"
             )
-        self.augment = augmentation(config.data)
         self.rows: list[dict[str, Any]] = []
 
         mean, std = channel_statistics(self.train_set.images)
@@ -116,6 +123,8 @@ class Trainer:
             "mean": mean,
             "std": std,
         }
+        # Bytes, and small next to what a step computes: the device holds them all, and augments there.
+        self.train_set = ImageSet(*(part.to(fabric.device) for part in self.train_set))
         torch.manual_seed(config.seed)
         self.model = create_model(**self.architecture).to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.SGD(
@@ -142,11 +151,13 @@ class Trainer:
     def _epoch(self, epoch: int) -> dict[str, float]:
         """One pass over the training images; the mean of each term of the loss."""
         config, fabric = self.config, self.fabric
-        # Every draw of an epoch follows from (seed, epoch, process), so a resumed run repeats them.
-        rng = np.random.default_rng((config.seed, epoch, fabric.global_rank))
+        # Every draw of an epoch follows from (seed, epoch), so a resumed run repeats them. All processes draw the same,
+        # and each takes its share, so that their number does not matter.
+        rng = np.random.default_rng((config.seed, epoch))
+        batches, padding = self._batches(rng), config.data.crop_padding
+        crops = draw_crops(rng, len(self.train_set.labels), padding=padding, flip=config.data.flip).to(fabric.device)
         torch.manual_seed(int(rng.integers(2**62)))
         self.model.train()
-        batches = list(_batches(len(self.train_set.labels), config, epoch, fabric.global_rank, fabric.world_size))
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=fabric.device))
         bar = tqdm(
             batches,
@@ -157,9 +168,8 @@ class Trainer:
         for index, batch in enumerate(bar):
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate(config.optimizer, epoch + index / len(batches))
-            images = self.augment(self.train_set.images[batch]).to(fabric.device).float() / 255
-            images = images.contiguous(memory_format=torch.channels_last)
-            labels = self.train_set.labels[batch].to(fabric.device)
+            images = augment(self.train_set.images[batch], crops[batch], padding=padding).float() / 255
+            labels = self.train_set.labels[batch]
             adversarial = images
             if config.method.adversarial:
                 adversarial = find_adversarial(self.model, images, labels, config.attack, rng, fabric.autocast())
@@ -174,6 +184,17 @@ class Trainer:
                 _require_finite(means, epoch)
                 bar.set_postfix(loss=f"{means['loss']:.3f}")
         return means
+
+    def _batches(self, rng: np.random.Generator) -> list[Tensor]:
+        """This process's share of each batch of a permutation; a last one too small for BatchNorm is left out.
+
+        Indices of training images, on the device.
+        """
+        rank, world = self.fabric.global_rank, self.fabric.world_size
+        order = torch.from_numpy(rng.permutation(len(self.train_set.labels))).to(self.fabric.device)
+        batches = order.split(self.config.optimizer.batch_size)
+        shares = [batch[: len(batch) - len(batch) % world][rank::world] for batch in batches]
+        return [share for share in shares if len(share) >= 2]
 
     def _record(self, epoch: int, terms: Mapping[str, float]) -> None:
         """Measure on the validation images, and save what the run would need if it stopped here."""
@@ -273,15 +294,6 @@ def find_adversarial(
         )
     model.train(training)
     return adversarial.detach()
-
-
-def _batches(count: int, config: Config, epoch: int, rank: int, world: int) -> Iterator[Tensor]:
-    """This process's share of each batch of an epoch's permutation; a last one too small for BatchNorm is left out."""
-    order = torch.from_numpy(np.random.default_rng((config.seed, epoch)).permutation(count))
-    for batch in order.split(config.optimizer.batch_size):
-        share = batch[: len(batch) - len(batch) % world][rank::world]
-        if len(share) >= 2:
-            yield share
 
 
 def _require_finite(means: Mapping[str, float], epoch: int) -> None:

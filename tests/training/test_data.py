@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from torchvision.datasets import CIFAR10, CIFAR100
 
 from training.config import DataConfig
-from training.data import DataError, augmentation, channel_statistics, load_dataset, split_validation
+from training.data import DataError, augment, channel_statistics, draw_crops, load_dataset, split_validation
 
 RNG = np.random.default_rng(0)
 
@@ -153,13 +155,63 @@ def test_channel_statistics_match_torch() -> None:
     assert std == pytest.approx(channels.std(1, correction=0).tolist(), abs=1e-4)
 
 
-def test_augmentation_draws_anew_for_each_image() -> None:
-    augment = augmentation(DataConfig(size=8, crop_padding=2, flip=True))
-    image = torch.from_numpy(RNG.integers(0, 256, (1, 3, 8, 8), dtype=np.uint8))
-    torch.manual_seed(0)
-    batch = augment(image.expand(32, -1, -1, -1))
-    assert batch.shape == (32, 3, 8, 8)
-    assert len(batch.flatten(1).unique(dim=0)) > 10
-    torch.manual_seed(0)
-    assert torch.equal(batch, augment(image.expand(32, -1, -1, -1)))
-    assert augmentation(DataConfig(size=8, crop_padding=0, flip=False))(image) is image
+def _augment_one(image: np.ndarray, top: int, left: int, mirrored: int, padding: int) -> np.ndarray:
+    """The plain way: paint the image on black, cut, mirror."""
+    channels, height, width = image.shape
+    canvas = np.zeros((channels, height + 2 * padding, width + 2 * padding), image.dtype)
+    canvas[:, padding : padding + height, padding : padding + width] = image
+    cut = canvas[:, top : top + height, left : left + width]
+    return cut[:, :, ::-1] if mirrored else cut
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    count=st.integers(0, 5),
+    height=st.integers(1, 9),
+    width=st.integers(1, 9),
+    padding=st.integers(0, 5),
+    flip=st.booleans(),
+)
+def test_augmentation_is_the_plain_one(
+    seed: int, count: int, height: int, width: int, padding: int, flip: bool
+) -> None:
+    """Also where the padding is larger than the image and where the image is not square."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (count, 3, height, width), dtype=np.uint8)
+    crops = draw_crops(rng, count, padding=padding, flip=flip)
+    found = augment(torch.from_numpy(images), crops, padding=padding)
+    assert found.dtype == torch.uint8
+    assert found.shape == images.shape
+    for image, crop, result in zip(images, crops.tolist(), found.numpy(), strict=True):
+        np.testing.assert_array_equal(result, _augment_one(image, *crop, padding))
+
+
+def test_every_crop_is_as_likely_as_another() -> None:
+    """Chi-squared of the 2 (2 padding + 1)^2 outcomes; 49 degrees of freedom exceed 85 once in a thousand."""
+    crops = draw_crops(np.random.default_rng(0), 50_000, padding=2, flip=True)
+    assert crops.shape == (50_000, 3)
+    _, counts = crops.unique(dim=0, return_counts=True)
+    assert len(counts) == 50
+    assert float(((counts - 1000) ** 2 / 1000).sum()) < 85
+
+
+def test_crops_follow_from_the_generator() -> None:
+    drawn = [draw_crops(np.random.default_rng(seed), 100, padding=4, flip=True) for seed in (0, 0, 1)]
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+    assert not draw_crops(np.random.default_rng(0), 100, padding=4, flip=False)[:, 2].any()
+
+
+def test_without_padding_and_flip_nothing_changes() -> None:
+    images = torch.from_numpy(RNG.integers(0, 256, (4, 3, 8, 8), dtype=np.uint8))
+    crops = draw_crops(RNG, 4, padding=0, flip=False)
+    assert torch.equal(augment(images, crops, padding=0), images)
+
+
+def test_augmentation_never_waits_for_the_device() -> None:
+    """On the meta device there is nothing to wait for: reading any value, or mixing devices, is an error."""
+    images = torch.empty(4, 3, 8, 8, dtype=torch.uint8, device="meta")
+    crops = torch.empty(4, 3, dtype=torch.int64, device="meta")
+    found = augment(images, crops, padding=2)
+    assert (found.shape, found.dtype, found.device) == (images.shape, images.dtype, images.device)
+    assert found.is_contiguous(memory_format=torch.channels_last)
