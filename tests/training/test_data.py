@@ -155,9 +155,10 @@ def test_channel_statistics_match_torch() -> None:
     assert std == pytest.approx(channels.std(1, correction=0).tolist(), abs=1e-4)
 
 
-def _augment_one(image: np.ndarray, top: int, left: int, mirrored: int, padding: int) -> np.ndarray:
+def _augment_one(image: np.ndarray, crop: list[int], padding: int) -> np.ndarray:
     """The plain way: paint the image on black, cut, mirror."""
     channels, height, width = image.shape
+    top, left, mirrored = crop
     canvas = np.zeros((channels, height + 2 * padding, width + 2 * padding), image.dtype)
     canvas[:, padding : padding + height, padding : padding + width] = image
     cut = canvas[:, top : top + height, left : left + width]
@@ -183,7 +184,7 @@ def test_augmentation_is_the_plain_one(
     assert found.dtype == torch.uint8
     assert found.shape == images.shape
     for image, crop, result in zip(images, crops.tolist(), found.numpy(), strict=True):
-        np.testing.assert_array_equal(result, _augment_one(image, *crop, padding))
+        np.testing.assert_array_equal(result, _augment_one(image, crop, padding))
 
 
 def test_every_crop_is_as_likely_as_another() -> None:
