@@ -21,7 +21,7 @@ from serving.settings import Settings
 from serving.takeover import keep_watch
 from serving.workflows import SHARDS, OpenAudit, register
 
-_POLL = {QUEUE: 0.5, SHARDS: 0.1}  # seconds between looks at a queue; a shard waits half of it for its worker
+_POLL = {QUEUE: 0.5, SHARDS: 0.2}  # seconds between looks at a queue; a shard waits half of it for its worker
 
 
 def run_worker(bundle: Bundle, surrogate: Bundle | None, settings: Settings, *, supervised: bool) -> None:
