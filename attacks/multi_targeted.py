@@ -27,7 +27,7 @@ def multi_targeted(
     eps: float,
     norm: str = "linf",
     rng: np.random.Generator,
-    steps: int = 8,
+    steps: int = 10,
     target_classes: int = 9,
     final_share: float = 0.2,
     final_runs: int = 6,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from attacks.audit.suites import checked
 from attacks.grid import Images, to_inputs
 from benchmarks.passes import Clock, Passes
 
@@ -112,7 +113,7 @@ def run_chunk(
 ) -> None:
     """Take the record on by the samples of these images: each attack in turn on those that still stand.
 
-    attacks and judge take places among the images. every: attack a takes on one sample in every[a].
+    attacks and judge take places among the images. every: attack a takes on one sample in every[a], as in an audit.
     """
     rows = np.arange(record.done, record.done + len(images))
     samples = record.samples[rows[0] : rows[-1] + 1]  # a view
@@ -120,7 +121,8 @@ def run_chunk(
     samples["broken_by"][clean.wrong] = CLEAN
     samples["margin"], samples["grid_margin"] = clean.margins, clean.grid_margins
     for place, attack in enumerate(attacks):
-        taken = (samples["broken_by"] == STANDS) & (rows % (every[place] if every else 1) == 0)
+        chosen = [checked(row, every[place] if every else 1) for row in rows.tolist()]
+        taken = (samples["broken_by"] == STANDS) & np.array(chosen)
         standing = np.flatnonzero(taken)
         if not len(standing):
             continue

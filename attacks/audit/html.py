@@ -60,7 +60,6 @@ def _environment() -> Environment:
     environment.filters |= {
         "percent": words.percent,
         "parameters": words.parameters,
-        "ordinal": words.ordinal,
         "count": words.count,
         "paper": _paper,
     }

@@ -40,7 +40,7 @@ from attacks.audit.stages import (
     surviving,
 )
 from attacks.audit.subject import Subject, ToTarget
-from attacks.audit.suites import SUITES, probes
+from attacks.audit.suites import SUITES, checked, probes
 from attacks.registry import Attack
 from attacks.target import Target, has_gradients
 
@@ -209,7 +209,7 @@ class Audit:
         """The samples of a shard that an attack takes on."""
         positions = correct(previous) if attack.name in self._suite.alone else surviving(previous)
         every = self._suite.every.get(attack.name, 1)
-        return shard.at([p for p in positions if p % every == 0])
+        return shard.at([p for p in positions if checked(p, every)])
 
     def _shard(self, number: int) -> Shard:
         positions = np.arange(number * SHARD_SIZE, min((number + 1) * SHARD_SIZE, len(self._labels)))

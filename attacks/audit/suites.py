@@ -8,6 +8,7 @@ from attacks.registry import ATTACKS, Attack
 
 CUSTOM = "custom"  # the suite whose attacks the request lists
 _MOST_STEPS = 200  # of a probe
+_GROUP = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +19,8 @@ class Suite:
         title: what it is for, in a line.
         attacks: each takes on the samples that still stand, unless it is named in `alone`.
         alone: attacks that take on every sample classified correctly, so that each has an accuracy of its own.
-        every: attacks that run as a check on one sample in so many, because they cost much and find little.
+        every: attacks that run as a check on one sample in so many, because they cost much and find little; on which,
+            `checked` says.
     """
 
     title: str
@@ -42,6 +44,14 @@ class Suite:
     def needs_surrogate(self) -> bool:
         """Whether an attack follows the gradients of another model."""
         return any(attack.knowledge == "transfer" for attack in self.attacks)
+
+
+def checked(position: int, every: int) -> bool:
+    """Whether a check on one sample in `every` takes on the one at this place: groups of five, so as to share batches.
+
+    Samples are in random order, so any choice by place is a random sample.
+    """
+    return position // _GROUP % every == 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,9 +115,13 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
             ),
         ),
         "adaptive": Suite(
-            title="AutoAttack's verdict at less than a tenth of its cost; its FAB-T and Square on one image in 25",
-            attacks=(ATTACKS["multi-targeted"], ATTACKS["fab-t"], ATTACKS["square"]),
-            every={"fab-t": 25, "square": 25},
+            title="AutoAttack's verdict at less than a tenth of its cost; FAB-T and Square check some of the images",
+            attacks=(
+                ATTACKS["multi-targeted"],
+                ATTACKS["fab-t"].override(target_classes=3),
+                ATTACKS["square"].override(queries=1000),
+            ),
+            every={"fab-t": 25, "square": 10},
         ),
         "standard": Suite(title="AutoAttack as its authors published it (arXiv 2003.01690)", attacks=_AUTOATTACK),
         "paper": Suite(

@@ -16,12 +16,6 @@ def count(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
-def ordinal(n: int) -> str:
-    """A place in a row, as in "every 2nd image"."""
-    ending = "th" if n % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
-    return f"{n}{ending}"
-
-
 def parameters(values: Mapping[str, Any]) -> str:
     """An attack's parameters in one line."""
     words = {"None": "automatic", "True": "yes", "False": "no"}

@@ -206,7 +206,7 @@ def test_table_tells_checks_surrogates_and_lone_attacks_apart(report: dict[str, 
     marked["attacks"][0] |= {"every": 5, "on": "surrogate", "alone": {**report["robust"], "value": 0.4321}}
     marked["iterations"]["broken_beyond_suite"] = 7
     text = read(render(marked)).words
-    assert "on the surrogate every 5th image, as a check" in text
+    assert "on the surrogate one image in 5, as a check" in text
     assert "Alone" in text
     assert "43.2 %" in text
     assert re.search(r"errors that the run over many iterations found besides\s*7\b", text)

@@ -1,4 +1,4 @@
-from attacks.audit.words import count, ordinal, parameters, percent, silence
+from attacks.audit.words import count, parameters, percent, silence
 
 
 def test_percent() -> None:
@@ -7,12 +7,6 @@ def test_percent() -> None:
 
 def test_count() -> None:
     assert (count(1, "image"), count(0, "image"), count(1200, "image")) == ("1 image", "0 images", "1,200 images")
-
-
-def test_ordinal() -> None:
-    words = {1: "1st", 2: "2nd", 3: "3rd", 4: "4th", 10: "10th", 11: "11th", 12: "12th", 13: "13th", 22: "22nd"}
-    assert {n: ordinal(n) for n in words} == words
-    assert ordinal(111) == "111th"
 
 
 def test_parameters() -> None:
