@@ -18,6 +18,7 @@ def pgd(
     target: Target,
     inputs: Any,
     labels: Any,
+    initial: Any | None = None,
     *,
     eps: float,
     norm: str = "linf",
@@ -31,6 +32,7 @@ def pgd(
 ) -> Any:
     """Steps of `step_size` along sign(g) (linf) or g / |g| (l2), each projected back into the ball and [0, 1].
 
+    initial: points in the ball to start from, in place of `start`: a caller on a GPU draws them there.
     step_size: in pixel units; None means 2.5 eps / steps, which can cross the ball whatever the number of steps.
     start: "uniform" in the ball, "gaussian" (the input + 0.001 N(0, 1)), or "none" (the input itself).
     stop_at_success: leave each sample at its first misclassified iterate and spend no more on it. Where False,
@@ -40,14 +42,18 @@ def pgd(
     check_counts(steps=steps, restarts=restarts)
     if start not in STARTS:
         raise ValueError(f"start must be one of {', '.join(STARTS)}; got {start!r}")
-    if restarts > 1 and not stop_at_success:
-        raise ValueError(f"restarts must be 1 where stop_at_success is False; got {restarts}")
+    if restarts > 1 and not (stop_at_success and initial is None):
+        raise ValueError(f"restarts must be 1 where stop_at_success is False or initial is given; got {restarts}")
+    if initial is not None and initial.shape != inputs.shape:
+        raise ValueError(f"initial must have the shape of inputs, {tuple(inputs.shape)}; got {tuple(initial.shape)}")
     step_size = 2.5 * eps / steps if step_size is None else step_size
     if step_size <= 0:
         raise ValueError(f"step_size must be > 0; got {step_size}")
     xp = array_namespace(inputs)
 
     def begin(clean: Any) -> Any:
+        if initial is not None:
+            return initial
         if start == "uniform":
             return uniform_start(clean, rng, eps=eps, norm=norm)
         if start == "gaussian":
