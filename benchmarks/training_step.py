@@ -14,7 +14,7 @@ import torch
 from benchmarks.common import interleaved, parser, publish, ratio
 from models import create_model
 from training.config import AttackConfig
-from training.loop import find_adversarial
+from training.inner_attack import find_adversarial
 from training.methods import F2AT, SAT, Method
 
 

@@ -11,6 +11,8 @@ from typing import Any
 from training.methods import METHODS, Method, PlainTraining
 from training.methods.base import option
 
+SCHEDULES = ("piecewise", "piecewise-linear", "one-cycle", "cyclic", "cosine")
+
 
 class ConfigError(ValueError):
     """A configuration that cannot be used; the message names the key, what is accepted and what came."""
@@ -19,6 +21,10 @@ class ConfigError(ValueError):
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ConfigError(message)
+
+
+def _require_one_of(name: str, value: str, accepted: tuple[str, ...]) -> None:
+    _require(value in accepted, f"{name} must be one of {', '.join(accepted)}; got {value!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +59,16 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class AttackConfig:
-    """The threat model trained against, and the inner PGD on the cross-entropy (Section V-A)."""
+    """The threat model trained against, and the inner attack (Section V-A: PGD-10 on the cross-entropy)."""
 
     eps: Fraction = option(Fraction(8, 255), "largest change of a pixel (Linf), pixels in [0, 1], as in 8/255")
-    step_size: Fraction = option(Fraction("0.007"), "step of the inner attack")
-    steps: int = option(10, "steps of the inner attack")
+    kind: str = option("pgd", "inner attack: pgd, n-fgsm (one step from a noisy image) or none (x' = x)")
+    objective: str = option("method", "what it maximises: method (the method's own), cross_entropy, kl or margin")
+    step_size: Fraction = option(Fraction("0.007"), "pgd: step")
+    steps: int = option(10, "pgd: steps")
+    start: str = option("gaussian", "pgd: gaussian (the image + 0.001 N(0, 1)) or uniform in the ball")
+    fgsm_noise: float = option(2.0, "n-fgsm: half-width of its uniform noise, in eps")
+    fgsm_step: float = option(1.0, "n-fgsm: its step, in eps")
     validation_steps: int = option(10, "steps of the PGD that chooses the best checkpoint (step size eps / 4)")
     test_steps: int = option(20, "steps of the PGD on the test set, after training (step size eps / 4)")
 
@@ -66,6 +77,11 @@ class AttackConfig:
         _require(self.step_size > 0, f"attack.step_size must be above 0; got {self.step_size}")
         for name in ("steps", "validation_steps", "test_steps"):
             _require(getattr(self, name) >= 1, f"attack.{name} must be at least 1; got {getattr(self, name)}")
+        _require_one_of("attack.kind", self.kind, ("pgd", "n-fgsm", "none"))
+        _require_one_of("attack.objective", self.objective, ("method", "cross_entropy", "kl", "margin"))
+        _require_one_of("attack.start", self.start, ("gaussian", "uniform"))
+        _require(self.fgsm_noise >= 0, f"attack.fgsm_noise must be 0 or more; got {self.fgsm_noise}")
+        _require(self.fgsm_step > 0, f"attack.fgsm_step must be above 0; got {self.fgsm_step}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,11 +90,13 @@ class OptimizerConfig:
 
     epochs: int = option(100, "passes over the training images")
     batch_size: int = option(128, "images a step, over all processes")
-    lr: float = option(0.1, "learning rate (its peak, for one-cycle)")
+    lr: float = option(0.1, "learning rate (its peak, where the schedule has one)")
     momentum: float = option(0.9, "momentum")
     weight_decay: float = option(2e-4, "weight decay")
-    schedule: str = option("piecewise", "piecewise (divided by 10 at each milestone) or one-cycle")
-    milestones: tuple[int, ...] = option((50, 75), "epochs at which piecewise divides the learning rate by 10")
+    schedule: str = option("piecewise", f"of the learning rate: {', '.join(SCHEDULES)}")
+    milestones: tuple[int, ...] = option(
+        (50, 75), "epochs at which piecewise divides the rate by 10, and from which piecewise-linear lets it slope down"
+    )
 
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, f"optimizer.epochs must be at least 1; got {self.epochs}")
@@ -86,10 +104,31 @@ class OptimizerConfig:
         _require(self.lr > 0, f"optimizer.lr must be above 0; got {self.lr}")
         _require(0 <= self.momentum < 1, f"optimizer.momentum must be in [0, 1); got {self.momentum}")
         _require(self.weight_decay >= 0, f"optimizer.weight_decay must be 0 or more; got {self.weight_decay}")
-        _require(
-            self.schedule in ("piecewise", "one-cycle"),
-            f"optimizer.schedule must be piecewise or one-cycle; got {self.schedule!r}",
-        )
+        _require_one_of("optimizer.schedule", self.schedule, SCHEDULES)
+        rising = list(self.milestones) == sorted(set(self.milestones)) and min(self.milestones, default=0) >= 0
+        _require(rising, f"optimizer.milestones must be epochs in rising order; got {list(self.milestones)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AveragingConfig:
+    """A running average of the weights, which is evaluated and saved in their place; for any method."""
+
+    decay: float = option(0.0, "its largest decay, as in 0.999; warms up as min(decay, (t + 1) / (t + 10)); 0 for none")
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.decay < 1, f"averaging.decay must be in [0, 1); got {self.decay}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AWPConfig:
+    """Adversarial weight perturbation (Wu et al., 2020): each step is taken at the worst weights nearby."""
+
+    gamma: float = option(0.0, "size of the perturbation relative to each weight, as in 0.005; 0 for none")
+    warmup: int = option(0, "epochs at the beginning that go without")
+
+    def __post_init__(self) -> None:
+        _require(self.gamma >= 0, f"awp.gamma must be 0 or more; got {self.gamma}")
+        _require(self.warmup >= 0, f"awp.warmup must be 0 or more; got {self.warmup}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,15 +140,8 @@ class HardwareConfig:
     precision: str = option("32-true", "32-true, bf16-mixed or 16-mixed")
 
     def __post_init__(self) -> None:
-        accelerators, precisions = ("auto", "cpu", "cuda"), ("32-true", "bf16-mixed", "16-mixed")
-        _require(
-            self.accelerator in accelerators,
-            f"hardware.accelerator must be one of {', '.join(accelerators)}; got {self.accelerator!r}",
-        )
-        _require(
-            self.precision in precisions,
-            f"hardware.precision must be one of {', '.join(precisions)}; got {self.precision!r}",
-        )
+        _require_one_of("hardware.accelerator", self.accelerator, ("auto", "cpu", "cuda"))
+        _require_one_of("hardware.precision", self.precision, ("32-true", "bf16-mixed", "16-mixed"))
         _require(self.devices >= 1, f"hardware.devices must be at least 1; got {self.devices}")
 
 
@@ -123,7 +155,30 @@ class Config:
     method: Method = field(default_factory=PlainTraining)
     attack: AttackConfig = field(default_factory=AttackConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    averaging: AveragingConfig = field(default_factory=AveragingConfig)
+    awp: AWPConfig = field(default_factory=AWPConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
+
+    def __post_init__(self) -> None:
+        _require(
+            not (self.averaging.decay and self.method.averaging),
+            f"averaging.decay must be 0 with method.name = {self.method.name}, which averages by itself "
+            f"(method.decay); got {self.averaging.decay}",
+        )
+        _require(
+            not (self.awp.gamma and self.hardware.precision == "16-mixed"),
+            "awp.gamma needs hardware.precision 32-true or bf16-mixed: it reads gradients, which 16-mixed scales",
+        )
+
+    @property
+    def adversarial(self) -> bool:
+        """Whether the loss is taken on adversarial examples; if so, PGD chooses the best checkpoint."""
+        return self.method.adversarial and self.attack.kind != "none"
+
+    @property
+    def decay(self) -> float:
+        """Of the running average of the weights, the method's or one asked for; 0 for none."""
+        return self.method.averaging or self.averaging.decay
 
 
 SECTIONS: Mapping[str, type] = {
@@ -131,6 +186,8 @@ SECTIONS: Mapping[str, type] = {
     "model": ModelConfig,
     "attack": AttackConfig,
     "optimizer": OptimizerConfig,
+    "averaging": AveragingConfig,
+    "awp": AWPConfig,
     "hardware": HardwareConfig,
 }
 

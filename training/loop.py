@@ -6,7 +6,7 @@ import platform
 import sys
 from collections import defaultdict
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from attacks.pgd import pgd
-from attacks.torch_target import TorchTarget
 from models import CheckpointInfo, Classifier, create_model, load_checkpoint, save_checkpoint
-from training.config import AttackConfig, Config, config_to_table
+from training.averaging import WeightAverage
+from training.batch_norm import running_statistics
+from training.config import Config, config_to_table
 from training.curves import draw_curves
 from training.data import (
     Dataset,
@@ -32,9 +32,11 @@ from training.data import (
     split_validation,
 )
 from training.evaluation import evaluate
+from training.inner_attack import find_adversarial
 from training.methods import Method
 from training.run_folder import RunFolder
 from training.schedule import learning_rate
+from training.weight_perturbation import weight_perturbation
 
 CHECK_EVERY = 20  # steps between looks at the loss; looking makes the host wait for the device
 
@@ -133,6 +135,13 @@ class Trainer:
             momentum=config.optimizer.momentum,
             weight_decay=config.optimizer.weight_decay,
         )
+        self.average = WeightAverage(self.model, config.decay) if config.decay else None
+        config.method.check(self.model)
+
+    @property
+    def result(self) -> Classifier:
+        """The model that is evaluated and saved: the running average of the weights, where there is one."""
+        return self.average.model if self.average else self.model
 
     def run(self) -> dict[str, Any]:
         """All epochs that are left, then the best checkpoint's accuracy on the test images."""
@@ -141,6 +150,7 @@ class Trainer:
             self._restore(*saved)
         step = TrainingStep(self.model, self.config.method)
         self.step, self.wrapped_optimizer = self.fabric.setup(step, self.optimizer)
+        self.result.to(self.fabric.device)
         for epoch in range(len(self.rows), self.config.optimizer.epochs):
             terms = self._epoch(epoch)
             if self.fabric.is_global_zero:
@@ -171,12 +181,13 @@ class Trainer:
             images = augment(self.train_set.images[batch], crops[batch], padding=padding).float() / 255
             labels = self.train_set.labels[batch]
             adversarial = images
-            if config.method.adversarial:
-                adversarial = find_adversarial(self.model, images, labels, config.attack, rng, fabric.autocast())
-            self.wrapped_optimizer.zero_grad()
-            terms = self.step(images, adversarial, labels)
-            fabric.backward(terms["loss"])
-            self.wrapped_optimizer.step()
+            if config.adversarial:
+                adversarial = find_adversarial(
+                    self.model, images, labels, config.attack, rng, fabric.autocast(), inner=config.method.inner
+                )
+            terms = self._update(
+                images, adversarial, labels, perturb=config.awp.gamma > 0 and epoch >= config.awp.warmup
+            )
             for name, value in terms.items():
                 sums[name] += value.detach()
             if index % CHECK_EVERY == 0 or index == len(batches) - 1:
@@ -184,6 +195,23 @@ class Trainer:
                 _require_finite(means, epoch)
                 bar.set_postfix(loss=f"{means['loss']:.3f}")
         return means
+
+    def _update(self, images: Tensor, adversarial: Tensor, labels: Tensor, *, perturb: bool) -> dict[str, Tensor]:
+        """One step of the optimizer, at adversarially perturbed weights if `perturb`; the terms of the loss."""
+        perturbed: AbstractContextManager[None] = nullcontext()
+        if perturb:
+            self.wrapped_optimizer.zero_grad()
+            with running_statistics(self.model, update=False):
+                self.fabric.backward(self.step(images, adversarial, labels)["loss"])
+            perturbed = weight_perturbation(self.model, self.config.awp.gamma)
+        with perturbed:
+            self.wrapped_optimizer.zero_grad()
+            terms: dict[str, Tensor] = self.step(images, adversarial, labels)
+            self.fabric.backward(terms["loss"])
+            self.wrapped_optimizer.step()
+        if self.average:
+            self.average.update(self.model)
+        return terms
 
     def _batches(self, rng: np.random.Generator) -> list[Tensor]:
         """This process's share of each batch of a permutation; a last one too small for BatchNorm is left out.
@@ -198,9 +226,9 @@ class Trainer:
 
     def _record(self, epoch: int, terms: Mapping[str, float]) -> None:
         """Measure on the validation images, and save what the run would need if it stopped here."""
-        self.model.eval()
-        steps = self.config.attack.validation_steps if self.config.method.adversarial else 0
-        validation = evaluate(self.model, self.validation_set, eps=float(self.config.attack.eps), steps=steps)
+        self.result.eval()
+        steps = self.config.attack.validation_steps if self.config.adversarial else 0
+        validation = evaluate(self.result, self.validation_set, eps=float(self.config.attack.eps), steps=steps)
         row = {
             "epoch": epoch + 1,
             "lr": self.optimizer.param_groups[0]["lr"],
@@ -210,7 +238,7 @@ class Trainer:
         best = max(map(self._score, self.rows), default=-math.inf)
         self.rows.append(row)
         if self._score(row) > best:
-            save_checkpoint(self.folder.best, self.model, self._info({"epoch": epoch + 1, "validation": validation}))
+            save_checkpoint(self.folder.best, self.result, self._info({"epoch": epoch + 1, "validation": validation}))
         self.folder.save_metrics(self.rows)
         self.folder.save_state(self._state(), self.rows)
         if self.progress:
@@ -218,13 +246,13 @@ class Trainer:
             tqdm.write(f"epoch {epoch + 1:>3}  loss {row['loss']:.3f}  validation: {shown}", file=sys.stderr)
 
     def _score(self, row: Mapping[str, Any]) -> float:
-        key = "validation_robust" if self.config.method.adversarial else "validation_clean"
+        key = "validation_robust" if self.config.adversarial else "validation_clean"
         return float(row[key])
 
     def _finish(self) -> dict[str, Any]:
         """Save the last checkpoint and the curves, and measure the best one on the test images."""
         attack = self.config.attack
-        save_checkpoint(self.folder.last, self.model, self._info({"epoch": len(self.rows)}))
+        save_checkpoint(self.folder.last, self.result, self._info({"epoch": len(self.rows)}))
         draw_curves(self.rows, self.folder.curves)
         model, info = load_checkpoint(self.folder.best)
         model.to(self.fabric.device)
@@ -257,43 +285,20 @@ class Trainer:
                 for index, entry in momenta.items()
                 if entry.get("momentum_buffer") is not None
             },
+            **({f"average.{name}": value for name, value in self.average.state_dict().items()} if self.average else {}),
         }
 
     def _restore(self, tensors: Mapping[str, Tensor], rows: list[dict[str, Any]]) -> None:
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
         self.rows = rows
-        self.model.load_state_dict({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
-        momenta = {int(n.removeprefix("momentum.")): t for n, t in tensors.items() if n.startswith("momentum.")}
+        self.model.load_state_dict(part("model."))
         state = self.optimizer.state_dict()
-        state["state"] = {index: {"momentum_buffer": tensor} for index, tensor in momenta.items()}
+        state["state"] = {int(index): {"momentum_buffer": tensor} for index, tensor in part("momentum.").items()}
         self.optimizer.load_state_dict(state)
-
-
-def find_adversarial(
-    model: Classifier,
-    images: Tensor,
-    labels: Tensor,
-    attack: AttackConfig,
-    rng: np.random.Generator,
-    autocast: AbstractContextManager[None],
-) -> Tensor:
-    """x': PGD on the cross-entropy from a start of 0.001 * randn, with BatchNorm in eval mode (Section V-A)."""
-    training = model.training
-    model.eval()
-    with autocast:
-        adversarial: Tensor = pgd(
-            TorchTarget(model, snap=False),
-            images,
-            labels,
-            eps=float(attack.eps),
-            norm="linf",
-            steps=attack.steps,
-            step_size=float(attack.step_size),
-            start="gaussian",
-            stop_at_success=False,
-            rng=rng,
-        )
-    model.train(training)
-    return adversarial.detach()
+        if self.average:
+            self.average.load_state_dict(part("average."))
 
 
 def _require_finite(means: Mapping[str, float], epoch: int) -> None:

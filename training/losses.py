@@ -1,17 +1,17 @@
-"""The two regularisers of F2AT as pure functions of features and logits.
+"""Losses as pure functions of features and logits.
 
-Source: Qian et al., "F2AT: Feature-Focusing Adversarial Training via Disentanglement of Natural and Perturbed
-Patterns", Section IV-D. Equation numbers are the paper's.
+F2AT's two regularisers are Qian et al., "F2AT: Feature-Focusing Adversarial Training via Disentanglement of Natural and
+Perturbed Patterns", Section IV-D; equation numbers are the paper's. TRADES' and MART's terms are theirs as their
+authors coded them, guards against log 0 included.
 """
 
 import math
-from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-Estimator = Callable[[Tensor, Tensor], Tensor]
+MARGIN_SCOPES = ("all", "others", "hard")
 
 
 def cosine_dependence(patterns: Tensor, features: Tensor) -> Tensor:
@@ -30,29 +30,37 @@ def cosine_dependence(patterns: Tensor, features: Tensor) -> Tensor:
     return functional.normalize(patterns, dim=1) @ functional.normalize(features, dim=1).T
 
 
-MARGIN_SCOPES = ("all", "others", "hard")
-ESTIMATORS: Mapping[str, Estimator] = {"cosine": cosine_dependence}
+def donsker_varadhan(scores: Tensor) -> Tensor:
+    """A critic's scores as estimates of mutual information: T - log E_product[exp T], averaged over places.
+
+    Args:
+        scores: T, (N, N, L), for every pair of a batch at each of L places; pairs on the diagonal belong together, the
+            others stand for the product of the marginals.
+
+    Returns:
+        (N, N); the mean of its diagonal is the bound of Donsker and Varadhan on I.
+    """
+    count = scores.shape[0]
+    apart = ~torch.eye(count, dtype=torch.bool, device=scores.device)
+    log_mean_exp = scores[apart].logsumexp(0) - math.log(count * (count - 1))
+    return (scores - log_mean_exp).mean(-1)
 
 
-def pattern_dependent_loss(
-    natural: Tensor, perturbed: Tensor, features: Tensor, *, tau: float, estimator: Estimator = cosine_dependence
-) -> Tensor:
+def pattern_dependent_loss(natural: Tensor, perturbed: Tensor, *, tau: float) -> Tensor:
     """L_pd, Eq. 16: depend on one's own natural pattern, and on no perturbed pattern of the batch.
 
     mean_i [ -I(X_nat_i; F'_i) / tau + log sum_j exp(I(X_pert_j; F'_i) / tau) ]
 
     Args:
-        natural: E(X_nat), (N, D).
-        perturbed: E(X_pert), (N, D).
-        features: F' = E(x'), (N, D).
+        natural: (N, N), entry (j, i) is (an estimate of) I(X_nat_j; F'_i); only the diagonal is read.
+        perturbed: (N, N), entry (j, i) is I(X_pert_j; F'_i).
         tau: temperature; the smaller, the harder the natural pattern is favoured.
-        estimator: stands for I(.; .).
 
     Returns:
         A scalar.
     """
-    attraction = estimator(natural, features).diagonal() / tau
-    repulsion = torch.logsumexp(estimator(perturbed, features) / tau, dim=0)
+    attraction = natural.diagonal() / tau
+    repulsion = torch.logsumexp(perturbed / tau, dim=0)
     return (repulsion - attraction).mean()
 
 
@@ -84,3 +92,29 @@ def natural_margin_loss(logits: Tensor, labels: Tensor, *, upsilon: float = 0.99
         raise ValueError(f"scope must be one of {', '.join(MARGIN_SCOPES)}; got {scope!r}")
     soft_maximum = (logits.logsumexp(1) + math.log(upsilon)) / upsilon
     return (soft_maximum - own).mean()
+
+
+def trades_regulariser(clean: Tensor, adversarial: Tensor) -> Tensor:
+    """mean_i KL(p(x_i) || p(x'_i)) of logits (N, C) and (N, C): TRADES, Zhang et al., ICML 2019."""
+    return functional.kl_div(
+        functional.log_softmax(adversarial, dim=1), functional.softmax(clean, dim=1), reduction="batchmean"
+    )
+
+
+def boosted_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """mean_i [ -log p_y(x'_i) - log(1 - max_{k != y} p_k(x'_i)) ]: MART's BCE, Wang et al., ICLR 2020.
+
+    Args:
+        logits: of x', (N, C).
+        labels: (N,).
+    """
+    rival = functional.softmax(logits, dim=1).scatter(1, labels[:, None], 0.0).amax(1)
+    return functional.cross_entropy(logits, labels) - (1.0001 - rival + 1e-12).log().mean()
+
+
+def mart_regulariser(clean: Tensor, adversarial: Tensor, labels: Tensor) -> Tensor:
+    """mean_i KL(p(x_i) || p(x'_i)) (1 - p_y(x_i)) of logits (N, C) and (N, C): MART."""
+    p, p_adversarial = functional.softmax(clean, dim=1), functional.softmax(adversarial, dim=1)
+    divergence = functional.kl_div((p_adversarial + 1e-12).log(), p, reduction="none").sum(1)
+    doubt = 1.0000001 - p.gather(1, labels[:, None]).squeeze(1)
+    return (divergence * doubt).mean()

@@ -20,7 +20,10 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str | int | None:
     ("arguments", "message"),
     [
         (["--config", "none.toml"], "no configuration at none.toml; see configs/ for examples"),
-        ([*DIGITS, "--method.name", "magic"], "method.name must be one of plain, sat, f2at; got 'magic'"),
+        (
+            [*DIGITS, "--method.name", "magic"],
+            "method.name must be one of plain, sat, trades, mart, seat, f2at; got 'magic'",
+        ),
         ([*DIGITS, "--data.name", "folder", "--data.root", "nowhere"], "data.root = nowhere has no folder train/"),
         ([*DIGITS, "--attack.eps", "2"], "attack.eps must be above 0 and at most 1; got 2"),
         ([*DIGITS, "--model.width", "0"], "width must be at least 1; got 0"),

@@ -13,7 +13,7 @@ import torch
 
 from models import load_checkpoint
 from training.config import Config, config_from_table
-from training.loop import DivergenceError, train
+from training.loop import DivergenceError, Trainer, train
 from training.run_folder import RunError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -31,7 +31,7 @@ def small(**sections: dict[str, Any]) -> Config:
         "hardware": {"accelerator": "cpu"},
     }
     for name, values in sections.items():
-        table[name] = {**({} if name == "method" else table[name]), **values}
+        table[name] = {**({} if name == "method" else table.get(name, {})), **values}
     return config_from_table(table)
 
 
@@ -138,6 +138,90 @@ def test_too_few_images_for_a_batch(tmp_path: Path) -> None:
 def test_divergence_stops_the_run_with_a_reason(tmp_path: Path) -> None:
     config = small(optimizer={"lr": 1e30, "schedule": "piecewise", "epochs": 3})
     with pytest.raises(DivergenceError, match=r"diverged in epoch 1: .*loss.* no longer finite; lower optimizer.lr"):
+        train(config, tmp_path, progress=False)
+
+
+class Interrupted(BaseException):
+    """As if the process were killed."""
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"method": {"name": "seat"}},
+        {"method": {"name": "trades"}, "awp": {"gamma": 0.01, "warmup": 1}, "averaging": {"decay": 0.9}},
+    ],
+    ids=["seat", "trades with awp and averaging"],
+)
+def test_interrupted_runs_of_averages_and_perturbations_go_on(
+    sections: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small(optimizer={"epochs": 3}, **sections)
+    train(config, tmp_path / "whole", progress=False)
+
+    def stop_after_the_first_epoch(self: Trainer, epoch: int, terms: dict[str, float]) -> None:
+        if epoch == 1:
+            raise Interrupted
+        record(self, epoch, terms)
+
+    record = Trainer._record
+    monkeypatch.setattr(Trainer, "_record", stop_after_the_first_epoch)
+    with pytest.raises(Interrupted):
+        train(config, tmp_path / "halves", progress=False)
+    monkeypatch.undo()
+    train(config, tmp_path / "halves", progress=False)
+    assert rows(tmp_path / "halves") == rows(tmp_path / "whole")
+    for name in ("best.safetensors", "last.safetensors"):
+        halves, whole = (load_checkpoint(tmp_path / run / name)[0].state_dict() for run in ("halves", "whole"))
+        for key, tensor in whole.items():
+            assert torch.equal(halves[key], tensor), key
+
+
+def test_seat_is_sat_with_an_average(tmp_path: Path) -> None:
+    """The same weights are trained; another model is saved and measured. `averaging` does the same to any method."""
+    for name, sections in {
+        "sat": {"method": {"name": "sat"}},
+        "seat": {"method": {"name": "seat", "decay": 0.9}},
+        "averaged": {"method": {"name": "sat"}, "averaging": {"decay": 0.9}},
+    }.items():
+        train(small(**sections), tmp_path / name, progress=False)  # type: ignore[arg-type]
+    losses = {name: [row["loss"] for row in rows(tmp_path / name)] for name in ("sat", "seat", "averaged")}
+    assert losses["sat"] == losses["seat"] == losses["averaged"]
+    sat, seat, averaged = (
+        load_checkpoint(tmp_path / name / "last.safetensors")[0].state_dict() for name in ("sat", "seat", "averaged")
+    )
+    assert all(torch.equal(seat[key], averaged[key]) for key in seat)
+    assert not torch.equal(seat["head.weight"], sat["head.weight"])
+    assert not torch.equal(seat["body.0.1.running_mean"], sat["body.0.1.running_mean"])
+
+
+def test_weight_perturbation_changes_training_after_its_warm_up(tmp_path: Path) -> None:
+    for name, awp in {"without": {}, "late": {"gamma": 0.01, "warmup": 1}, "always": {"gamma": 0.01}}.items():
+        train(small(method={"name": "sat"}, awp=awp), tmp_path / name, progress=False)
+    without, late, always = (rows(tmp_path / name) for name in ("without", "late", "always"))
+    assert late[0] == without[0]
+    assert late[1] != without[1]
+    assert always[0] != without[0]
+
+
+def test_without_an_attack_accuracy_on_clean_images_decides(tmp_path: Path) -> None:
+    """F2AT retrained on clean images: x' = x, so that its cross-entropy is undefended training's."""
+    attack = {"kind": "none"}
+    metrics = train(small(attack=attack), tmp_path / "f2at", progress=False)
+    table = rows(tmp_path / "f2at")
+    assert "validation_robust" not in table[0]
+    best = max(table, key=lambda row: row["validation_clean"])
+    assert metrics["epoch"] == best["epoch"]
+    bare = {"name": "f2at", "alpha": 0.0, "gamma": 0.0}
+    train(small(attack=attack, method=bare), tmp_path / "bare", progress=False)
+    train(small(method={"name": "plain"}), tmp_path / "plain", progress=False)
+    assert [row["loss"] for row in rows(tmp_path / "bare")] == [row["loss"] for row in rows(tmp_path / "plain")]
+
+
+@pytest.mark.parametrize("name", ["trades", "mart", "seat"])
+def test_the_baselines_stop_where_the_loss_is_not_finite(name: str, tmp_path: Path) -> None:
+    config = small(method={"name": name}, optimizer={"lr": 1e30, "schedule": "piecewise", "epochs": 3})
+    with pytest.raises(DivergenceError, match=r"diverged in epoch 1: .*loss"):
         train(config, tmp_path, progress=False)
 
 

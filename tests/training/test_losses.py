@@ -1,12 +1,21 @@
 """Every equation against numbers worked by hand, and against a formula written another way."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch.autograd import gradcheck
 
-from training.losses import cosine_dependence, natural_margin_loss, pattern_dependent_loss
+from training.losses import (
+    boosted_cross_entropy,
+    cosine_dependence,
+    donsker_varadhan,
+    mart_regulariser,
+    natural_margin_loss,
+    pattern_dependent_loss,
+    trades_regulariser,
+)
 
 
 def test_cosine_dependence_of_known_angles() -> None:
@@ -19,12 +28,11 @@ def test_cosine_dependence_of_known_angles() -> None:
 
 def test_pattern_dependent_loss_by_hand() -> None:
     # Two samples. I(nat_i; F_i) = 1 and 0; I(pert_j; F_i) = [[0, 1], [1, 0]]; tau = 0.5.
-    features = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    natural = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    natural = torch.tensor([[1.0, 9.0], [9.0, 0.0]])  # off the diagonal nothing is read
     perturbed = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     repulsion = math.log(math.exp(0.0) + math.exp(2.0))  # the same for both samples
     expected = ((-2.0 + repulsion) + (-0.0 + repulsion)) / 2
-    loss = pattern_dependent_loss(natural, perturbed, features, tau=0.5)
+    loss = pattern_dependent_loss(natural, perturbed, tau=0.5)
     assert loss.item() == pytest.approx(expected)
 
 
@@ -38,7 +46,8 @@ def test_pattern_dependent_loss_sums_over_the_perturbed_patterns() -> None:
         own = torch.cosine_similarity(natural[i], features[i], dim=0) / tau
         others = [torch.cosine_similarity(perturbed[j], features[i], dim=0) / tau for j in range(5)]
         total += float(-own + torch.stack(others).exp().sum().log())
-    assert pattern_dependent_loss(natural, perturbed, features, tau=tau).item() == pytest.approx(total / 5, rel=1e-5)
+    loss = pattern_dependent_loss(cosine_dependence(natural, features), cosine_dependence(perturbed, features), tau=tau)
+    assert loss.item() == pytest.approx(total / 5, rel=1e-5)
 
 
 LOGITS = torch.tensor([[2.0, 1.0, 0.0], [0.0, 3.0, 1.0]])
@@ -82,9 +91,90 @@ def test_margin_gradients_match_finite_differences(scope: str) -> None:
 
 def test_pattern_dependent_gradients_match_finite_differences() -> None:
     tensors = tuple(torch.randn(3, 4, dtype=torch.float64, requires_grad=True) for _ in range(3))
-    assert gradcheck(lambda n, p, f: pattern_dependent_loss(n, p, f, tau=0.3), tensors)
+    assert gradcheck(
+        lambda n, p, f: pattern_dependent_loss(cosine_dependence(n, f), cosine_dependence(p, f), tau=0.3), tensors
+    )
 
 
 def test_unknown_scope() -> None:
     with pytest.raises(ValueError, match="scope must be one of all, others, hard; got 'some'"):
         natural_margin_loss(LOGITS, LABELS, scope="some")
+
+
+def probabilities(*rows: tuple[float, ...], dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    """Logits whose softmax is these rows."""
+    return torch.tensor(rows, dtype=dtype).log()
+
+
+CLEAN = probabilities((0.7, 0.2, 0.1), (0.25, 0.5, 0.25))
+ADVERSARIAL = probabilities((0.4, 0.5, 0.1), (0.25, 0.25, 0.5))
+
+
+def test_kl_of_trades_by_hand() -> None:
+    first = 0.7 * math.log(0.7 / 0.4) + 0.2 * math.log(0.2 / 0.5)
+    second = 0.5 * math.log(0.5 / 0.25) + 0.25 * math.log(0.25 / 0.5)
+    assert trades_regulariser(CLEAN, ADVERSARIAL).item() == pytest.approx((first + second) / 2)
+    assert trades_regulariser(CLEAN, CLEAN).item() == pytest.approx(0.0)
+
+
+def test_boosted_cross_entropy_of_mart_by_hand() -> None:
+    # Labels 0 and 2: the first sample's rival is ahead with 0.5, the second's, of two that tie, is behind with 0.25.
+    first = -math.log(0.4) - math.log(1 - 0.5)
+    second = -math.log(0.5) - math.log(1 - 0.25)
+    loss = boosted_cross_entropy(ADVERSARIAL, torch.tensor([0, 2]))
+    assert loss.item() == pytest.approx((first + second) / 2, abs=2e-4)  # the authors' guard is 1e-4
+
+
+def test_regulariser_of_mart_weighs_by_the_doubt_of_the_clean_image() -> None:
+    first = (0.7 * math.log(0.7 / 0.4) + 0.2 * math.log(0.2 / 0.5)) * (1 - 0.7)
+    second = (0.5 * math.log(0.5 / 0.25) + 0.25 * math.log(0.25 / 0.5)) * (1 - 0.25)
+    loss = mart_regulariser(CLEAN, ADVERSARIAL, torch.tensor([0, 2]))
+    assert loss.item() == pytest.approx((first + second) / 2, abs=1e-6)
+
+
+def test_guards_keep_certain_samples_finite() -> None:
+    """A rival with probability 1, and a class with probability 0, in float32."""
+    sure, label = torch.tensor([[0.0, 200.0, 0.0]], requires_grad=True), torch.tensor([0])
+    for loss in (boosted_cross_entropy(sure, label), mart_regulariser(-sure.detach(), sure, label)):
+        (gradient,) = torch.autograd.grad(loss, sure)
+        assert bool(loss.isfinite())
+        assert bool(gradient.isfinite().all())
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda clean, adversarial: trades_regulariser(clean, adversarial),
+        lambda clean, adversarial: boosted_cross_entropy(adversarial, torch.tensor([0, 1, 4])) + 0 * clean.sum(),
+        lambda clean, adversarial: mart_regulariser(clean, adversarial, torch.tensor([0, 1, 4])),
+    ],
+    ids=["trades", "boosted", "mart"],
+)
+def test_gradients_of_the_baselines_match_finite_differences(loss: Callable[..., torch.Tensor]) -> None:
+    """On both sides: the divergence pulls on the clean distribution too."""
+    generator = torch.Generator().manual_seed(0)
+    tensors = tuple(torch.randn(3, 5, dtype=torch.float64, generator=generator).requires_grad_() for _ in range(2))
+    assert gradcheck(loss, tensors)
+
+
+def test_donsker_varadhan_by_hand() -> None:
+    # Two samples, one place: T = [[2, 0], [1, 3]]; pairs apart score 0 and 1.
+    scores = torch.tensor([[2.0, 0.0], [1.0, 3.0]])[:, :, None]
+    shift = math.log((1 + math.e) / 2)
+    torch.testing.assert_close(donsker_varadhan(scores), scores[:, :, 0] - shift)
+    # Another place with T = 0 everywhere knows nothing, and halves the mean.
+    both = torch.cat([scores, torch.zeros_like(scores)], dim=2)
+    torch.testing.assert_close(donsker_varadhan(both), (scores[:, :, 0] - shift) / 2)
+
+
+def test_donsker_varadhan_is_tight_for_the_best_critic() -> None:
+    """Two correlated normal variables, whose I is -log(1 - r^2) / 2 and whose best critic is the log density ratio."""
+    r, count = 0.8, 2000
+    x, noise = torch.randn(2, count, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    z = r * x + math.sqrt(1 - r * r) * noise
+    left, right = x[:, None], z[None, :]
+    ratio = -((right - r * left) ** 2) / (2 * (1 - r * r)) + right**2 / 2 - math.log(1 - r * r) / 2
+    information = -math.log(1 - r * r) / 2
+    assert donsker_varadhan(ratio[:, :, None]).diagonal().mean().item() == pytest.approx(information, abs=0.04)
+    worse = donsker_varadhan((ratio * 0.5)[:, :, None]).diagonal().mean().item()
+    assert worse < information - 0.04

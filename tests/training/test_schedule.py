@@ -15,3 +15,23 @@ def test_one_cycle_rises_to_its_peak_and_falls_to_zero() -> None:
     rates = [learning_rate(config, epoch) for epoch in (1.5, 3, 6.5, 10)]
     assert rates == pytest.approx([0.1, 0.2, 0.1, 0.0])
     assert learning_rate(config, 0) == pytest.approx(0.008)  # never zero: the first step does something
+
+
+def test_piecewise_linear_slopes_to_each_tenth() -> None:
+    """Wang and Wang, 2022: 0.01 until a third, 0.001 at two thirds, 0.0001 at the end."""
+    config = OptimizerConfig(lr=0.01, schedule="piecewise-linear", milestones=(40, 80), epochs=120)
+    rates = [learning_rate(config, epoch) for epoch in (0, 39.9, 40, 60, 80, 100, 120)]
+    assert rates == pytest.approx([0.01, 0.01, 0.01, 0.0055, 0.001, 0.00055, 0.0001])
+
+
+def test_cyclic_rises_and_falls_linearly() -> None:
+    config = OptimizerConfig(lr=0.2, schedule="cyclic", epochs=10)
+    rates = [learning_rate(config, epoch) for epoch in (2, 4, 7, 10)]
+    assert rates == pytest.approx([0.1, 0.2, 0.1, 0.0])
+    assert learning_rate(config, 0) == pytest.approx(0.008)
+
+
+def test_cosine_falls_from_the_beginning() -> None:
+    config = OptimizerConfig(lr=0.2, schedule="cosine", epochs=10)
+    rates = [learning_rate(config, epoch) for epoch in (0, 10 / 3, 5, 10)]
+    assert rates == pytest.approx([0.2, 0.15, 0.1, 0.0])

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from torch import Tensor
+from torch.nn import functional
 
 from models import Classifier
 
@@ -22,10 +23,24 @@ class Method(ABC):
         name: as in `method.name` of a configuration.
         adversarial: whether the loss is taken on adversarial examples. If so, the best checkpoint is the one with the
             highest accuracy under PGD; if not, the one with the highest accuracy on clean images.
+        inner: what the inner attack maximises, unless `attack.objective` says otherwise: "cross_entropy" or "kl".
     """
 
     name: ClassVar[str]
     adversarial: ClassVar[bool] = True
+    inner: ClassVar[str] = "cross_entropy"
+
+    @property
+    def averaging(self) -> float:
+        """The largest decay of the average of the weights that the method is defined with; 0 where it has none."""
+        return 0.0
+
+    def check(self, model: Classifier) -> None:  # noqa: B027  (most methods need nothing)
+        """Look, before training, for what the method needs besides its options.
+
+        Raises:
+            ValueError: something is missing or does not fit the model.
+        """
 
     @abstractmethod
     def loss(self, model: Classifier, images: Tensor, adversarial: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -34,9 +49,24 @@ class Method(ABC):
         Args:
             model: the classifier.
             images: clean images (N, 3, H, W) in [0, 1].
-            adversarial: x', of the same shape, detached; the clean images where `self.adversarial` is false.
+            adversarial: x', of the same shape, detached; the clean images where there is no inner attack.
             labels: (N,).
 
         Returns:
             Scalars: "loss", which is minimised, and the terms that it is made of, which are logged.
         """
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossEntropyMethod(Method):
+    """A method with a cross-entropy, whose labels can be smoothed."""
+
+    label_smoothing: float = option(0.0, "share of each label that the cross-entropy spreads evenly over all classes")
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing must be in [0, 1); got {self.label_smoothing}")
+
+    def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The mean of (N, C) against (N,), in float32 whatever the precision of the model."""
+        return functional.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)

@@ -4,14 +4,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
-from torch.nn import functional
 
 from models import Classifier
-from training.methods.base import Method
+from training.methods.base import CrossEntropyMethod
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlainTraining(Method):
+class PlainTraining(CrossEntropyMethod):
     """Cross-entropy on clean images."""
 
     name: ClassVar[str] = "plain"
@@ -19,4 +18,4 @@ class PlainTraining(Method):
 
     def loss(self, model: Classifier, images: Tensor, adversarial: Tensor, labels: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
         """CE(h(x), y)."""
-        return {"loss": functional.cross_entropy(model(images).float(), labels)}
+        return {"loss": self.cross_entropy(model(images), labels)}

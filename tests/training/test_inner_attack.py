@@ -1,0 +1,153 @@
+"""The inner attacks, on models whose answer is known and on a real network."""
+
+from contextlib import nullcontext
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from attacks.torch_target import TorchTarget
+from models import Classifier, create_model
+from training.config import AttackConfig
+from training.inner_attack import KLTarget, find_adversarial, n_fgsm
+
+EPS = Fraction(8, 255)
+
+
+@pytest.fixture
+def model() -> Classifier:
+    torch.manual_seed(0)
+    return create_model("resnet18", classes=4, width=4).train()
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+
+
+LABELS = torch.tensor([0, 1, 2, 3, 0, 1, 2, 3])
+
+
+def find(
+    model: Classifier, images: torch.Tensor, inner: str = "cross_entropy", seed: int = 0, **options: object
+) -> torch.Tensor:
+    attack = AttackConfig(eps=EPS, step_size=Fraction(2, 255), steps=3, **options)  # type: ignore[arg-type]
+    return find_adversarial(model, images, LABELS, attack, np.random.default_rng(seed), nullcontext(), inner=inner)
+
+
+def test_gradient_of_the_divergence_matches_finite_differences(images: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    model = create_model("resnet18", classes=4, width=2).double().eval()
+    clean = images.double()[:2, :, :8, :8]
+    point = clean + 0.01 * torch.randn_like(clean)
+    found = KLTarget(model, clean).gradient(point, LABELS[:2], LABELS[:2], torch.empty(0))
+    p, q = model(clean).softmax(1).float(), model(point).softmax(1).float()
+    torch.testing.assert_close(found.objectives[:, 0], (p * (p.log() - q.log())).sum(1), atol=1e-6, rtol=1e-3)
+    direction = torch.randn_like(clean)
+
+    def divergence(x: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            q = functional.log_softmax(model(x), dim=1)
+            p = functional.softmax(model(clean), dim=1)
+            return (p * (p.log() - q)).sum(dtype=torch.float64)
+
+    h = 1e-6
+    slope = (divergence(point + h * direction) - divergence(point - h * direction)) / (2 * h)
+    torch.testing.assert_close((found.gradient * direction).sum(), slope, rtol=1e-3, atol=1e-9)
+
+
+def test_trades_inner_attack_as_its_authors_wrote_it(model: Classifier, images: torch.Tensor) -> None:
+    """Their loop in plain operations, from the same start: every step along the sign of the KL's gradient."""
+    draws = torch.from_numpy(0.001 * np.random.default_rng(0).standard_normal(images.shape, np.float32))
+    eps, step = float(EPS), 2 / 255
+    model.eval()
+    p = model(images).softmax(1).detach()
+    adversarial = (images + draws).clamp(0, 1)
+    for _ in range(3):
+        adversarial.requires_grad_()
+        divergence = functional.kl_div(model(adversarial).log_softmax(1), p, reduction="sum")
+        (gradient,) = torch.autograd.grad(divergence, adversarial)
+        adversarial = adversarial.detach() + step * gradient.sign()
+        adversarial = adversarial.clamp(images - eps, images + eps).clamp(0, 1)
+    model.train()
+    torch.testing.assert_close(find(model, images, inner="kl"), adversarial, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("objective", ["cross_entropy", "kl", "margin"])
+def test_an_objective_asked_for_goes_before_the_methods(
+    model: Classifier, images: torch.Tensor, objective: str
+) -> None:
+    """Each attack raises its own objective at least as much as the others do."""
+    found = {name: find(model, images, objective=name) for name in ("cross_entropy", "kl", "margin")}
+    assert not torch.equal(found["kl"], found["cross_entropy"])
+    assert not torch.equal(found["margin"], found["cross_entropy"])
+    model.eval()
+    with torch.no_grad():
+        p = model(images).softmax(1)
+
+        def value(x: torch.Tensor) -> float:
+            z = model(x)
+            own, rival = z.gather(1, LABELS[:, None])[:, 0], z.scatter(1, LABELS[:, None], -torch.inf).amax(1)
+            values = {
+                "cross_entropy": functional.cross_entropy(z, LABELS),
+                "kl": functional.kl_div(z.log_softmax(1), p, reduction="batchmean"),
+                "margin": (rival - own).mean(),
+            }
+            return float(values[objective])
+
+        assert value(found[objective]) > value(images)
+        assert all(value(found[objective]) >= value(other) - 1e-6 for other in found.values())
+
+
+def test_the_methods_objective_is_the_default(model: Classifier, images: torch.Tensor) -> None:
+    assert torch.equal(find(model, images, inner="kl"), find(model, images, objective="kl"))
+    assert torch.equal(find(model, images), find(model, images, objective="cross_entropy"))
+
+
+@pytest.mark.parametrize("kind", ["pgd", "n-fgsm", "none"])
+@pytest.mark.parametrize("inner", ["cross_entropy", "kl"])
+def test_an_attack_leaves_the_model_as_it_was(model: Classifier, images: torch.Tensor, kind: str, inner: str) -> None:
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    adversarial = find(model, images, inner=inner, kind=kind)
+    assert model.training
+    assert not adversarial.requires_grad
+    assert bool(((adversarial >= 0) & (adversarial <= 1)).all())
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    assert all(weight.grad is None for weight in model.parameters())
+    assert torch.equal(adversarial, find(model, images, inner=inner, kind=kind))
+    assert torch.equal(adversarial, images) is (kind == "none")
+    assert torch.equal(adversarial, find(model, images, inner=inner, kind=kind, seed=1)) is (kind == "none")
+    bound = {"pgd": 1, "n-fgsm": 3, "none": 0}[kind] * float(EPS)
+    assert float((adversarial - images).abs().max()) <= bound + 1e-6
+
+
+def test_n_fgsm_on_a_linear_model() -> None:
+    """Its gradient does not depend on the noise, so the step away from the noisy image is known: the weights' sign."""
+    torch.manual_seed(0)
+    head = nn.Linear(12, 2)
+    linear = nn.Sequential(nn.Flatten(), head)
+    images, labels = torch.full((1000, 3, 2, 2), 0.5), torch.zeros(1000, dtype=torch.int64)
+    adversarial = n_fgsm(
+        TorchTarget(linear, classes=2, snap=False),
+        images,
+        labels,
+        noise=0.06,
+        step_size=0.03,
+        rng=np.random.default_rng(0),
+    )
+    weight = head.weight.detach()
+    noise = adversarial - images - 0.03 * (weight[1] - weight[0]).sign().view(3, 2, 2)
+    assert float(noise.abs().max()) <= 0.06 + 1e-6
+    assert abs(float(noise.mean())) < 0.002
+    assert float(noise.std()) == pytest.approx(0.06 / 3**0.5, rel=0.02)
+    assert float((adversarial - images).abs().max()) > 0.08  # not brought back to the ball of radius 0.03
+
+
+def test_uniform_start(model: Classifier, images: torch.Tensor) -> None:
+    inside = torch.full_like(images, 0.5)
+    attack = AttackConfig(eps=EPS, step_size=Fraction(1, 10**9), steps=1, start="uniform")
+    found = find_adversarial(model, inside, LABELS, attack, np.random.default_rng(0), nullcontext())
+    assert float((found - inside).std()) == pytest.approx(float(EPS) / 3**0.5, rel=0.02)

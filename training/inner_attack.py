@@ -1,0 +1,113 @@
+"""The inner attack of adversarial training: from clean images to the x' that the loss is taken on."""
+
+from contextlib import AbstractContextManager
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from attacks.objectives import objective_weights
+from attacks.pgd import pgd
+from attacks.target import Evaluation, Target
+from attacks.threat import as_draws
+from attacks.torch_target import TorchTarget
+from models import Classifier
+from training.config import AttackConfig
+
+
+class KLTarget(TorchTarget):
+    """A target whose one objective is KL(p(clean) || p(x)), as TRADES' inner attack maximises.
+
+    It holds the clean distribution of one batch, so its inputs must be that batch, in that order.
+    """
+
+    def __init__(self, model: Classifier, clean: Tensor) -> None:
+        super().__init__(model, snap=False)
+        self.clean = functional.softmax(self.logits(clean), dim=1)
+
+    def gradient(self, inputs: Tensor, labels: Tensor, targets: Tensor, weights: Tensor) -> Evaluation:  # noqa: ARG002
+        """Logits (N, C), the divergence (N, 1), and its gradient; labels, targets and weights are not looked at."""
+        with torch.enable_grad():
+            images = inputs.detach().clone().requires_grad_()
+            logits = self.model(images).float()
+            divergence = functional.kl_div(functional.log_softmax(logits, dim=1), self.clean, reduction="none").sum(1)
+            (gradient,) = torch.autograd.grad(divergence.sum(), images)
+        return Evaluation(logits.detach(), divergence.detach()[:, None], gradient)
+
+
+def find_adversarial(
+    model: Classifier,
+    images: Tensor,
+    labels: Tensor,
+    attack: AttackConfig,
+    rng: np.random.Generator,
+    autocast: AbstractContextManager[None],
+    *,
+    inner: str = "cross_entropy",
+) -> Tensor:
+    """x' of clean images, with BatchNorm in eval mode; the model's mode is left as it was.
+
+    Args:
+        model: attacked as it stands.
+        images: (N, 3, H, W) in [0, 1].
+        labels: (N,).
+        attack: what to run; "none" returns the images.
+        rng: every draw comes from it.
+        autocast: the precision of the model's forward passes.
+        inner: the method's objective, where the attack's objective is "method".
+
+    Returns:
+        (N, 3, H, W) in [0, 1], detached.
+    """
+    if attack.kind == "none":
+        return images
+    objective = inner if attack.objective == "method" else attack.objective
+    eps = float(attack.eps)
+    training = model.training
+    model.eval()
+    with autocast:
+        target = KLTarget(model, images) if objective == "kl" else TorchTarget(model, snap=False)
+        picked = "cross_entropy" if objective == "kl" else objective  # a KLTarget has its own
+        if attack.kind == "n-fgsm":
+            noise, step_size = eps * attack.fgsm_noise, eps * attack.fgsm_step
+            adversarial = n_fgsm(target, images, labels, noise=noise, step_size=step_size, objective=picked, rng=rng)
+        else:
+            adversarial = pgd(
+                target,
+                images,
+                labels,
+                eps=eps,
+                norm="linf",
+                steps=attack.steps,
+                step_size=float(attack.step_size),
+                start=attack.start,
+                objective=picked,
+                stop_at_success=False,
+                rng=rng,
+            )
+    model.train(training)
+    return adversarial.detach()
+
+
+def n_fgsm(
+    target: Target,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    noise: float,
+    step_size: float,
+    objective: str = "cross_entropy",
+    rng: np.random.Generator,
+) -> Tensor:
+    """N-FGSM, de Jorge et al., NeurIPS 2022, https://arxiv.org/abs/2202.01181: one step from a noisy image.
+
+    Noise uniform in [-noise, noise], then `step_size` along the sign of the gradient. The result stays in [0, 1] but
+    is not brought back to the ball around the image, which is what keeps single-step training from collapsing; it lies
+    within noise + step_size of it.
+    """
+    noisy: Tensor = (images + as_draws(rng.uniform(-noise, noise, images.shape).astype(np.float32), images)).clamp(0, 1)
+    weights = objective_weights(torch, objective, len(images), device=images.device)
+    gradient: Tensor = target.gradient(noisy, labels, labels, weights).gradient
+    adversarial: Tensor = (noisy + step_size * gradient.sign()).clamp(0, 1)
+    return adversarial
