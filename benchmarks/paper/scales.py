@@ -1,0 +1,180 @@
+"""Three sizes of the same experiments: the paper's, one for a laptop, one for a test."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from types import MappingProxyType
+from typing import Any
+
+from attacks.registry import ATTACKS, Attack
+from benchmarks.paper.experiments import Evaluation, Run
+from training.config import Config, config_from_table
+
+PAPER_EPS = Fraction(8, 255)
+_ARCHITECTURES = {"ResNet-18": "resnet18", "ResNet-50": "resnet50", "VGG-16": "vgg16_bn", "WRN-34-10": "wide_resnet"}
+_AUTOATTACK = ("apgd-ce", "apgd-t", "fab-t", "square")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """How an experiment is cut down, and in which words a result says so.
+
+    Attributes:
+        note: for the reader of a result.
+        data: the data set that stands for each of the paper's: a [data] section.
+        models: the [model] section that stands for each of the paper's.
+        attack, optimizer, hardware: the other sections; `attack.eps` is the radius of the evaluations, too.
+        images: test images evaluated; None: all.
+        seeds: how many runs of each row.
+        autoattack: names of the attacks that give the column AA; each keeps the parameters of the registry.
+        most: no attack of an evaluation takes more steps than this, nor 20 times as many queries; None: as published.
+    """
+
+    note: str
+    data: Mapping[str, Mapping[str, Any]]
+    models: Mapping[str, Mapping[str, Any]]
+    attack: Mapping[str, Any]
+    optimizer: Mapping[str, Any]
+    hardware: Mapping[str, Any]
+    images: int | None
+    seeds: int
+    autoattack: Sequence[str] = _AUTOATTACK
+    most: int | None = None
+
+    @property
+    def eps(self) -> Fraction:
+        """The radius, in pixels of [0, 1], that stands for the paper's 8/255."""
+        return Fraction(self.attack["eps"])
+
+    def config(self, run: Run, seed: int) -> Config:
+        """The configuration of a run.
+
+        Raises:
+            ConfigError: the method, or an option of it, is not there.
+        """
+        return config_from_table(
+            {
+                "seed": seed,
+                "data": self.data[run.data],
+                "model": self.models[run.model],
+                "method": run.method,
+                "attack": self.attack,
+                "optimizer": self.optimizer,
+                "hardware": self.hardware,
+            }
+        )
+
+    def evaluation(self, evaluation: Evaluation) -> Evaluation:
+        """The evaluation at this scale: AutoAttack as chosen, steps and queries capped, step sizes relative to eps."""
+        attacks: Sequence[Attack] = evaluation.attacks
+        if tuple(attack.name for attack in attacks) == _AUTOATTACK:
+            attacks = [ATTACKS[name] for name in self.autoattack]
+        return replace(evaluation, attacks=tuple(self._attack(attack) for attack in attacks))
+
+    def _attack(self, attack: Attack) -> Attack:
+        changed: dict[str, Any] = {}
+        for name, value in attack.parameters.items():
+            if name == "step_size" and value is not None:
+                changed[name] = round(value * float(self.eps / PAPER_EPS), 6)
+            elif self.most is not None and name.endswith("steps"):
+                changed[name] = min(value, self.most)
+            elif self.most is not None and name == "queries":
+                changed[name] = min(value, 20 * self.most)
+        return attack.override(**changed)
+
+
+def _models(**options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {paper: {"name": name, **options.get(name, {})} for paper, name in _ARCHITECTURES.items()}
+
+
+def _for_all(data: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return dict.fromkeys(("CIFAR-10", "CIFAR-100", "Tiny-ImageNet"), data)
+
+
+_DIGITS = {"name": "digits", "crop_padding": 1, "flip": False}
+
+SMOKE = Scale(
+    note="smoke: one epoch of 8x8 digits on networks of width 4, 20 images, at most 5 steps an attack. It shows that "
+    "everything runs; the numbers mean nothing.",
+    data=_for_all({**_DIGITS, "size": 8, "validation": 1200, "reference": 20}),
+    models=_models(
+        resnet18={"width": 4}, resnet50={"width": 4}, vgg16_bn={"width": 4}, wide_resnet={"depth": 10, "width": 1}
+    ),
+    attack={"eps": "32/255", "step_size": "8/255", "steps": 2, "validation_steps": 1, "test_steps": 1},
+    optimizer={"epochs": 1, "batch_size": 100, "lr": 0.05, "schedule": "one-cycle"},
+    hardware={"accelerator": "cpu"},
+    images=20,
+    seeds=2,
+    autoattack=("apgd-ce", "square"),
+    most=5,
+)
+
+_NARROW = _models(
+    resnet18={"width": 16}, resnet50={"width": 16}, vgg16_bn={"width": 16}, wide_resnet={"depth": 10, "width": 2}
+)
+
+SMALL = Scale(
+    note="small: digits at 16x16 and eps 32/255 in place of the paper's data, 15 epochs, networks of width 16 and a "
+    "WRN-10-2; AA is the adaptive suite's multi-targeted attack, which stands for AutoAttack.",
+    data=_for_all({**_DIGITS, "size": 16, "validation": 200, "reference": 200}),
+    models=_NARROW,
+    attack={"eps": "32/255", "step_size": "8/255", "steps": 7, "validation_steps": 7},
+    optimizer={"epochs": 15, "batch_size": 128, "lr": 0.05, "weight_decay": 5e-4, "schedule": "one-cycle"},
+    hardware={"accelerator": "auto"},
+    images=200,
+    seeds=2,
+    autoattack=("multi-targeted",),
+)
+
+FULL = Scale(
+    note="full: the paper's setting (Section V-A), AutoAttack with its authors' parameters.",
+    data={
+        "CIFAR-10": {"name": "cifar10", "reference": 10_000},
+        "CIFAR-100": {"name": "cifar100", "reference": 10_000},
+        "Tiny-ImageNet": {"name": "tiny-imagenet", "size": 64, "reference": 10_000},
+    },
+    models=_models(),
+    attack={"eps": "8/255", "step_size": 0.007, "steps": 10},
+    optimizer={"epochs": 100, "batch_size": 128, "lr": 0.1, "milestones": [50, 75]},
+    hardware={"accelerator": "auto", "precision": "bf16-mixed"},
+    images=None,
+    seeds=3,
+)
+
+SCALES: Mapping[str, Scale] = MappingProxyType({"smoke": SMOKE, "small": SMALL, "full": FULL})
+
+
+def scale_for(name: str, data: str | None, seeds: int | None) -> Scale:
+    """A scale by name.
+
+    Args:
+        name: a key of `SCALES`.
+        data: full: the folder of the data sets (default: data); small: a folder of images, one folder a class, that
+            takes the place of digits; smoke: none.
+        seeds: how many, if not the scale's.
+
+    Raises:
+        ValueError: the scale has no use for `data`, or seeds is below 1.
+    """
+    scale = SCALES[name]
+    if seeds is not None:
+        if seeds < 1:
+            raise ValueError(f"seeds must be at least 1; got {seeds}")
+        scale = replace(scale, seeds=seeds)
+    if data is None:
+        return scale
+    if name == "full":
+        return replace(scale, data={key: {**section, "root": data} for key, section in scale.data.items()})
+    if name == "small":
+        # PGD-3 and two epochs of 50,000 images: an hour for five methods on two cores that multiply bfloat16.
+        return replace(
+            scale,
+            note=f"small: images of {data} in place of the paper's data, 2 epochs, training on PGD-3, networks of "
+            "width 16 and a WRN-10-2: far from converged; AA is the adaptive suite's multi-targeted attack.",
+            data=_for_all({"name": "folder", "root": data, "size": 32, "validation": 200, "reference": 200}),
+            attack={"eps": "8/255", "step_size": "4/255", "steps": 3, "validation_steps": 5, "test_steps": 5},
+            optimizer={"epochs": 2, "batch_size": 128, "lr": 0.2, "weight_decay": 5e-4, "schedule": "one-cycle"},
+            hardware={"accelerator": "auto", "precision": "bf16-mixed"},
+            seeds=seeds or 1,
+        )
+    raise ValueError(f"data must be left out at scale smoke, which has digits; got {data!r}")
