@@ -31,14 +31,14 @@ _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
 
 def application_version(digest: str, surrogate: str | None = None) -> str:
-    """Names everything that decides an audit's numbers: the models, by their digests, and the code that attacks them.
+    """Names everything that an audit depends on: the models, by their digests, the code that attacks, the workflows.
 
     DBOS hands a workflow only to workers of the version it was submitted under, and recovers it only there. So a
     worker that serves another model, or runs other attack code, leaves the audit alone; it goes on when a worker of
     its own version runs again. A report therefore never mixes models or code.
     """
     parts = hashlib.sha256(f"{digest} {surrogate}".encode())
-    for file in sorted(Path(attacks.__file__).parent.rglob("*.py")):
+    for file in [*sorted(Path(attacks.__file__).parent.rglob("*.py")), Path(__file__).with_name("workflows.py")]:
         parts.update(file.name.encode() + b"\0" + file.read_bytes())
     for package in ("numpy", "onnxruntime-gpu", "onnxruntime"):
         parts.update(_version(package).encode())

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 import attacks
+from serving import audits as audits_module
+from serving import workflows
 from serving.audits import Audits, DatabaseError, application_version, prepare_database
 from serving.problems import Problem
 
@@ -139,6 +141,10 @@ def test_the_version_names_model_and_code(tmp_path: Path, monkeypatch: pytest.Mo
     shutil.copytree(Path(attacks.__file__).parent, copy)
     monkeypatch.setattr(attacks, "__file__", str(copy / "__init__.py"))
     assert before == application_version("sha256:one")
-    with (copy / "pgd.py").open("a") as file:
-        file.write("# changed\n")
-    assert before != application_version("sha256:one")
+    shutil.copy(workflows.__file__, tmp_path)
+    monkeypatch.setattr(audits_module, "__file__", str(tmp_path / "audits.py"))
+    assert before == application_version("sha256:one")
+    for changed in (copy / "pgd.py", tmp_path / "workflows.py"):
+        with changed.open("a") as file:
+            file.write("# changed\n")
+        assert before != (before := application_version("sha256:one"))
