@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import sys
 import tempfile
@@ -38,9 +39,10 @@ class Outcome:
     refusal: str | None = None
 
     def values(self, experiment: Experiment, column: Column) -> list[float]:
-        """The column's number for each seed."""
+        """The column's number for each seed that has one: a class may have no images."""
         place = experiment.evaluations.index(column.evaluation)
-        return [column.value(records[place]) for records in self.records]
+        values = [column.value(records[place]) for records in self.records]
+        return [value for value in values if not math.isnan(value)]
 
 
 class Runner:
