@@ -1,3 +1,4 @@
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -5,26 +6,87 @@ import pytest
 import tomli_w
 
 from training.config import Config, ConfigError, config_from_table, config_to_table, load_config
-from training.methods import F2AT, SAT
+from training.methods import F2AT, MART, SAT, SEAT, TRADES
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
-def test_shipped_configurations_load_and_round_trip(path: Path) -> None:
-    config = load_config(path, {})
+# Which method each file trains; a file that is not listed fails.
+METHOD_OF = {
+    "digits": F2AT(),
+    "sat-cifar10": SAT(),
+    "trades-cifar10": TRADES(beta=6.0),
+    "mart-cifar10": MART(lam=5.0),
+    "seat-cifar10": SEAT(decay=0.999),
+    "f2at-cifar10": F2AT(planes=2, gamma=1.0, tau=0.07, upsilon=0.995, alpha=0.1),
+    "authors/sat": SAT(),
+    "authors/trades": TRADES(beta=6.0),
+    "authors/mart": MART(lam=5.0),
+    "authors/seat": SEAT(decay=0.999),
+    "authors/trades-awp": TRADES(beta=6.0),
+}
+COMMON_RECIPE = [name for name in METHOD_OF if name.endswith("-cifar10")]
+
+
+def test_every_configuration_is_listed() -> None:
+    assert {str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.toml")} == set(METHOD_OF)
+
+
+@pytest.mark.parametrize("name", METHOD_OF)
+def test_shipped_configurations_load_and_round_trip(name: str) -> None:
+    config = load_config(CONFIGS / f"{name}.toml", {})
     assert config_from_table(config_to_table(config)) == config
+    assert config.method == METHOD_OF[name]
 
 
-def test_the_papers_recipe_is_as_printed() -> None:
-    """Section V-A."""
-    config = load_config(CONFIGS / "cifar10-resnet18.toml", {})
-    assert config.method == F2AT(planes=2, gamma=1.0, tau=0.07, upsilon=0.995, alpha=0.1)
+@pytest.mark.parametrize("name", COMMON_RECIPE)
+def test_the_papers_recipe_is_as_printed(name: str) -> None:
+    """Section V-A; the same for all methods of Table I."""
+    config = load_config(CONFIGS / f"{name}.toml", {})
     optimizer, attack = config.optimizer, config.attack
     assert (optimizer.lr, optimizer.momentum, optimizer.weight_decay) == (0.1, 0.9, 2e-4)
     assert (optimizer.batch_size, optimizer.epochs, optimizer.milestones) == (128, 100, (50, 75))
     assert (attack.eps, attack.step_size, attack.steps) == (Fraction(8, 255), Fraction("0.007"), 10)
     assert (config.data.crop_padding, config.data.flip, config.model.width) == (4, True, 64)
+    assert replace(config, method=SAT()) == load_config(CONFIGS / "sat-cifar10.toml", {})
+
+
+def test_the_authors_recipes_are_theirs() -> None:
+    """Epochs, learning rate and its schedule, weight decay, network: Madry 2018, and the code of the others."""
+    found = {}
+    for name in ("sat", "trades", "mart", "seat", "trades-awp"):
+        config = load_config(CONFIGS / "authors" / f"{name}.toml", {})
+        optimizer = config.optimizer
+        assert (optimizer.batch_size, optimizer.momentum) == (128, 0.9)
+        found[name] = (optimizer.epochs, optimizer.lr, optimizer.weight_decay, optimizer.milestones, config.model.name)
+    assert found == {
+        "sat": (205, 0.1, 2e-4, (102, 154), "wide_resnet"),
+        "trades": (76, 0.1, 2e-4, (74,), "wide_resnet"),
+        "mart": (120, 0.01, 3.5e-3, (74, 89, 99), "resnet18"),
+        "seat": (120, 0.01, 3.5e-3, (40, 80), "resnet18"),
+        "trades-awp": (200, 0.1, 5e-4, (99, 149), "wide_resnet"),
+    }
+    awp = load_config(CONFIGS / "authors" / "trades-awp.toml", {}).awp
+    assert (awp.gamma, awp.warmup) == (0.005, 9)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "method"),
+    [
+        ({"method.natural": "clean", "method.alpha": "0"}, F2AT(natural="clean", alpha=0.0)),
+        ({"method.gamma": "0"}, F2AT(gamma=0.0)),
+        ({"method.alpha": "0"}, F2AT(alpha=0.0)),
+        ({"method.planes": "8"}, F2AT(planes=8)),
+        ({"method.scope": "hard"}, F2AT(scope="hard")),
+    ],
+)
+def test_the_papers_ablations_are_flags(overrides: dict[str, str], method: F2AT) -> None:
+    """As the file's own comment says them."""
+    path = CONFIGS / "f2at-cifar10.toml"
+    assert load_config(path, overrides).method == method
+    flags = " ".join(f"--{name} {value}" for name, value in overrides.items()).replace("planes 8", "planes 4")
+    assert flags in path.read_text()
+    assert not load_config(path, {"attack.kind": "none"}).adversarial
 
 
 def test_flags_override_the_file(tmp_path: Path) -> None:
