@@ -19,7 +19,7 @@ from benchmarks.common import RESULTS, environment
 from benchmarks.paper.experiments import EXPERIMENTS, Experiment
 from benchmarks.paper.render import Result, markdown, write
 from benchmarks.paper.runner import Runner, estimate
-from benchmarks.paper.scales import SCALES, scale_for
+from benchmarks.paper.scales import SCALES, scale_for, with_settings
 from training.config import ConfigError
 from training.loop import DivergenceError
 
@@ -36,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     name = _NAMES[options.name.lower()]
     experiment = EXPERIMENTS[name]
     try:
-        runner = Runner(scale_for(options.scale, options.data, options.seeds), options.runs / options.scale)
+        scale = with_settings(scale_for(options.scale, options.data, options.seeds), options.set)
+        runner = Runner(scale, options.runs / options.scale)
         if options.plan:
             print(plan(runner, experiment))
             return
@@ -111,6 +112,13 @@ def _parser() -> argparse.ArgumentParser:
         "--data", metavar="DIR", help="full: folder of the data sets; small: images, one folder a class"
     )
     parser.add_argument("--seeds", type=int, metavar="N", help="runs of each row (default: the scale's)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="another value of a training configuration, as optimizer.epochs=30 or awp.gamma=0.005; may be repeated",
+    )
     parser.add_argument("--plan", action="store_true", help="say what would be done, and stop")
     parser.add_argument("--yes", action="store_true", help="start at scale full, after saying how long it will take")
     parser.add_argument("--runs", type=Path, default=Path("runs/paper"), help="(default: %(default)s)")

@@ -1,7 +1,8 @@
 """Three sizes of the same experiments: the paper's, one for a laptop, one for a test."""
 
+import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
@@ -27,6 +28,7 @@ class Scale:
         images: test images evaluated; None: all.
         seeds: how many runs of each row.
         autoattack: names of the attacks that give the column AA; each keeps the parameters of the registry.
+        settings: sections of further keys, laid over all of these and over what they leave out, such as [awp].
         most: no attack of an evaluation takes more steps than this, nor 20 times as many queries; None: as published.
     """
 
@@ -40,11 +42,12 @@ class Scale:
     seeds: int
     autoattack: Sequence[str] = _AUTOATTACK
     most: int | None = None
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def eps(self) -> Fraction:
         """The radius, in pixels of [0, 1], that stands for the paper's 8/255."""
-        return Fraction(self.attack["eps"])
+        return Fraction(str({**self.attack, **self.settings.get("attack", {})}["eps"]))
 
     def config(self, run: Run, seed: int) -> Config:
         """The configuration of a run.
@@ -52,17 +55,17 @@ class Scale:
         Raises:
             ConfigError: the method, or an option of it, is not there.
         """
-        return config_from_table(
-            {
-                "seed": seed,
-                "data": self.data[run.data],
-                "model": self.models[run.model],
-                "method": run.method,
-                "attack": self.attack,
-                "optimizer": self.optimizer,
-                "hardware": self.hardware,
-            }
-        )
+        sections = {
+            "data": self.data[run.data],
+            "model": self.models[run.model],
+            "attack": self.attack,
+            "optimizer": self.optimizer,
+            "hardware": self.hardware,
+        }
+        laid_over = {
+            name: {**sections.get(name, {}), **self.settings.get(name, {})} for name in (*sections, *self.settings)
+        }
+        return config_from_table({**laid_over, "seed": seed, "method": run.method})
 
     def evaluation(self, evaluation: Evaluation) -> Evaluation:
         """The evaluation at this scale: AutoAttack as chosen, steps and queries capped, step sizes relative to eps."""
@@ -178,3 +181,23 @@ def scale_for(name: str, data: str | None, seeds: int | None) -> Scale:
             seeds=seeds or 1,
         )
     raise ValueError(f"data must be left out at scale smoke, which has digits; got {data!r}")
+
+
+def with_settings(scale: Scale, texts: Sequence[str]) -> Scale:
+    """The scale with other keys of a configuration, as in "optimizer.epochs=30" or "awp.gamma=0.005".
+
+    Raises:
+        ValueError: not of that form, or a key of [method], which is what the rows of a table differ in.
+    """
+    settings: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        key, _, value = text.partition("=")
+        section, _, name = key.partition(".")
+        if not value or not name or section in ("", "method"):
+            raise ValueError(f"--set must be SECTION.KEY=VALUE with a section other than method; got {text!r}")
+        try:
+            settings.setdefault(section, {})[name] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            settings.setdefault(section, {})[name] = value  # text, as on the command line of training
+    note = f"{scale.note} Changed: {', '.join(texts)}." if texts else scale.note
+    return replace(scale, settings=settings, note=note)

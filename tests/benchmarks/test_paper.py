@@ -17,7 +17,7 @@ from benchmarks.paper.experiments import EXPERIMENTS, Column, Evaluation, Experi
 from benchmarks.paper.published import PUBLISHED, TABLES
 from benchmarks.paper.render import Result, density, draw, markdown, table
 from benchmarks.paper.runner import Outcome, Runner, gradients, seconds_per_image
-from benchmarks.paper.scales import SCALES, scale_for
+from benchmarks.paper.scales import SCALES, scale_for, with_settings
 from models import Classifier
 from training.config import ConfigError
 
@@ -162,6 +162,20 @@ def test_an_own_folder_takes_the_place_of_digits() -> None:
         scale_for("smoke", "/images", None)
     with pytest.raises(ValueError, match="seeds must be at least 1; got 0"):
         scale_for("small", None, 0)
+
+
+def test_settings_are_laid_over_a_scale_and_are_said() -> None:
+    texts = ["optimizer.epochs=30", "attack.eps=16/255", "model.depth=16", "averaging.decay=0.99"]
+    scale = with_settings(SCALES["smoke"], texts)
+    config = scale.config(Run("CIFAR-10", "WRN-34-10", {"name": "sat"}), 0)
+    assert (config.optimizer.epochs, config.attack.eps, config.model.depth) == (30, Fraction(16, 255), 16)
+    assert (config.optimizer.batch_size, config.model.width, config.averaging.decay) == (100, 1, 0.99)
+    assert scale.eps == Fraction(16, 255)  # what is trained against is what is evaluated
+    assert scale.note.endswith("Changed: optimizer.epochs=30, attack.eps=16/255, model.depth=16, averaging.decay=0.99.")
+    with pytest.raises(ValueError, match=r"--set must be SECTION\.KEY=VALUE"):
+        with_settings(SCALES["smoke"], ["method.alpha=1"])
+    with pytest.raises(ConfigError, match=r"unknown key optimizer\.epoch"):
+        with_settings(SCALES["smoke"], ["optimizer.epoch=1"]).config(SAT.run, 0)
 
 
 # Evaluation
