@@ -1,18 +1,21 @@
-"""The inner attack of adversarial training: from clean images to the x' that the loss is taken on."""
+"""The inner attack of adversarial training: from clean images to the x' that the loss is taken on.
 
+Its random start is drawn on the device, by torch, so that a step never waits for the host or the host for it.
+"""
+
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from attacks.objectives import objective_weights
-from attacks.pgd import pgd
+from attacks.pgd import GAUSSIAN_SCALE, pgd
 from attacks.target import Evaluation, Target
-from attacks.threat import as_draws
+from attacks.threat import project
 from attacks.torch_target import TorchTarget
-from models import Classifier
 from training.config import AttackConfig
 
 
@@ -22,7 +25,7 @@ class KLTarget(TorchTarget):
     It holds the clean distribution of one batch, so its inputs must be that batch, in that order.
     """
 
-    def __init__(self, model: Classifier, clean: Tensor) -> None:
+    def __init__(self, model: nn.Module, clean: Tensor) -> None:
         super().__init__(model, snap=False)
         self.clean = functional.softmax(self.logits(clean), dim=1)
 
@@ -36,12 +39,24 @@ class KLTarget(TorchTarget):
         return Evaluation(logits.detach(), divergence.detach()[:, None], gradient)
 
 
+def draw_noise(attack: AttackConfig, shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """What the attack adds to images of this shape before its first step, on the generator's device.
+
+    0.001 N(0, 1) for PGD's "gaussian" start, uniform in [-eps, eps] for its "uniform" one, and uniform in
+    [-eps, eps] fgsm_noise for N-FGSM.
+    """
+    if attack.kind == "pgd" and attack.start == "gaussian":
+        return GAUSSIAN_SCALE * torch.randn(*shape, generator=generator, device=generator.device)
+    reach = float(attack.eps) * (attack.fgsm_noise if attack.kind == "n-fgsm" else 1)
+    return reach * (2 * torch.rand(*shape, generator=generator, device=generator.device) - 1)
+
+
 def find_adversarial(
-    model: Classifier,
+    model: nn.Module,
     images: Tensor,
     labels: Tensor,
     attack: AttackConfig,
-    rng: np.random.Generator,
+    noise: Tensor,
     autocast: AbstractContextManager[None],
     *,
     inner: str = "cross_entropy",
@@ -53,7 +68,7 @@ def find_adversarial(
         images: (N, 3, H, W) in [0, 1].
         labels: (N,).
         attack: what to run; "none" returns the images.
-        rng: every draw comes from it.
+        noise: of `draw_noise`, (N, 3, H, W).
         autocast: the precision of the model's forward passes.
         inner: the method's objective, where the attack's objective is "method".
 
@@ -70,21 +85,20 @@ def find_adversarial(
         target = KLTarget(model, images) if objective == "kl" else TorchTarget(model, snap=False)
         picked = "cross_entropy" if objective == "kl" else objective  # a KLTarget has its own
         if attack.kind == "n-fgsm":
-            noise, step_size = eps * attack.fgsm_noise, eps * attack.fgsm_step
-            adversarial = n_fgsm(target, images, labels, noise=noise, step_size=step_size, objective=picked, rng=rng)
+            adversarial = n_fgsm(target, images, labels, noise, step_size=eps * attack.fgsm_step, objective=picked)
         else:
             adversarial = pgd(
                 target,
                 images,
                 labels,
+                project(images + noise, images, eps=eps, norm="linf"),
                 eps=eps,
                 norm="linf",
                 steps=attack.steps,
                 step_size=float(attack.step_size),
-                start=attack.start,
                 objective=picked,
                 stop_at_success=False,
-                rng=rng,
+                rng=np.random.default_rng(0),  # nothing is drawn from it
             )
     model.train(training)
     return adversarial.detach()
@@ -94,19 +108,17 @@ def n_fgsm(
     target: Target,
     images: Tensor,
     labels: Tensor,
+    noise: Tensor,
     *,
-    noise: float,
     step_size: float,
     objective: str = "cross_entropy",
-    rng: np.random.Generator,
 ) -> Tensor:
     """N-FGSM, de Jorge et al., NeurIPS 2022, https://arxiv.org/abs/2202.01181: one step from a noisy image.
 
-    Noise uniform in [-noise, noise], then `step_size` along the sign of the gradient. The result stays in [0, 1] but
-    is not brought back to the ball around the image, which is what keeps single-step training from collapsing; it lies
-    within noise + step_size of it.
+    The noise (N, 3, H, W), then `step_size` along the sign of the gradient. The result stays in [0, 1] but is not
+    brought back to the ball around the image, which is what keeps single-step training from collapsing.
     """
-    noisy: Tensor = (images + as_draws(rng.uniform(-noise, noise, images.shape).astype(np.float32), images)).clamp(0, 1)
+    noisy = (images + noise).clamp(0, 1)
     weights = objective_weights(torch, objective, len(images), device=images.device)
     gradient: Tensor = target.gradient(noisy, labels, labels, weights).gradient
     adversarial: Tensor = (noisy + step_size * gradient.sign()).clamp(0, 1)

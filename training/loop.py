@@ -32,7 +32,8 @@ from training.data import (
     split_validation,
 )
 from training.evaluation import evaluate
-from training.inner_attack import find_adversarial
+from training.folded import FoldedModel
+from training.inner_attack import draw_noise, find_adversarial
 from training.methods import Method
 from training.run_folder import RunFolder
 from training.schedule import learning_rate
@@ -151,6 +152,7 @@ class Trainer:
         step = TrainingStep(self.model, self.config.method)
         self.step, self.wrapped_optimizer = self.fabric.setup(step, self.optimizer)
         self.result.to(self.fabric.device)
+        self.folded = FoldedModel(self.model)  # what the inner attack is run on
         for epoch in range(len(self.rows), self.config.optimizer.epochs):
             terms = self._epoch(epoch)
             if self.fabric.is_global_zero:
@@ -166,7 +168,7 @@ class Trainer:
         rng = np.random.default_rng((config.seed, epoch))
         batches, padding = self._batches(rng), config.data.crop_padding
         crops = draw_crops(rng, len(self.train_set.labels), padding=padding, flip=config.data.flip).to(fabric.device)
-        torch.manual_seed(int(rng.integers(2**62)))
+        generator = torch.Generator(fabric.device).manual_seed(int(rng.integers(2**62)))
         self.model.train()
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=fabric.device))
         bar = tqdm(
@@ -182,8 +184,11 @@ class Trainer:
             labels = self.train_set.labels[batch]
             adversarial = images
             if config.adversarial:
+                whole = (len(images) * fabric.world_size, *images.shape[1:])
+                noise = draw_noise(config.attack, whole, generator)[fabric.global_rank :: fabric.world_size]
+                attacked = self.folded.fold()
                 adversarial = find_adversarial(
-                    self.model, images, labels, config.attack, rng, fabric.autocast(), inner=config.method.inner
+                    attacked, images, labels, config.attack, noise, fabric.autocast(), inner=config.method.inner
                 )
             terms = self._update(
                 images, adversarial, labels, perturb=config.awp.gamma > 0 and epoch >= config.awp.warmup

@@ -3,7 +3,6 @@
 from contextlib import nullcontext
 from fractions import Fraction
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -12,7 +11,7 @@ from torch.nn import functional
 from attacks.torch_target import TorchTarget
 from models import Classifier, create_model
 from training.config import AttackConfig
-from training.inner_attack import KLTarget, find_adversarial, n_fgsm
+from training.inner_attack import KLTarget, draw_noise, find_adversarial, n_fgsm
 
 EPS = Fraction(8, 255)
 
@@ -35,7 +34,8 @@ def find(
     model: Classifier, images: torch.Tensor, inner: str = "cross_entropy", seed: int = 0, **options: object
 ) -> torch.Tensor:
     attack = AttackConfig(eps=EPS, step_size=Fraction(2, 255), steps=3, **options)  # type: ignore[arg-type]
-    return find_adversarial(model, images, LABELS, attack, np.random.default_rng(seed), nullcontext(), inner=inner)
+    noise = draw_noise(attack, images.shape, torch.Generator().manual_seed(seed))
+    return find_adversarial(model, images, LABELS, attack, noise, nullcontext(), inner=inner)
 
 
 def test_gradient_of_the_divergence_matches_finite_differences(images: torch.Tensor) -> None:
@@ -61,7 +61,7 @@ def test_gradient_of_the_divergence_matches_finite_differences(images: torch.Ten
 
 def test_trades_inner_attack_as_its_authors_wrote_it(model: Classifier, images: torch.Tensor) -> None:
     """Their loop in plain operations, from the same start: every step along the sign of the KL's gradient."""
-    draws = torch.from_numpy(0.001 * np.random.default_rng(0).standard_normal(images.shape, np.float32))
+    draws = 0.001 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
     eps, step = float(EPS), 2 / 255
     model.eval()
     p = model(images).softmax(1).detach()
@@ -130,24 +130,43 @@ def test_n_fgsm_on_a_linear_model() -> None:
     head = nn.Linear(12, 2)
     linear = nn.Sequential(nn.Flatten(), head)
     images, labels = torch.full((1000, 3, 2, 2), 0.5), torch.zeros(1000, dtype=torch.int64)
-    adversarial = n_fgsm(
-        TorchTarget(linear, classes=2, snap=False),
-        images,
-        labels,
-        noise=0.06,
-        step_size=0.03,
-        rng=np.random.default_rng(0),
-    )
+    noise = draw_noise(AttackConfig(kind="n-fgsm", eps=Fraction("0.03")), images.shape, torch.Generator())
+    adversarial = n_fgsm(TorchTarget(linear, classes=2, snap=False), images, labels, noise, step_size=0.03)
     weight = head.weight.detach()
-    noise = adversarial - images - 0.03 * (weight[1] - weight[0]).sign().view(3, 2, 2)
-    assert float(noise.abs().max()) <= 0.06 + 1e-6
-    assert abs(float(noise.mean())) < 0.002
-    assert float(noise.std()) == pytest.approx(0.06 / 3**0.5, rel=0.02)
+    torch.testing.assert_close(adversarial - images - 0.03 * (weight[1] - weight[0]).sign().view(3, 2, 2), noise)
     assert float((adversarial - images).abs().max()) > 0.08  # not brought back to the ball of radius 0.03
 
 
-def test_uniform_start(model: Classifier, images: torch.Tensor) -> None:
-    inside = torch.full_like(images, 0.5)
+@pytest.mark.parametrize(
+    ("options", "deviation", "largest"),
+    [
+        ({"start": "gaussian"}, 0.001, 0.006),
+        ({"start": "uniform"}, float(EPS) / 3**0.5, float(EPS)),
+        ({"kind": "n-fgsm"}, 2 * float(EPS) / 3**0.5, 2 * float(EPS)),
+    ],
+)
+def test_noise(options: dict[str, str], deviation: float, largest: float) -> None:
+    attack = AttackConfig(eps=EPS, **options)  # type: ignore[arg-type]
+    noise, same = (draw_noise(attack, (100, 3, 16, 16), torch.Generator().manual_seed(1)) for _ in range(2))
+    assert torch.equal(noise, same)
+    assert float(noise.std()) == pytest.approx(deviation, rel=0.02)
+    assert abs(float(noise.mean())) < 5 * deviation / noise.numel() ** 0.5
+    assert float(noise.abs().max()) <= largest
+
+
+def test_pgd_starts_from_the_noise(model: Classifier) -> None:
+    inside = torch.full((8, 3, 16, 16), 0.5)
     attack = AttackConfig(eps=EPS, step_size=Fraction(1, 10**9), steps=1, start="uniform")
-    found = find_adversarial(model, inside, LABELS, attack, np.random.default_rng(0), nullcontext())
-    assert float((found - inside).std()) == pytest.approx(float(EPS) / 3**0.5, rel=0.02)
+    noise = draw_noise(attack, inside.shape, torch.Generator())
+    found = find_adversarial(model, inside, LABELS, attack, noise, nullcontext())
+    torch.testing.assert_close(found - inside, noise, rtol=0, atol=1e-6)
+
+
+def test_an_attack_never_waits_for_the_device(images: torch.Tensor) -> None:
+    """On the meta device there is nothing to wait for: reading any value, or mixing devices, is an error."""
+    model = create_model("resnet18", classes=4, width=2).to("meta")
+    images, labels = images.to("meta"), LABELS.to("meta")
+    for kind, objective in (("pgd", "cross_entropy"), ("pgd", "kl"), ("pgd", "margin"), ("n-fgsm", "kl")):
+        attack = AttackConfig(eps=EPS, steps=2, kind=kind, objective=objective)
+        found = find_adversarial(model, images, labels, attack, torch.empty_like(images), nullcontext())
+        assert (found.shape, found.device) == (images.shape, images.device)
