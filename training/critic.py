@@ -1,0 +1,144 @@
+"""`python -m training.critic RUN --output critic.safetensors`: learn F2AT's critics on the model of a finished run.
+
+They are what `method.estimator = "donsker-varadhan"` judges dependence by, in another run; see
+methods/donsker_varadhan.py.
+"""
+
+import argparse
+import copy
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from tqdm import tqdm
+
+from models import Classifier, load_checkpoint
+from training.config import Config, load_config
+from training.data import ImageSet, augment, draw_crops, load_dataset, split_validation
+from training.inner_attack import draw_noise, find_adversarial
+from training.methods.donsker_varadhan import Critics, save_critics
+from training.methods.f2at import slice_patterns
+from training.run_folder import RunFolder
+
+
+def train_critics(
+    run: Path, *, planes: int = 2, epochs: int = 5, lr: float = 1e-3, progress: bool = True
+) -> tuple[Critics, dict[str, float]]:
+    """Critics that tell which pattern of an adversarial image belongs to which logits of a frozen model.
+
+    Adam on the sum of both Donsker-Varadhan bounds, on the run's training images under the run's own inner attack. The
+    critics of the epoch with the highest bounds on its validation images are kept, because a bound on few images can be
+    raised without end by learning them by heart.
+
+    Args:
+        run: a finished run; its best checkpoint is the model.
+        planes: K, bit-planes of the natural pattern.
+        epochs: passes over the training images.
+        lr: learning rate.
+        progress: show a bar for each epoch.
+
+    Returns:
+        The critics, and {"natural": bound, "perturbed": bound} in nats on the validation images.
+
+    Raises:
+        ValueError: an option out of range, or no such run or data.
+    """
+    if not 1 <= planes <= 8 or epochs < 1 or lr <= 0:
+        raise ValueError(
+            f"planes must be from 1 to 8, epochs at least 1 and lr above 0; got {planes}, {epochs} and {lr}"
+        )
+    folder = RunFolder(run)
+    config = load_config(folder.config, {})
+    model, info = load_checkpoint(folder.best)
+    train_set, validation = split_validation(load_dataset(config.data).train, config.data.validation)
+    device = Fabric(accelerator=config.hardware.accelerator, devices=1).device
+    model.to(device).requires_grad_(requires_grad=False)
+    torch.manual_seed(config.seed)
+    critics = Critics(len(info.classes), planes).to(device)
+    optimizer = torch.optim.Adam(critics.parameters(), lr=lr)
+    held_out = list(_patterns(model, validation, config, planes, np.random.default_rng(0), augmented=False))
+    best, bounds = copy.deepcopy(critics), {"natural": -np.inf, "perturbed": -np.inf}
+    for epoch in range(epochs):
+        critics.train()
+        rng = np.random.default_rng((config.seed, epoch))
+        batches = _patterns(model, train_set, config, planes, rng, augmented=True)
+        count = -(-len(train_set.labels) // config.optimizer.batch_size)
+        for batch in tqdm(batches, f"epoch {epoch + 1:>3}/{epochs}", count, unit="batch", disable=not progress):
+            natural, perturbed = _bounds(critics, *batch)
+            loss = -natural - perturbed
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        critics.eval()
+        with torch.no_grad():
+            found = torch.tensor([_bounds(critics, *batch) for batch in held_out]).mean(0)
+        if found.sum() > sum(bounds.values()):
+            best, bounds = copy.deepcopy(critics), dict(zip(bounds, found.tolist(), strict=True))
+    return best.cpu(), bounds
+
+
+def _patterns(
+    model: Classifier, data: ImageSet, config: Config, planes: int, rng: np.random.Generator, *, augmented: bool
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """X_nat, X_pert and the logits of x', batch by batch in random order; a batch of one has nothing to compare."""
+    device = next(model.parameters()).device
+    generator = torch.Generator(device).manual_seed(int(rng.integers(2**62)))
+    padding, flip = config.data.crop_padding, config.data.flip
+    for batch in torch.from_numpy(rng.permutation(len(data.labels))).split(config.optimizer.batch_size):
+        if len(batch) < 2:
+            continue
+        images, labels = data.images[batch], data.labels[batch].to(device)
+        if augmented:
+            images = augment(images, draw_crops(rng, len(batch), padding=padding, flip=flip), padding=padding)
+        images = images.to(device).float() / 255
+        noise = draw_noise(config.attack, images.shape, generator)
+        adversarial = find_adversarial(model, images, labels, config.attack, noise, nullcontext())
+        with torch.no_grad():
+            logits = model(adversarial)
+        yield *slice_patterns(adversarial, planes), logits
+
+
+def _bounds(critics: Critics, natural: Tensor, perturbed: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """The Donsker-Varadhan bounds on I(X_nat; h(x')) and I(X_pert; h(x')) of one batch."""
+    return (
+        critics.natural(natural, logits).diagonal().mean(),
+        critics.perturbed(perturbed, logits).diagonal().mean(),
+    )
+
+
+def main() -> None:
+    """Learn critics and write them."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.critic",
+        description="Learn, on the frozen model of a finished run, the critics that F2AT's Donsker-Varadhan estimator "
+        "needs. Then: python -m training ... --method.estimator donsker-varadhan --method.critic FILE",
+    )
+    parser.add_argument("run", type=Path, help="a finished run folder, as of `--method.name sat`")
+    parser.add_argument("--output", type=Path, required=True, help="the .safetensors file to write")
+    parser.add_argument("--planes", type=int, default=2, help="K, as method.planes of the run to come (default: 2)")
+    parser.add_argument("--epochs", type=int, default=5, help="passes over the training images (default: 5)")
+    parser.add_argument("--lr", type=float, default=1e-3, help="learning rate of Adam (default: 0.001)")
+    arguments = parser.parse_args()
+    try:
+        if arguments.output.exists():
+            raise ValueError(f"output {arguments.output} exists; choose another file")
+        critics, bounds = train_critics(
+            arguments.run, planes=arguments.planes, epochs=arguments.epochs, lr=arguments.lr
+        )
+        save_critics(arguments.output, critics, bounds=bounds)
+    except (OSError, ValueError) as error:
+        sys.exit(f"python -m training.critic: error: {error}")
+    print(
+        f"I(X_nat; h(x')) >= {bounds['natural']:.2f} nats, I(X_pert; h(x')) >= {bounds['perturbed']:.2f} nats, on "
+        f"validation images\nnext: python -m training --config CONFIG --output RUN "
+        f"--method.estimator donsker-varadhan --method.critic {arguments.output}"
+    )
+
+
+if __name__ == "__main__":
+    main()
