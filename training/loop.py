@@ -202,7 +202,7 @@ class Trainer:
         return means
 
     def _update(self, images: Tensor, adversarial: Tensor, labels: Tensor, *, perturb: bool) -> dict[str, Tensor]:
-        """One step of the optimizer, at adversarially perturbed weights if `perturb`; the terms of the loss."""
+        """One step of the optimizer, at adversarially perturbed weights if `perturb`; the terms of the loss there."""
         perturbed: AbstractContextManager[None] = nullcontext()
         if perturb:
             self.wrapped_optimizer.zero_grad()

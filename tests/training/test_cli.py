@@ -43,7 +43,16 @@ def test_bad_input_is_one_line_and_no_run(
 def test_help_names_every_section(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "--help") == 0
     printed = capsys.readouterr().out
-    for word in ("--config", "--data.name", "--attack.eps", "--method.alpha", "--optimizer.epochs", "8/255"):
+    for word in (
+        "--config",
+        "--data.name",
+        "--attack.eps",
+        "--method.alpha",
+        "--method.lam",
+        "--awp.gamma",
+        "--optimizer.epochs",
+        "8/255",
+    ):
         assert word in printed
 
 

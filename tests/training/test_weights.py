@@ -1,5 +1,7 @@
 """The running average and the adversarial perturbation of weights."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -90,6 +92,28 @@ def test_perturbation_raises_the_loss_and_is_gone_after_an_error(model: Classifi
     assert losses[1] > losses[0]
     for name, weight in model.named_parameters():
         torch.testing.assert_close(weight.data, before[name], rtol=1e-5, atol=1e-6)
+
+
+def test_perturbation_is_the_authors_step_of_a_proxy(model: Classifier) -> None:
+    """Their way: a copy of the model climbs the loss by SGD; the difference is scaled to gamma times each weight."""
+    images, labels = torch.rand(16, 3, 8, 8), torch.arange(16) % 3
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    proxy = copy.deepcopy(model)
+    climb = torch.optim.SGD(proxy.parameters(), lr=1.0)
+    (-nn.functional.cross_entropy(proxy(images), labels)).backward()
+    climb.step()
+    expected = {}
+    for (name, old), new in zip(model.state_dict().items(), proxy.state_dict().values(), strict=True):
+        if old.ndim > 1 and "weight" in name:
+            expected[name] = old + 0.005 * (old.norm() / ((new - old).norm() + 1e-20)) * (new - old)
+
+    with running_statistics(model, update=False):
+        nn.functional.cross_entropy(model(images), labels).backward()
+    with weight_perturbation(model, 0.005):
+        for name, tensor in model.state_dict().items():
+            if not name.endswith("num_batches_tracked"):
+                torch.testing.assert_close(tensor, expected.get(name, before[name]), rtol=1e-4, atol=1e-6)
+    assert len(expected) > 10
 
 
 def test_a_weight_without_gradient_stays() -> None:
