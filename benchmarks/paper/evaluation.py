@@ -44,7 +44,8 @@ def evaluate(
         attacked; "confidence", the probability of the true class for the adversarial image. Proportions for K = 1 to
         8: "natural_accuracy" on X_nat of the adversarial images, and "natural_difference", the share of pixel values
         of X_nat that the attacks changed; for bit-planes 0 to 7, "flipped_bits". These two count attacked images only,
-        that is, those that are right when clean. "example": such an image that fell, and its adversarial, PNG. "costs".
+        that is, those that are right when clean; None if there are none. "example": one of these, rather one that fell,
+        and its adversarial, PNG. "costs": what the attacks spent.
     """
     device = next(model.parameters()).device
     subject = Subject(
@@ -65,7 +66,7 @@ def evaluate(
         for start in range(0, len(labels), BATCH)
     ]
     found, attacked, right, confidence = (np.concatenate(column) for column in zip(*parts, strict=True))
-    shown = int(np.argmax(attacked & ~right)) if (attacked & ~right).any() else 0
+    shown = int(np.argmax(attacked.astype(int) + (attacked & ~right)))
     return {
         "labels": labels.tolist(),
         "right": right.astype(int).tolist(),
@@ -127,5 +128,5 @@ def _scores(subject: Subject, images: NDArray[np.uint8], labels: NDArray[np.int6
     return Scores(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _share(changed: NDArray[np.bool_]) -> float:
-    return float(changed.mean()) if changed.size else 0.0
+def _share(changed: NDArray[np.bool_]) -> float | None:
+    return float(changed.mean()) if changed.size else None

@@ -101,15 +101,19 @@ def _class_accuracy(label: int) -> Callable[[Record], float]:
 
 
 def _natural_accuracy(planes: int) -> Callable[[Record], float]:
-    return lambda record: 100 * float(record["natural_accuracy"][planes - 1])
+    return lambda record: _percent(record["natural_accuracy"][planes - 1])
 
 
 def _natural_difference(planes: int) -> Callable[[Record], float]:
-    return lambda record: 100 * float(record["natural_difference"][planes - 1])
+    return lambda record: _percent(record["natural_difference"][planes - 1])
 
 
 def _flipped(plane: int) -> Callable[[Record], float]:
-    return lambda record: 100 * float(record["flipped_bits"][plane])
+    return lambda record: _percent(record["flipped_bits"][plane])
+
+
+def _percent(share: float | None) -> float:
+    return float("nan") if share is None else 100 * share
 
 
 def _mean_confidence(record: Record) -> float:

@@ -223,7 +223,7 @@ def density(samples: Any, *, bandwidth: float = 0.05) -> tuple[np.ndarray, np.nd
 def _planes(result: Result) -> Figure:
     """For each row, a clean image and its adversarial one: whole, then plane by plane from the most significant."""
     shown = [(outcome.row.name, outcome.records[0][0]["example"]) for outcome in result.outcomes if outcome.records]
-    figure = Figure(figsize=(12, 2 + 2.6 * len(shown)), layout="constrained")
+    figure = Figure(figsize=(12, 0.6 + 2.8 * len(shown)), layout="constrained")
     figure.suptitle(result.experiment.title, fontsize="medium")
     grid = figure.subplots(2 * len(shown), 9, squeeze=False)
     for index, (name, example) in enumerate(shown):
@@ -233,7 +233,9 @@ def _planes(result: Result) -> Figure:
             for place, picture in enumerate(pictures):
                 axes = grid[2 * index + line, place]
                 axes.imshow(picture, interpolation="nearest")
-                axes.set(xticks=[], yticks=[], title="" if line else f"plane {8 - place}" if place else "image")
+                axes.set(
+                    xticks=[], yticks=[], title="" if index or line else f"plane {8 - place}" if place else "image"
+                )
             grid[2 * index + line, 0].set_ylabel(f"{name}\n{which}", fontsize="small")
     return figure
 

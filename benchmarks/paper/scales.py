@@ -99,12 +99,12 @@ _DIGITS = {"name": "digits", "crop_padding": 1, "flip": False}
 SMOKE = Scale(
     note="smoke: one epoch of 8x8 digits on networks of width 4, 20 images, at most 5 steps an attack. It shows that "
     "everything runs; the numbers mean nothing.",
-    data=_for_all({**_DIGITS, "size": 8, "validation": 1200, "reference": 20}),
+    data=_for_all({**_DIGITS, "size": 8, "validation": 200, "reference": 20}),
     models=_models(
         resnet18={"width": 4}, resnet50={"width": 4}, vgg16_bn={"width": 4}, wide_resnet={"depth": 10, "width": 1}
     ),
     attack={"eps": "32/255", "step_size": "8/255", "steps": 2, "validation_steps": 1, "test_steps": 1},
-    optimizer={"epochs": 1, "batch_size": 100, "lr": 0.05, "schedule": "one-cycle"},
+    optimizer={"epochs": 1, "batch_size": 50, "lr": 0.1, "schedule": "one-cycle"},
     hardware={"accelerator": "cpu"},
     images=20,
     seeds=2,

@@ -169,7 +169,7 @@ def test_settings_are_laid_over_a_scale_and_are_said() -> None:
     scale = with_settings(SCALES["smoke"], texts)
     config = scale.config(Run("CIFAR-10", "WRN-34-10", {"name": "sat"}), 0)
     assert (config.optimizer.epochs, config.attack.eps, config.model.depth) == (30, Fraction(16, 255), 16)
-    assert (config.optimizer.batch_size, config.model.width, config.averaging.decay) == (100, 1, 0.99)
+    assert (config.optimizer.batch_size, config.model.width, config.averaging.decay) == (50, 1, 0.99)
     assert scale.eps == Fraction(16, 255)  # what is trained against is what is evaluated
     assert scale.note.endswith("Changed: optimizer.epochs=30, attack.eps=16/255, model.depth=16, averaging.decay=0.99.")
     with pytest.raises(ValueError, match=r"--set must be SECTION\.KEY=VALUE"):
@@ -208,6 +208,8 @@ def test_evaluation_of_a_linear_model_is_the_closed_form() -> None:
     clean = evaluate(linear_classifier(weight), None, images, labels, Evaluation(), eps=Fraction(8, 255))
     assert clean["right"] == [1] * 8
     assert clean["flipped_bits"] == [0.0] * 8
+    wrong = evaluate(linear_classifier(weight), None, images, 1 - labels, pgd, eps=Fraction(8, 255))
+    assert wrong["flipped_bits"] == [None] * 8  # nothing was attacked
     assert clean["natural_accuracy"][7] == 1.0  # K = 8 is the image itself
     double = evaluate(
         linear_classifier(weight), None, images, labels, Evaluation(pgd.attacks, 0.5), eps=Fraction(16, 255)
@@ -243,7 +245,9 @@ def test_black_box_attacks_follow_the_surrogate() -> None:
 def result_of(name: str, *rights: list[int]) -> Result:
     """A table of one row whose seeds were right on these images, whatever the column."""
     experiment = EXPERIMENTS[name]
-    records = [[{"right": right, "labels": [0] * len(right)} for _ in experiment.evaluations] for right in rights]
+    images, labels = np.zeros((4, 8, 8, 3), np.uint8), np.zeros(4, np.int64)
+    measured = evaluate(linear_classifier(torch.ones(192)), None, images, labels, Evaluation(), eps=Fraction(1, 255))
+    records = [[{**measured, "right": right} for _ in experiment.evaluations] for right in rights]
     outcomes = [Outcome(experiment.rows[0], records), Outcome(experiment.rows[1], [], "no such method")]
     return Result(name=name, experiment=experiment, outcomes=outcomes, images=4, setting=["scale, machine"])
 
@@ -265,10 +269,13 @@ def test_csv_holds_every_seed() -> None:
     assert (rows[6]["mean"], rows[6]["paper"], rows[6]["paper_deviation"]) == ("", "80.52", "0.88")
 
 
-@pytest.mark.parametrize("name", ["table-I", "figure-4", "figure-5", "figure-6"])
-def test_pictures_are_drawn_around_refused_rows_and_absent_classes(name: str) -> None:
-    figure = draw(result_of(name, [1, 0], [1, 1]))
-    assert len(figure.axes) == {"table-I": 1, "figure-4": 2, "figure-5": 2, "figure-6": 1}[name]
+@pytest.mark.parametrize(
+    ("name", "panels"),
+    [("table-I", 1), ("figure-1", 18), ("figure-4", 2), ("figure-5", 2), ("figure-6", 1), ("figure-10", 2)],
+)
+def test_pictures_are_drawn_around_refused_rows_and_absent_classes(name: str, panels: int) -> None:
+    figure = draw(result_of(name, [1, 0, 1, 1], [1, 1, 1, 1]))
+    assert len(figure.axes) == panels
     figure.canvas.draw()
 
 
