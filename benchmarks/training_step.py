@@ -19,7 +19,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.common import interleaved, parser, publish, ratio
-from models import create_model
+from models import Classifier, create_model
 from training.config import AttackConfig
 from training.folded import FoldedModel
 from training.inner_attack import draw_noise, find_adversarial
@@ -29,16 +29,17 @@ Batch = tuple[Tensor, Tensor]
 MATRIX = 1536  # side of the matrices whose product stands for the machine's peak
 
 
-def reference(batch: Batch, width: int, attack: AttackConfig) -> Callable[[], object]:
+def reference(batch: Batch, width: int, attack: AttackConfig) -> Callable[[], Classifier]:
     """SAT written plainly: NCHW, float32, a loop around torch.autograd.grad with the model in eval mode."""
     images, labels = batch
     model = create_model("resnet18", classes=10, width=width).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=2e-4)
     eps, step_size = float(attack.eps), float(attack.step_size)
+    generator = torch.Generator()
 
-    def run() -> None:
+    def run() -> Classifier:
         model.eval()
-        adversarial = images.detach() + 0.001 * torch.randn(images.shape).detach()
+        adversarial = images.detach() + 0.001 * torch.randn(images.shape, generator=generator)
         for _ in range(attack.steps):
             adversarial.requires_grad_()
             with torch.enable_grad():
@@ -51,13 +52,14 @@ def reference(batch: Batch, width: int, attack: AttackConfig) -> Callable[[], ob
         optimizer.zero_grad()
         functional.cross_entropy(model(adversarial), labels).backward()
         optimizer.step()
+        return model
 
     return run
 
 
 def ours(
     method: Method, batch: Batch, width: int, attack: AttackConfig, dtype: torch.dtype = torch.float32
-) -> Callable[[], object]:
+) -> Callable[[], Classifier]:
     """A step as the training loop takes it."""
     images, labels = batch[0].contiguous(memory_format=torch.channels_last), batch[1]
     model = create_model("resnet18", classes=10, width=width).to(memory_format=torch.channels_last).train()
@@ -68,7 +70,7 @@ def ours(
     def autocast() -> torch.autocast | nullcontext[None]:
         return nullcontext() if dtype == torch.float32 else torch.autocast("cpu", dtype)
 
-    def run() -> None:
+    def run() -> Classifier:
         noise = draw_noise(attack, images.shape, generator)
         adversarial = find_adversarial(folded.fold(), images, labels, attack, noise, autocast())
         optimizer.zero_grad()
@@ -76,6 +78,7 @@ def ours(
             loss = method.loss(model, images, adversarial, labels)["loss"]
         loss.backward()
         optimizer.step()
+        return model
 
     return run
 
