@@ -22,7 +22,7 @@ from benchmarks.paper.evaluation import evaluate
 from benchmarks.paper.experiments import Column, Evaluation, Experiment, Record, Row, Run, surrogate
 from benchmarks.paper.scales import Scale
 from models import Classifier, load_checkpoint
-from training.config import Config, ConfigError, config_to_table
+from training.config import Config, ConfigError, DataConfig, config_to_table
 from training.data import Dataset, ImageSet, load_dataset
 from training.loop import DivergenceError, Trainer, train
 from training.run_folder import RunFolder
@@ -70,9 +70,8 @@ class Runner:
         return kept
 
     def path(self, config: Config) -> Path:
-        """The folder of a run: readable, and different for any two configurations but for the hardware."""
-        table = config_to_table(config)
-        digest = _digest({key: value for key, value in table.items() if key != "hardware"})
+        """The folder of a run: readable, and different for any two configurations."""
+        digest = _digest(config_to_table(config))
         return self.folder / f"{config.data.name}-{config.model.name}-{config.method.name}-{digest}-seed{config.seed}"
 
     def missing(self, experiment: Experiment) -> Iterator[Config]:
@@ -188,15 +187,18 @@ def estimate(runner: Runner, experiment: Experiment) -> tuple[float, list[str]]:
 
     Evaluations are counted on every second image for all steps of its attacks; queries cost half a gradient.
     """
-    total, lines, timed = 0.0, [], {}
+    total, lines = 0.0, []
+    sizes: dict[DataConfig, int] = {}
+    times: dict[Config, float] = {}
+    spent = sum(gradients(a) for e in experiment.evaluations for a in runner.scale.evaluation(e).attacks)
     for config in runner.missing(experiment):
-        images = len(load_dataset(config.data).train.labels) - config.data.validation
-        kind = str(config_to_table(replace(config, seed=0)))
-        if kind not in timed:
-            timed[kind] = seconds_per_image(config)
-        training = timed[kind] * images * config.optimizer.epochs
-        gradient = timed[kind] / (config.attack.steps + 2 if config.method.adversarial else 2)
-        spent = sum(gradients(a) for e in experiment.evaluations for a in runner.scale.evaluation(e).attacks)
+        kind = replace(config, seed=0)
+        if config.data not in sizes:
+            sizes[config.data] = len(load_dataset(config.data).train.labels) - config.data.validation
+        if kind not in times:
+            times[kind] = seconds_per_image(config)
+        training = times[kind] * sizes[config.data] * config.optimizer.epochs
+        gradient = times[kind] / (config.attack.steps + 2 if config.method.adversarial else 2)
         evaluating = gradient * spent * (runner.scale.images or 10_000) / 2
         total += training + evaluating
         lines.append(
@@ -212,8 +214,11 @@ def gradients(attack: Attack) -> float:
     return float(parameters.get("queries", 2 * steps * (1 + parameters.get("neighbours", 0))) / 2)
 
 
-def seconds_per_image(config: Config, *, steps: int = 4) -> float:
-    """Time of a training step for an image, in the training loop itself, on random images; warm-up is subtracted."""
+def seconds_per_image(config: Config) -> float:
+    """Time of a training step for an image, in the training loop itself, on random images.
+
+    What a run costs besides is subtracted: steps are added until they take as long as that.
+    """
     batch = config.optimizer.batch_size if _device(config).type == "cuda" else 8
     optimizer = replace(config.optimizer, epochs=1, batch_size=batch)
     config = replace(config, optimizer=optimizer, data=replace(config.data, validation=2))
@@ -233,7 +238,10 @@ def seconds_per_image(config: Config, *, steps: int = 4) -> float:
             return time.perf_counter() - started
 
     run(1)  # the first run of all pays for what every later one finds ready
-    return max(run(1 + steps) - run(1), 1e-9) / (steps * batch)
+    base, steps = min(run(1), run(1)), 4
+    while (seconds := run(1 + steps)) < 2 * base:
+        steps *= 2
+    return (seconds - base) / (steps * batch)
 
 
 def _device(config: Config) -> torch.device:

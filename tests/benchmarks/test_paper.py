@@ -16,7 +16,7 @@ from benchmarks.paper.evaluation import evaluate
 from benchmarks.paper.experiments import EXPERIMENTS, Column, Evaluation, Experiment, Row, Run, accuracy
 from benchmarks.paper.published import PUBLISHED, TABLES
 from benchmarks.paper.render import Result, density, draw, markdown, table
-from benchmarks.paper.runner import Outcome, Runner, gradients, seconds_per_image
+from benchmarks.paper.runner import Outcome, Runner, estimate, gradients, seconds_per_image
 from benchmarks.paper.scales import SCALES, scale_for, with_settings
 from models import Classifier
 from training.config import ConfigError
@@ -341,10 +341,15 @@ def test_gradients_that_an_attack_may_spend() -> None:
 
 
 @pytest.mark.slow
-def test_time_of_a_training_step_grows_with_the_model() -> None:
-    scale = SCALES["smoke"]
-    small, large = (scale.config(Run("CIFAR-10", model, {"name": "sat"}), 0) for model in ("ResNet-18", "ResNet-50"))
-    assert 0 < seconds_per_image(small) < seconds_per_image(large)
+def test_an_estimate_has_a_line_for_each_run_and_adds_them_up(tmp_path: Path) -> None:
+    experiment = Experiment(title="", rows=[SAT], columns=EXPERIMENTS["table-I"].columns)
+    scale = with_settings(SCALES["smoke"], ["optimizer.epochs=1000"])
+    runner = Runner(scale, tmp_path, progress=False)
+    seconds, lines = estimate(runner, experiment)
+    assert len(lines) == SCALES["smoke"].seeds
+    step = seconds_per_image(scale.config(SAT.run, 0))
+    assert 0.2 < seconds / (2 * 1000 * 1200 * step) < 5  # other programs share the processor
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
