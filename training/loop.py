@@ -164,7 +164,7 @@ class Trainer:
         """One pass over the training images; the mean of each term of the loss."""
         config, fabric = self.config, self.fabric
         # Every draw of an epoch follows from (seed, epoch), so a resumed run repeats them. All processes draw the same,
-        # and each takes its share, so that their number does not matter.
+        # and each takes its share: their number matters to BatchNorm alone, which sees one share at a time.
         rng = np.random.default_rng((config.seed, epoch))
         batches, padding = self._batches(rng), config.data.crop_padding
         crops = draw_crops(rng, len(self.train_set.labels), padding=padding, flip=config.data.flip).to(fabric.device)
