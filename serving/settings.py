@@ -21,7 +21,7 @@ class Settings:
     state: Path = Path(".f2at")  # the worker's lock and identity, and the default database
     database_url: str = ""  # where audits live; SQLite in `state` unless given
     worker: bool = True  # start the audit worker beside the server
-    takeover: int = 60  # seconds without a sign of life from a worker before others take over its audits
+    takeover: int = 60  # seconds of silence after which a worker's audits go to others; the same for every worker
     threads: int = 0  # threads of one prediction; 0: every core
     audit_threads: int = 0  # threads of the audit worker; 0: half the cores
     max_pending: int = 64  # prediction requests waiting for a turn; more answer 503
