@@ -218,7 +218,9 @@ def test_an_entry_states_everything(name: str) -> None:
     assert (attack.knowledge == "black-box") is ("queries" in attack.parameters)
     if attack.knowledge == "transfer":
         assert not attack.parameters.get("stop_at_success", False), "the surrogate's verdict is not the model's"
-    taken = set(inspect.signature(attack.function).parameters)
+    # What is left over are arrays with a default, for callers other than the harness.
+    given = inspect.signature(attack.function).parameters.items()
+    taken = {name for name, p in given if p.kind is p.KEYWORD_ONLY or p.default is p.empty}
     assert taken == {"target", "inputs", "labels", "eps", "norm", "rng", *attack.parameters}
     assert json.loads(json.dumps(dict(attack.parameters))) == dict(attack.parameters)
     assert attack.parameters.get("objective", "margin") in OBJECTIVES

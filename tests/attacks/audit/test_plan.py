@@ -316,7 +316,11 @@ def test_data_that_does_not_fit_is_named() -> None:
 
 
 def test_a_custom_suite_runs_the_attacks_it_lists() -> None:
-    listed = [{"name": "fgsm"}, {"name": "pgd", "steps": 5}, {"name": "pgd", "as": "pgd-7", "steps": 7}]
+    listed: list[dict[str, Any]] = [
+        {"name": "fgsm"},
+        {"name": "pgd", "steps": 5},
+        {"name": "pgd", "as": "pgd-7", "steps": 7},
+    ]
     request = AuditRequest(suite="custom", attacks=listed)
     assert AuditRequest.from_dict(json.loads(json.dumps(request.to_dict()))) == request
     audit = grey_audit(DISTANCES, suite="custom", attacks=listed, eps="8/255")
