@@ -27,9 +27,9 @@ def multi_targeted(
     eps: float,
     norm: str = "linf",
     rng: np.random.Generator,
-    steps: int = 10,
+    steps: int = 12,
     target_classes: int = 9,
-    final_share: float = 0.2,
+    final_share: float = 0.1,
     final_runs: int = 6,
     final_steps: int = 30,
 ) -> Any:

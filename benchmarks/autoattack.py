@@ -2,7 +2,7 @@
 
     python -m benchmarks.autoattack reference RUN --official CHECKOUT --eps 8/255 --output FILE.npz
     python -m benchmarks.autoattack suites FILE.npz BUNDLE --suites standard,adaptive,quick
-    python -m benchmarks.autoattack compare FILE.npz ... --output benchmarks/results/autoattack.md
+    python -m benchmarks.autoattack compare [TITLE=]FILE.npz ... --output benchmarks/results/autoattack.md
 
 The first two keep what became of each sample, and go on where they were interrupted. The official AutoAttack is not
 part of this project; `reference` says how to get it.
@@ -107,13 +107,13 @@ def suites(options: argparse.Namespace) -> None:
 def compare(options: argparse.Namespace) -> None:
     """Write tables and a plot of records and of the suites' records beside them."""
     parts, sections = {}, []
-    for path in options.records:
-        found = {name: _beside(path, name) for name in dict.fromkeys([*GOALS, *SUITES])}
-        records = {OFFICIAL: path, **{name: beside for name, beside in found.items() if beside.exists()}}
-        part = common_part({name: Record.load(each) for name, each in records.items()})
+    for name, path in options.records:
+        found = {suite: _beside(path, suite) for suite in dict.fromkeys([*GOALS, *SUITES])}
+        records = {OFFICIAL: path, **{suite: beside for suite, beside in found.items() if beside.exists()}}
+        part = common_part({suite: Record.load(each) for suite, each in records.items()})
         about, n = part[OFFICIAL].about, part[OFFICIAL].done
         architecture = about["architecture"]
-        title = f"{about['dataset']}, {about['norm']} {about['eps']}"
+        title = f"{name or about['dataset']}, {about['norm']} {about['eps']}"
         parts[title] = part
         sections += [
             f"## {title}",
@@ -206,10 +206,15 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=suites)
 
     command = commands.add_parser("compare", help="write the tables and the plot")
-    command.add_argument("records", type=Path, nargs="+", help="written by reference")
+    command.add_argument("records", type=_titled, nargs="+", help="[TITLE=]FILE written by reference")
     command.add_argument("--output", type=Path, required=True, help="Markdown to write; a .png goes beside it")
     command.set_defaults(command=compare)
     return parser
+
+
+def _titled(text: str) -> tuple[str, Path]:
+    title, _, path = text.rpartition("=")
+    return title, Path(path)
 
 
 def _suites(text: str) -> list[str]:
