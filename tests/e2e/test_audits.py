@@ -1,11 +1,13 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -392,11 +394,25 @@ def test_cancelling_reaches_the_shards_of_every_worker(fleet: Fleet) -> None:
     assert sum(after) - sum(before) < 1
 
 
+def suspend(worker: subprocess.Popen[bytes], url: str) -> None:
+    """Stop a worker, but not while it holds SQLite's only lock: nobody on its machine could write until it goes on."""
+    worker.send_signal(signal.SIGSTOP)
+    if url.startswith("sqlite:///"):
+        try:
+            with closing(sqlite3.connect(url.removeprefix("sqlite:///"), timeout=2)) as database:
+                database.execute("BEGIN IMMEDIATE")
+                database.rollback()
+        except sqlite3.OperationalError:
+            worker.send_signal(signal.SIGCONT)
+            time.sleep(0.1)
+            suspend(worker, url)
+
+
 def test_a_worker_taken_for_dead_does_no_harm(fleet: Fleet, offline: str) -> None:
     identifier = fleet.audits.submit(LIGHT, None)[0]["id"]
     wait_for(lambda: {shard.executor_id for shard in fleet.workflows(SHARD, identifier)} >= set(fleet.workers))
     suspended = fleet.workers[fleet.workflows(WORKFLOW, identifier)[0].executor_id or ""]
-    suspended.send_signal(signal.SIGSTOP)
+    suspend(suspended, fleet.url)
     assert numbers(fleet.finish(identifier)) == offline
     suspended.send_signal(signal.SIGCONT)
     again = fleet.audits.submit(LIGHT, None)[0]["id"]  # and both go on
