@@ -203,11 +203,13 @@ def budget_plot(parts: Mapping[str, Mapping[str, Record]], path: Path) -> None:
     """Robust accuracy against passes, a panel for each title, as PNG."""
     from matplotlib.figure import Figure  # slow to import, and only here
 
+    names = list(dict.fromkeys(name for records in parts.values() for name in records))
     figure = Figure(figsize=(4.6 * len(parts), 3.6), layout="constrained")
     for axes, (title, records) in zip(np.atleast_1d(figure.subplots(1, len(parts))), parts.items(), strict=True):
         budgets = np.unique(np.geomspace(1, full_budget(records[OFFICIAL]), 400).round())
         for name, record in records.items():
-            axes.step(budgets, [100 * value for value in accuracy_within(record, budgets)], where="post", label=name)
+            values = [100 * value for value in accuracy_within(record, budgets)]
+            axes.step(budgets, values, where="post", label=name, color=f"C{names.index(name)}")
         axes.set(
             title=title, xscale="log", xlabel="forward + backward passes of each sample", ylabel="robust accuracy, %"
         )
