@@ -3,11 +3,9 @@
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, device
 
 from attacks import matrices
-from attacks.mi_fgsm import momentum_ascent
-from attacks.objectives import objective_weights
+from attacks.mi_fgsm import gradient_of_objective, momentum_ascent
 from attacks.target import Target
 from attacks.threat import as_draws, check_attack
 
@@ -38,13 +36,11 @@ def di_fgsm(
         raise ValueError(f"probability must lie in [0, 1]; got {probability}")
     if not 0 < resize_rate <= 1:
         raise ValueError(f"resize_rate must lie in (0, 1]; got {resize_rate}")
-    weights = objective_weights(array_namespace(inputs), objective, inputs.shape[0], device=device(inputs))
+    plain = gradient_of_objective(target, labels, objective, inputs)
 
     def gradient_of(images: Any, index: Any) -> tuple[Any, Any]:
-        y = labels[index]
         rows, columns = (as_draws(side, images) for side in _draw(rng, images.shape, probability, resize_rate))
-        diverse = matrices.apply(rows, images, columns)
-        logits, _, gradient = target.gradient(diverse, y, y, weights[index])
+        logits, gradient = plain(matrices.apply(rows, images, columns), index)
         return logits, matrices.adjoint(rows, gradient, columns)
 
     return momentum_ascent(

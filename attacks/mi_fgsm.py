@@ -31,15 +31,8 @@ def mi_fgsm(
 ) -> Any:
     """Steps from the input along the accumulated gradient (Algorithm 1, Eq. 6 and 7); see `momentum_ascent`."""
     check_attack(inputs, labels, eps=eps, norm=norm)
-    weights = objective_weights(array_namespace(inputs), objective, inputs.shape[0], device=device(inputs))
-
-    def gradient_of(images: Any, index: Any) -> tuple[Any, Any]:
-        y = labels[index]
-        logits, _, gradient = target.gradient(images, y, y, weights[index])
-        return logits, gradient
-
     return momentum_ascent(
-        gradient_of,
+        gradient_of_objective(target, labels, objective, inputs),
         target,
         inputs,
         labels,
@@ -50,6 +43,18 @@ def mi_fgsm(
         momentum=momentum,
         stop_at_success=stop_at_success,
     )
+
+
+def gradient_of_objective(target: Target, labels: Any, objective: str, inputs: Any) -> GradientOf:
+    """The plain gradient: of `objective` for the batch's labels (N,), at images of the samples asked for."""
+    weights = objective_weights(array_namespace(inputs), objective, inputs.shape[0], device=device(inputs))
+
+    def gradient_of(images: Any, index: Any) -> tuple[Any, Any]:
+        y = labels[index]
+        logits, _, gradient = target.gradient(images, y, y, weights[index])
+        return logits, gradient
+
+    return gradient_of
 
 
 def momentum_ascent(

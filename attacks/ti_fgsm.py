@@ -3,11 +3,9 @@
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, device
 
 from attacks import matrices
-from attacks.mi_fgsm import momentum_ascent
-from attacks.objectives import objective_weights
+from attacks.mi_fgsm import gradient_of_objective, momentum_ascent
 from attacks.target import Target
 from attacks.threat import as_draws, check_attack, check_counts
 
@@ -41,11 +39,10 @@ def ti_fgsm(
         raise ValueError(f"kernel_sigmas must be >= 0; got {kernel_sigmas}")
     kernel = matrices.gaussian(kernel_size, kernel_sigmas)
     rows, columns = (as_draws(matrices.convolution(kernel, size, edge="zero"), inputs) for size in inputs.shape[2:])
-    weights = objective_weights(array_namespace(inputs), objective, inputs.shape[0], device=device(inputs))
+    plain = gradient_of_objective(target, labels, objective, inputs)
 
     def gradient_of(images: Any, index: Any) -> tuple[Any, Any]:
-        y = labels[index]
-        logits, _, gradient = target.gradient(images, y, y, weights[index])
+        logits, gradient = plain(images, index)
         return logits, matrices.apply(rows, gradient, columns)
 
     return momentum_ascent(

@@ -3,10 +3,9 @@
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace
 
-from attacks.mi_fgsm import momentum_ascent
-from attacks.objectives import objective_weights
+from attacks.mi_fgsm import gradient_of_objective, momentum_ascent
 from attacks.target import Target
 from attacks.threat import check_attack, uniform_start
 
@@ -38,17 +37,16 @@ def vmi_fgsm(
     if beta < 0:
         raise ValueError(f"beta must be >= 0; got {beta}")
     xp = array_namespace(inputs)
-    weights = objective_weights(xp, objective, inputs.shape[0], device=device(inputs))
+    plain = gradient_of_objective(target, labels, objective, inputs)
     variance = xp.zeros_like(inputs)
 
     def gradient_of(images: Any, index: Any) -> tuple[Any, Any]:
-        y, picked = labels[index], weights[index]
-        logits, _, gradient = target.gradient(images, y, y, picked)
+        logits, gradient = plain(images, index)
         tuned = gradient + variance[index]
         around = xp.zeros_like(gradient)
         for _ in range(neighbours):
             neighbour = uniform_start(images, rng, eps=beta * eps, norm=norm)
-            around = around + target.gradient(neighbour, y, y, picked).gradient
+            around = around + plain(neighbour, index)[1]
         if neighbours:
             variance[index] = around / neighbours - gradient
         return logits, tuned

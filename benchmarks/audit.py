@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from attacks.audit import Audit, AuditRequest, run_audit
+from attacks.audit import AuditRequest, run_audit
 from attacks.audit.html import render
 from attacks.cli.models import open_bundle
 from benchmarks.common import interleaved, parser, publish
@@ -38,15 +38,7 @@ def main() -> None:
 def row(path: Path, eps: str, suite: str, samples: int, threads: int) -> str:
     """One audit as a row of the table."""
     model, images, labels = open_bundle(path, threads=threads)
-    audit = Audit(
-        model.target,
-        images,
-        labels,
-        AuditRequest(suite=suite, eps=eps, samples=samples),
-        classes=model.classes,
-        model=model.description,
-        environment=model.environment,
-    )
+    audit = model.audit(images, labels, AuditRequest(suite=suite, eps=eps, samples=samples))
     report = audit.report(run_audit(audit))
     (page,) = interleaved({"page": lambda: render(report)}, rounds=1)["page"]
     total, inside = report["run"]["total_seconds"], report["run"]["model_seconds"]

@@ -75,18 +75,8 @@ def _open_audit(bundle: Bundle, surrogate: Bundle | None, settings: Settings) ->
         if digest != bundle.digest:
             raise ValueError(f"this audit is of model {digest}, this worker has {bundle.digest}")
         request = AuditRequest.from_dict(values)
-        followed = second() if request.plan.needs_surrogate else None
-        return Audit(
-            model.target,
-            images,
-            labels,
-            request,
-            classes=model.classes,
-            model=model.description,
-            environment=model.environment,
-            surrogate=followed.target if followed else None,
-            surrogate_model=followed.description if followed else None,
-        )
+        surrogate_model = second() if request.plan.needs_surrogate else None
+        return model.audit(images, labels, request, surrogate=surrogate_model)
 
     return open_audit
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
+from functools import cached_property
 from typing import Any, Self
 
 from attacks.audit.stages import STAGES
@@ -78,7 +79,7 @@ class AuditRequest:
         """The request as JSON values; `from_dict` gives an equal one back."""
         return {**asdict(self), "attacks": None if self.attacks is None else [dict(entry) for entry in self.attacks]}
 
-    @property
+    @cached_property
     def plan(self) -> Suite:
         """The suite that was asked for, with the attacks that are made for the norm."""
         if self.suite != CUSTOM:

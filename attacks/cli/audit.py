@@ -112,17 +112,7 @@ def _open(options: argparse.Namespace, request: AuditRequest) -> Audit:
             raise ValueError("surrogate must have the classes of the model, in the same order")
     if images.shape[1:3] != model.size:
         raise ValueError(f"data must be images of {_size(model.size)} for this model; got {_size(images.shape[1:3])}")
-    return Audit(
-        model.target,
-        images,
-        labels,
-        request,
-        classes=model.classes,
-        model=model.description,
-        environment=model.environment,
-        surrogate=None if surrogate is None else surrogate.target,
-        surrogate_model=None if surrogate is None else surrogate.description,
-    )
+    return model.audit(images, labels, request, surrogate=surrogate)
 
 
 def _model(options: argparse.Namespace) -> tuple[Model, Images, Labels]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from attacks.audit import Audit, AuditRequest
 from attacks.onnx_classifier import OnnxClassifier
 from attacks.onnx_target import OnnxTarget
 from attacks.target import Target
@@ -28,6 +29,22 @@ class Model(NamedTuple):
     size: tuple[int, int]  # (H, W) of its images
     description: dict[str, Any]  # what the report says of it
     environment: dict[str, Any]  # what it runs on
+
+    def audit(
+        self, images: Images, labels: Labels, request: AuditRequest, *, surrogate: "Model | None" = None
+    ) -> Audit:
+        """The audit of this model by labelled images; see `Audit`."""
+        return Audit(
+            self.target,
+            images,
+            labels,
+            request,
+            classes=self.classes,
+            model=self.description,
+            environment=self.environment,
+            surrogate=None if surrogate is None else surrogate.target,
+            surrogate_model=None if surrogate is None else surrogate.description,
+        )
 
 
 def open_bundle(path: Path, *, threads: int) -> tuple[Model, Images, Labels]:
