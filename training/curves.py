@@ -1,5 +1,6 @@
 """Training curves as a picture."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ def draw_curves(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     epochs = [row["epoch"] for row in rows]
     figure = Figure(figsize=(10, 4), layout="constrained")
     losses, accuracies = figure.subplots(1, 2)
-    for name in rows[0]:
-        values = [row[name] for row in rows]
+    for name in rows[-1]:
+        values = [row.get(name, math.nan) for row in rows]  # a term may come in later
         label = name.removeprefix("validation_").replace("_", " ")
         if name.startswith("validation_"):
             accuracies.plot(epochs, [100 * value for value in values], label=label)

@@ -149,8 +149,8 @@ class Trainer:
         saved = self.folder.load_state()
         if saved is not None:
             self._restore(*saved)
-        step = TrainingStep(self.model, self.config.method)
-        self.step, self.wrapped_optimizer = self.fabric.setup(step, self.optimizer)
+        self.objective = TrainingStep(self.model, self.config.method)
+        self.step, self.wrapped_optimizer = self.fabric.setup(self.objective, self.optimizer)
         self.result.to(self.fabric.device)
         self.folded = FoldedModel(self.model)  # what the inner attack is run on
         for epoch in range(len(self.rows), self.config.optimizer.epochs):
@@ -169,6 +169,7 @@ class Trainer:
         batches, padding = self._batches(rng), config.data.crop_padding
         crops = draw_crops(rng, len(self.train_set.labels), padding=padding, flip=config.data.flip).to(fabric.device)
         generator = torch.Generator(fabric.device).manual_seed(int(rng.integers(2**62)))
+        self.objective.method = config.method.at(epoch)
         self.model.train()
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=fabric.device))
         bar = tqdm(

@@ -56,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if experiment.best_seed
             else []
         ),
+        *([f"Epochs: {epochs(runner, experiment)}."] if runner.scale.passes else []),
         _machine(),
         command,
     )
@@ -89,6 +90,14 @@ def plan(runner: Runner, experiment: Experiment) -> str:
             f"column {column.name}: {attacks or 'no attack'}, eps {runner.scale.eps} x {column.evaluation.eps}"
         )
     return "\n".join(lines)
+
+
+def epochs(runner: Runner, experiment: Experiment) -> str:
+    """How long each row trains, where the scale fixes what a run may cost."""
+    counts: dict[int, list[str]] = {}
+    for row in runner.rows(experiment):
+        counts.setdefault(runner.scale.config(row.run, 0).optimizer.epochs, []).append(row.name)
+    return "; ".join(f"{count} ({', '.join(names)})" for count, names in sorted(counts.items()))
 
 
 def _agreed(runner: Runner, experiment: Experiment, *, yes: bool) -> bool:

@@ -60,10 +60,11 @@ def write(result: Result, folder: Path) -> list[Path]:
 
 def markdown(result: Result) -> str:
     """The table: our mean and deviation over the seeds, and in brackets the paper's."""
-    columns, (kind, number) = result.experiment.columns, result.name.split("-")
+    columns = result.experiment.columns
+    kind, _, number = result.name.partition("-")
     seeds = max((len(outcome.records) for outcome in result.outcomes), default=0)
     lines = [
-        f"# {kind.capitalize()} {number}",
+        f"# {kind.capitalize()} {number}".rstrip(),
         "",
         f"{result.experiment.title}. Here: mean {PLUS_MINUS} standard deviation over {seeds} seed(s) on "
         f"{result.images} test images; **[in brackets: the paper's]**. {chance(result)}",
@@ -181,16 +182,16 @@ def _scatter(result: Result) -> Figure:
     """Clean accuracy across, robust accuracy up: ours filled, the paper's hollow."""
     groups = list(dict.fromkeys(outcome.row.name.rpartition("/")[0] for outcome in result.outcomes))
     figure, panels = _figure(result, len(groups), width=5 * len(groups))
-    across, up = (column.name for column in result.experiment.columns)
+    across, up = (column.name for column in result.experiment.columns[:2])
     for axes, group in zip(panels, groups, strict=True):
         rows = [outcome for outcome in result.outcomes if outcome.row.name.rpartition("/")[0] == group]
         for index, outcome in enumerate(rows):
             colour, name = f"C{index % 10}", outcome.row.name.rpartition("/")[2]
-            axes.scatter(*result.means(outcome), color=colour, label=name)
+            axes.scatter(*result.means(outcome)[:2], color=colour, label=name)
             theirs = [result.published(outcome.row.name, column) for column in (across, up)]
             if theirs[0] and theirs[1]:
                 axes.scatter(theirs[0][0], theirs[1][0], facecolors="none", edgecolors=colour)
-        axes.set(title=f"{group} (hollow: the paper's)", xlabel=f"{across} (%)", ylabel=f"{up} (%)")
+        axes.set(title=f"{group} (hollow: the paper's)".lstrip(), xlabel=f"{across} (%)", ylabel=f"{up} (%)")
         axes.grid(alpha=0.3)
         axes.legend(frameon=False, fontsize="small")
     return figure

@@ -10,6 +10,7 @@ from typing import Any
 from attacks.registry import ATTACKS, Attack
 from benchmarks.paper.experiments import Evaluation, Run
 from training.config import Config, config_from_table
+from training.cost import forward_passes
 
 PAPER_EPS = Fraction(8, 255)
 _ARCHITECTURES = {"ResNet-18": "resnet18", "ResNet-50": "resnet50", "VGG-16": "vgg16_bn", "WRN-34-10": "wide_resnet"}
@@ -29,6 +30,8 @@ class Scale:
         seeds: how many runs of each row.
         autoattack: names of the attacks that give the column AA; each keeps the parameters of the registry.
         settings: sections of further keys, laid over all of these and over what they leave out, such as [awp].
+        passes: what a run may cost for each training image, in forward passes of the model: methods with costlier steps
+            then train for fewer epochs; None: all train for `optimizer.epochs`.
         most: no attack of an evaluation takes more steps than this, nor 20 times as many queries; None: as published.
     """
 
@@ -41,6 +44,7 @@ class Scale:
     images: int | None
     seeds: int
     autoattack: Sequence[str] = _AUTOATTACK
+    passes: int | None = None
     most: int | None = None
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -65,7 +69,11 @@ class Scale:
         laid_over = {
             name: {**sections.get(name, {}), **self.settings.get(name, {})} for name in (*sections, *self.settings)
         }
-        return config_from_table({**laid_over, "seed": seed, "method": run.method})
+        config = config_from_table({**laid_over, "seed": seed, "method": run.method})
+        if self.passes is None or "epochs" in self.settings.get("optimizer", {}):
+            return config
+        epochs = max(1, round(self.passes / forward_passes(config)))
+        return replace(config, optimizer=replace(config.optimizer, epochs=epochs))
 
     def evaluation(self, evaluation: Evaluation) -> Evaluation:
         """The evaluation at this scale: AutoAttack as chosen, steps and queries capped, step sizes relative to eps."""
@@ -117,16 +125,18 @@ _NARROW = _models(
 )
 
 SMALL = Scale(
-    note="small: digits at 16x16 and eps 32/255 in place of the paper's data, 15 epochs, networks of width 16 and a "
-    "WRN-10-2; AA is the adaptive suite's multi-targeted attack, which stands for AutoAttack.",
-    data=_for_all({**_DIGITS, "size": 16, "validation": 200, "reference": 200}),
+    note="small: digits at 16x16 and eps 32/255 in place of the paper's data, every run at the cost of 350 forward "
+    "passes an image, networks of width 16 and a WRN-10-2; AA is the adaptive suite's multi-targeted attack, which "
+    "stands for AutoAttack.",
+    data=_for_all({**_DIGITS, "size": 16, "validation": 200, "reference": 397}),
     models=_NARROW,
     attack={"eps": "32/255", "step_size": "8/255", "steps": 7, "validation_steps": 7},
-    optimizer={"epochs": 15, "batch_size": 128, "lr": 0.05, "weight_decay": 5e-4, "schedule": "one-cycle"},
+    optimizer={"batch_size": 128, "lr": 0.05, "weight_decay": 5e-4, "schedule": "one-cycle"},
     hardware={"accelerator": "auto"},
-    images=200,
+    images=397,
     seeds=2,
     autoattack=("multi-targeted",),
+    passes=350,
 )
 
 FULL = Scale(
@@ -169,16 +179,26 @@ def scale_for(name: str, data: str | None, seeds: int | None) -> Scale:
     if name == "full":
         return replace(scale, data={key: {**section, "root": data} for key, section in scale.data.items()})
     if name == "small":
-        # PGD-3 and two epochs of 50,000 images: an hour for five methods on two cores that multiply bfloat16.
+        # 15 minutes a run for 50,000 images on one core that multiplies bfloat16.
         return replace(
             scale,
-            note=f"small: images of {data} in place of the paper's data, 2 epochs, training on PGD-3, networks of "
-            "width 16 and a WRN-10-2: far from converged; AA is the adaptive suite's multi-targeted attack.",
-            data=_for_all({"name": "folder", "root": data, "size": 32, "validation": 200, "reference": 200}),
-            attack={"eps": "8/255", "step_size": "4/255", "steps": 3, "validation_steps": 5, "test_steps": 5},
-            optimizer={"epochs": 2, "batch_size": 128, "lr": 0.2, "weight_decay": 5e-4, "schedule": "one-cycle"},
+            note=f"small: images of {data} in place of the paper's data, every run at the cost of 40 forward passes an "
+            "image (3 to 6 epochs on PGD-2), networks of width 16 and a WRN-10-2: far from converged; AA is the "
+            "adaptive suite's multi-targeted attack, which stands for AutoAttack.",
+            data=_for_all({"name": "folder", "root": data, "size": 32, "validation": 1000, "reference": 1000}),
+            attack={
+                "eps": "8/255",
+                "step_size": "5/255",
+                "steps": 2,
+                "start": "uniform",
+                "validation_steps": 5,
+                "test_steps": 5,
+            },
+            optimizer={"batch_size": 128, "lr": 0.2, "weight_decay": 5e-4, "schedule": "one-cycle"},
             hardware={"accelerator": "auto", "precision": "bf16-mixed"},
+            images=1000,
             seeds=seeds or 1,
+            passes=40,
         )
     raise ValueError(f"data must be left out at scale smoke, which has digits; got {data!r}")
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from attacks.registry import ATTACKS
-from benchmarks.paper.__main__ import main, plan
+from benchmarks.paper.__main__ import epochs, main, plan
 from benchmarks.paper.evaluation import evaluate
 from benchmarks.paper.experiments import EXPERIMENTS, Column, Evaluation, Experiment, Row, Run, accuracy
 from benchmarks.paper.published import PUBLISHED, TABLES
@@ -20,6 +20,7 @@ from benchmarks.paper.runner import Outcome, Runner, estimate, gradients, second
 from benchmarks.paper.scales import SCALES, scale_for, with_settings
 from models import Classifier
 from training.config import ConfigError
+from training.cost import forward_passes
 
 SAT = Row("SAT", Run("CIFAR-10", "ResNet-18", {"name": "sat"}))
 
@@ -78,7 +79,8 @@ def test_published_rows_and_columns_are_those_of_the_experiment(name: str) -> No
 
 def test_every_table_and_figure_with_an_experiment_is_there() -> None:
     numbers = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII")
-    assert set(EXPERIMENTS) == {f"table-{n}" for n in numbers} | {f"figure-{n}" for n in (1, *range(3, 11))}
+    published = {f"table-{n}" for n in numbers} | {f"figure-{n}" for n in (1, *range(3, 11))}
+    assert set(EXPERIMENTS) == {*published, "defences", "readings"}
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -162,6 +164,20 @@ def test_an_own_folder_takes_the_place_of_digits() -> None:
         scale_for("smoke", "/images", None)
     with pytest.raises(ValueError, match="seeds must be at least 1; got 0"):
         scale_for("small", None, 0)
+
+
+@pytest.mark.parametrize("data", [None, "/images"])
+def test_every_run_of_the_small_scale_costs_the_same(data: str | None) -> None:
+    scale = scale_for("small", data, None)
+    assert scale.passes is not None
+    for row in EXPERIMENTS["readings"].rows:
+        config = scale.config(row.run, 0)
+        assert abs(config.optimizer.epochs * forward_passes(config) - scale.passes) <= forward_passes(config) / 2
+
+
+def test_epochs_that_are_asked_for_are_those_of_every_run(tmp_path: Path) -> None:
+    scale = with_settings(SCALES["small"], ["optimizer.epochs=7"])
+    assert epochs(Runner(scale, tmp_path), EXPERIMENTS["table-I"]) == "7 (SAT, TRADES, MART, SEAT, F2AT)"
 
 
 def test_settings_are_laid_over_a_scale_and_are_said() -> None:

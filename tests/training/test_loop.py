@@ -204,6 +204,13 @@ def test_weight_perturbation_changes_training_after_its_warm_up(tmp_path: Path) 
     assert always[0] != without[0]
 
 
+def test_the_pattern_term_comes_in_with_the_warm_up(tmp_path: Path) -> None:
+    train(small(method={"name": "f2at", "warmup": 1}), tmp_path / "run", progress=False)
+    table = rows(tmp_path / "run")
+    assert ["pattern_dependent" in row for row in table] == [False, True]
+    assert all("natural_margin" in row for row in table)
+
+
 def test_without_an_attack_accuracy_on_clean_images_decides(tmp_path: Path) -> None:
     """F2AT retrained on clean images: x' = x, so that its cross-entropy is undefended training's."""
     attack = {"kind": "none"}

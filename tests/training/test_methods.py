@@ -130,6 +130,7 @@ def test_bad_options_are_named(options: dict[str, object], message: str) -> None
         (SEAT, {"decay": 1.0}, "decay must be above 0 and below 1; got 1"),
         (SAT, {"label_smoothing": 1.0}, r"label_smoothing must be in \[0, 1\); got 1"),
         (SEAT, {"label_smoothing": -0.1}, r"label_smoothing must be in \[0, 1\); got -0.1"),
+        (F2AT, {"warmup": -1}, "warmup must be 0 or more epochs; got -1"),
         (F2AT, {"label_smoothing": 2.0}, r"label_smoothing must be in \[0, 1\); got 2"),
     ],
 )
@@ -227,6 +228,14 @@ def critics(tmp_path: Path) -> tuple[str, Critics]:
     critics = Critics(classes=3, planes=2)
     save_critics(tmp_path / "critic.safetensors", critics)
     return str(tmp_path / "critic.safetensors"), critics.eval()
+
+
+def test_alpha_rises_over_the_warm_up() -> None:
+    method = F2AT(alpha=0.4, warmup=4)
+    assert [method.at(epoch).alpha for epoch in (0, 1, 2, 4, 9)] == pytest.approx([0.0, 0.1, 0.2, 0.4, 0.4])
+    assert method.at(4) is method
+    assert F2AT().at(0) == F2AT()
+    assert SAT().at(0) == SAT()
 
 
 def test_f2at_with_learned_critics(model: Classifier, batch: Batch, critics: tuple[str, Critics]) -> None:

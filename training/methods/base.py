@@ -24,6 +24,8 @@ class Method(ABC):
         adversarial: whether the loss is taken on adversarial examples. If so, the best checkpoint is the one with the
             highest accuracy under PGD; if not, the one with the highest accuracy on clean images.
         inner: what the inner attack maximises, unless `attack.objective` says otherwise: "cross_entropy" or "kl".
+        passes: what the loss and its gradient cost, in forward passes over the batch: 3 for each batch of images that
+            is learnt from.
     """
 
     name: ClassVar[str]
@@ -31,9 +33,18 @@ class Method(ABC):
     inner: ClassVar[str] = "cross_entropy"
 
     @property
+    def passes(self) -> int:
+        """See the class."""
+        return 3
+
+    @property
     def averaging(self) -> float:
         """The largest decay of the average of the weights that the method is defined with; 0 where it has none."""
         return 0.0
+
+    def at(self, epoch: int) -> "Method":  # noqa: ARG002
+        """The objective of an epoch, counted from 0; most methods keep to one."""
+        return self
 
     def check(self, model: Classifier) -> None:  # noqa: B027  (most methods need nothing)
         """Look, before training, for what the method needs besides its options.

@@ -1,6 +1,6 @@
 """F2AT: feature-focusing adversarial training (Qian et al.), Algorithm 1 and Eq. 20."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -35,6 +35,7 @@ class F2AT(CrossEntropyMethod):
     critic: str = option("", "donsker-varadhan: the file that `python -m training.critic` wrote")
     scope: str = option("all", f"classes in L_mg: {', '.join(MARGIN_SCOPES)}; others is Eq. 19 as printed, hard Eq. 18")
     natural: str = option("pattern", "pattern, or clean: the clean image in place of X_nat (ablation (i))")
+    warmup: int = option(0, "epochs over which alpha rises from 0")
     pattern_statistics: bool = option(False, "let the patterns move BatchNorm's running statistics")
 
     def __post_init__(self) -> None:
@@ -45,6 +46,8 @@ class F2AT(CrossEntropyMethod):
         for name in ("tau", "upsilon"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0; got {getattr(self, name)}")
+        if self.warmup < 0:
+            raise ValueError(f"warmup must be 0 or more epochs; got {self.warmup}")
         if not 1 <= self.planes <= 8:
             raise ValueError(f"planes must be from 1 to 8; got {self.planes}")
         for name, accepted in (
@@ -61,6 +64,17 @@ class F2AT(CrossEntropyMethod):
                 "critic must be given with estimator = donsker-varadhan, and only then: the file that "
                 f"`python -m training.critic` wrote; got estimator {self.estimator!r}, critic {self.critic!r}"
             )
+
+    @property
+    def passes(self) -> int:
+        """Adversarial images and, where a term needs them, the features of either pattern."""
+        natural = self.gamma > 0 or self.alpha > 0
+        perturbed = self.alpha > 0 and not self.critic
+        return 3 * (1 + natural + perturbed)
+
+    def at(self, epoch: int) -> "F2AT":
+        """With the epoch's alpha."""
+        return self if epoch >= self.warmup else replace(self, alpha=self.alpha * epoch / self.warmup)
 
     def check(self, model: Classifier) -> None:
         """Load the critics, if any, and see that they judge such models and such patterns."""

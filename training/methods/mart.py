@@ -28,6 +28,11 @@ class MART(Method):
         if self.lam < 0:
             raise ValueError(f"lam must be 0 or more; got {self.lam}")
 
+    @property
+    def passes(self) -> int:
+        """Clean and adversarial images."""
+        return 6
+
     def loss(self, model: Classifier, images: Tensor, adversarial: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """The gradient reaches the weight 1 - p_y(x) too, as in the authors' code."""
         clean, attacked = model(images).float(), model(adversarial).float()

@@ -25,6 +25,11 @@ class TRADES(CrossEntropyMethod):
         if self.beta < 0:
             raise ValueError(f"beta must be 0 or more; got {self.beta}")
 
+    @property
+    def passes(self) -> int:
+        """Clean and adversarial images, and the clean ones once more for BatchNorm."""
+        return 7
+
     def loss(self, model: Classifier, images: Tensor, adversarial: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """The gradient reaches both sides of the divergence."""
         clean, attacked = model(images).float(), model(adversarial).float()
