@@ -59,11 +59,11 @@ class Runner:
 
     def rows(self, experiment: Experiment) -> list[Row]:
         """The rows that differ at this scale: where one data set stands for several, the first of equal runs."""
-        seen: list[tuple[str, str, Any]] = []
+        seen: list[tuple[Any, ...]] = []
         kept = []
         for row in experiment.rows:
             section, model = (dict(m) for m in (self.scale.data[row.run.data], self.scale.models[row.run.model]))
-            key = (str(section), str(model), row.run.method)
+            key = (str(section), str(model), row.run.method, row.run.attack)
             if key not in seen:
                 seen.append(key)
                 kept.append(row)

@@ -62,7 +62,7 @@ class Scale:
         sections = {
             "data": self.data[run.data],
             "model": self.models[run.model],
-            "attack": self.attack,
+            "attack": {**self.attack, **run.attack},
             "optimizer": self.optimizer,
             "hardware": self.hardware,
         }
