@@ -6,19 +6,17 @@ an attack, and nothing is pickled.
 
 import hashlib
 import re
-import sqlite3
-from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus
+from dbos import DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus
 from dbos import error as dbos_error
-from sqlalchemy.exc import SQLAlchemyError
 
 import attacks
 from attacks.audit.request import AuditRequest
+from serving.database import prepare_database, server_engine
 from serving.problems import Problem
 
 APPLICATION = "f2at"
@@ -45,34 +43,11 @@ def application_version(digest: str, surrogate: str | None = None) -> str:
     return parts.hexdigest()[:16]
 
 
-class DatabaseError(ValueError):
-    """The database of audits cannot be used, with the reason in one line."""
-
-
-def prepare_database(url: str) -> None:
-    """Create the tables, so that the server need not wait for a worker to do it.
-
-    Raises:
-        DatabaseError: it cannot be reached, or is none.
-    """
-    try:
-        if url.startswith("sqlite:///"):
-            path = Path(url.removeprefix("sqlite:///"))
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with closing(sqlite3.connect(path, timeout=30)) as connection:
-                connection.execute("PRAGMA journal_mode=WAL")  # readers then never wait for the worker's writes
-        DBOS.migrate(url)
-    except (OSError, sqlite3.Error, SQLAlchemyError) as error:
-        # Not the URL itself, which may hold a password.
-        raise DatabaseError(
-            f"the database of F2AT_DATABASE_URL cannot be used: {str(error).splitlines()[0]}"
-        ) from error
-
-
 class Audits:
     """The audits of one database, for the model `digest`; `surrogate` is the digest of the model for transfer attacks.
 
-    Methods block on the database: call them in a thread.
+    Methods block on the database: call them in a thread. Those that cannot use it raise DatabaseUnavailableError, or
+    SQLAlchemy's TimeoutError while others wait for it, after a few seconds.
     """
 
     def __init__(
@@ -91,13 +66,18 @@ class Audits:
         self.version = application_version(digest, surrogate)
         self.max_audits = max_audits
         self.max_samples = min(max_samples, reference_images)
+        self._engine = server_engine(url)
         self._client = DBOSClient(
-            system_database_url=url, serializer=DBOSPortableJSONSerializer(), application_name=APPLICATION
+            system_database_engine=self._engine,
+            serializer=DBOSPortableJSONSerializer(),
+            application_name=APPLICATION,
+            retry_connection_errors=False,
         )
 
     def close(self) -> None:
         """Close the connections."""
         self._client.destroy()
+        self._engine.dispose()
 
     def submit(self, values: dict[str, Any], key: str | None) -> tuple[dict[str, Any], bool]:
         """Queue an audit; return it and whether it is new. The same key and request give the same audit.

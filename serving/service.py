@@ -12,7 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from export.bundle import load_bundle
-from serving.audits import Audits, prepare_database
+from serving.audits import Audits
+from serving.database import prepare_database
 from serving.middleware import Gate
 from serving.predictor import Prediction, Predictions, Predictor
 from serving.problems import Problem

@@ -3,10 +3,13 @@
 import asyncio
 import ipaddress
 import json
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -19,6 +22,7 @@ from serving.predictor import Predictor
 from serving.problems import Problem
 from serving.settings import Settings
 
+_LOG = logging.getLogger("bentoml.f2at")
 _PAGE = Path(__file__).parent / "page"
 _MAX_STREAMS = 32  # event streams open at a time
 _POLL = 0.5  # seconds between looks at an audit that is being streamed
@@ -103,12 +107,23 @@ def create_app(backend: Backend) -> Starlette:
         Route("/audits/{id}/report.html", private(report_page)),
         Mount("/page", StaticFiles(directory=_PAGE)),
     ]
-    return Starlette(routes=routes, exception_handlers={Problem: _answer})
+    return Starlette(routes=routes, exception_handlers={Problem: _answer, SQLAlchemyError: _no_database})
 
 
 async def _answer(_: Request, problem: Exception) -> Response:
     assert isinstance(problem, Problem)
     return problem.response()
+
+
+async def _no_database(_: Request, error: Exception) -> Response:
+    _LOG.error("The database of audits cannot be used: %s", error)
+    return Problem(
+        503,
+        "database-unavailable",
+        f"The database of audits cannot be used just now: {error}. Try again; with the same Idempotency-Key, an audit "
+        "is not started twice.",
+        headers={"Retry-After": "5"},
+    ).response()
 
 
 def _loopback_only(handler: Handler) -> Handler:
@@ -165,14 +180,16 @@ async def _json_object(request: Request) -> dict[str, Any]:
 async def _stream(backend: Backend, identifier: str) -> AsyncIterator[str]:
     backend.streams += 1
     try:
-        sent, quiet = None, 0.0
+        audit: dict[str, Any] | None = None
+        sent, quiet = audit, 0.0
         yield "retry: 1000\n\n"
         while not backend.stopping.is_set():
-            audit = _linked(await run_in_threadpool(backend.audits.get, identifier))
+            with suppress(SQLAlchemyError):  # while the database cannot be used, there is no news
+                audit = _linked(await run_in_threadpool(backend.audits.get, identifier))
             if audit != sent:
                 sent, quiet = audit, 0.0
                 yield f"event: audit\ndata: {json.dumps(audit)}\n\n"
-            if audit["state"] in FINISHED:
+            if audit and audit["state"] in FINISHED:
                 return
             quiet += _POLL
             if quiet >= _KEEP_ALIVE:

@@ -16,7 +16,8 @@ from dbos import error as dbos_error
 from attacks.audit import Audit, AuditRequest
 from attacks.cli.models import Model, open_model
 from export.bundle import Bundle
-from serving.audits import APPLICATION, QUEUE, application_version, prepare_database
+from serving.audits import APPLICATION, QUEUE, application_version
+from serving.database import prepare_database, worker_engine
 from serving.settings import Settings
 from serving.takeover import keep_watch
 from serving.workflows import SHARDS, OpenAudit, register
@@ -43,6 +44,7 @@ def run_worker(bundle: Bundle, surrogate: Bundle | None, settings: Settings, *, 
     config: DBOSConfig = {
         "name": APPLICATION,
         "system_database_url": settings.database_url,
+        "system_database_engine": worker_engine(settings.database_url),
         "serializer": DBOSPortableJSONSerializer(),
         "application_version": application_version(bundle.digest, surrogate.digest if surrogate else None),
         # DBOS gives a restarted executor its own unfinished workflows back, so the name must outlive the process and
@@ -88,7 +90,9 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 def _identity(path: Path) -> str:
     if not path.exists():
-        path.write_text(str(uuid4()))
+        draft = path.with_suffix(".new")  # whole or not at all, even if the disk is full
+        draft.write_text(str(uuid4()))
+        draft.replace(path)
     return path.read_text()
 
 

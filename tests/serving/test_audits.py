@@ -13,7 +13,8 @@ import pytest
 import attacks
 from serving import audits as audits_module
 from serving import workflows
-from serving.audits import Audits, DatabaseError, application_version, prepare_database
+from serving.audits import Audits, application_version
+from serving.database import DatabaseError, prepare_database
 from serving.problems import Problem
 
 

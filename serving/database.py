@@ -1,0 +1,106 @@
+"""The database that audits live in, SQLite or PostgreSQL: its tables, and what happens while it cannot be used.
+
+A server gives up after a few seconds, so that it can say so; a worker waits for as long as it takes.
+"""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from dbos import DBOS
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+PATIENCE = 5.0  # seconds that a request waits for the database
+_LONG = 30.0  # seconds that a worker waits before it says so in the log, and waits on
+_POOL = 10  # connections of one server process
+
+
+class DatabaseError(ValueError):
+    """The database of audits cannot be used at all, with the reason in one line."""
+
+
+class DatabaseUnavailableError(SQLAlchemyError):
+    """The database is locked, full or away just now; the message is the database's own."""
+
+
+def prepare_database(url: str) -> None:
+    """Create the tables, or bring those of an older version up to date.
+
+    Raises:
+        DatabaseError: it cannot be reached, or is none.
+    """
+    try:
+        if url.startswith("sqlite:///"):
+            path = Path(url.removeprefix("sqlite:///"))
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with closing(sqlite3.connect(path, timeout=_LONG)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")  # readers then never wait for the worker's writes
+        DBOS.migrate(url)
+    except (OSError, sqlite3.Error, SQLAlchemyError) as error:
+        # Not the URL itself, which may hold a password.
+        raise DatabaseError(
+            f"the database of F2AT_DATABASE_URL cannot be used: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def server_engine(url: str) -> Engine:
+    """Connections for a server: what takes longer than PATIENCE raises DatabaseUnavailableError."""
+    if url.startswith("sqlite"):
+        engine = _sqlite(url, patience=PATIENCE)
+    else:
+        milliseconds = round(PATIENCE * 1000)
+        engine = create_engine(
+            make_url(url).set(drivername="postgresql+psycopg"),
+            connect_args={
+                "application_name": "f2at",
+                "connect_timeout": round(PATIENCE),
+                "options": f"-c lock_timeout={milliseconds} -c idle_in_transaction_session_timeout={12 * milliseconds}",
+            },
+            **_pool(PATIENCE),
+        )
+
+    # The job engine would try again for ever, with the request waiting.
+    @event.listens_for(engine, "handle_error")
+    def give_up(context: ExceptionContext) -> None:
+        error = context.original_exception
+        if isinstance(error, sqlite3.OperationalError | psycopg.OperationalError) and not context.is_pre_ping:
+            reason = (str(error).splitlines() or ["no reason given"])[0]
+            raise DatabaseUnavailableError(reason.replace("is locked", "is busy")) from error
+
+    return engine
+
+
+def worker_engine(url: str) -> Engine | None:
+    """Connections for a worker; None for PostgreSQL, where the job engine's own wait for whatever is the matter."""
+    if not url.startswith("sqlite"):
+        return None
+    engine = _sqlite(url, patience=_LONG)
+
+    # The job engine waits for a locked SQLite database, but a full disk fails the audit. By the words of its test:
+    @event.listens_for(engine, "handle_error")
+    def wait_for_space(context: ExceptionContext) -> None:
+        error = context.original_exception
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            waiting = sqlite3.OperationalError(f"{error} (waiting as if: database is locked)")
+            raise OperationalError(context.statement, None, waiting) from error
+
+    return engine
+
+
+def _sqlite(url: str, *, patience: float) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": patience}, **_pool(patience))
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: object) -> None:
+        connection.isolation_level = "IMMEDIATE"  # a transaction that writes takes the lock as it begins
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    return engine
+
+
+def _pool(patience: float) -> dict[str, Any]:
+    return {"pool_size": _POOL, "max_overflow": 0, "pool_timeout": patience, "pool_pre_ping": True}
