@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import httpx
 import pytest
@@ -24,6 +23,7 @@ from serving.audits import APPLICATION, FINISHED, WORKFLOW, Audits
 from serving.workflows import SHARD
 
 if TYPE_CHECKING:
+    from tests.conftest import NewDatabase
     from tests.e2e.conftest import Server
 
 pytestmark = pytest.mark.slow
@@ -344,16 +344,10 @@ class Fleet:
         self.audits.close()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def fleet(request: pytest.FixtureRequest, bundle: Bundle, tmp_path: Path) -> Iterator[Fleet]:
-    """Two workers. F2AT_TEST_POSTGRESQL=postgresql://user@host:port names a server to make a fresh database on."""
-    url = f"sqlite:///{tmp_path}/audits.sqlite"
-    if request.param == "postgresql":
-        server = os.environ.get("F2AT_TEST_POSTGRESQL")
-        if not server:
-            pytest.skip("F2AT_TEST_POSTGRESQL names no server")
-        url = f"{server}/f2at_{uuid4().hex}"
-    fleet = Fleet(url, bundle, tmp_path)
+@pytest.fixture
+def fleet(new_database: "NewDatabase", bundle: Bundle, tmp_path: Path) -> Iterator[Fleet]:
+    """Two workers."""
+    fleet = Fleet(new_database(), bundle, tmp_path)
     try:
         fleet.add()
         fleet.add()

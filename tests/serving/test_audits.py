@@ -1,26 +1,29 @@
-"""The audit store against a real SQLite database, without a worker."""
+"""The audit store against real databases, without a worker."""
 
 import shutil
-import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import text
 
 import attacks
 from serving import audits as audits_module
 from serving import workflows
 from serving.audits import Audits, application_version
-from serving.database import DatabaseError, prepare_database
+from serving.database import DatabaseError, prepare_database, server_engine
 from serving.problems import Problem
+
+if TYPE_CHECKING:
+    from tests.conftest import NewDatabase
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/state/audits.sqlite"
+def url(new_database: "NewDatabase") -> str:
+    return new_database()
 
 
 @pytest.fixture
@@ -127,9 +130,11 @@ def test_a_database_that_cannot_be_used(tmp_path: Path) -> None:
 
 def test_nothing_is_pickled(audits: Audits, url: str) -> None:
     audits.submit({}, None)
-    with sqlite3.connect(url.removeprefix("sqlite:///")) as database:
-        rows = database.execute("SELECT serialization FROM workflow_status").fetchall()
-    database.close()
+    engine = server_engine(url)
+    with engine.connect() as connection:
+        table = "workflow_status" if url.startswith("sqlite") else "dbos.workflow_status"
+        rows = connection.execute(text(f"SELECT serialization FROM {table}")).fetchall()
+    engine.dispose()
     assert rows == [("portable_json",)]
 
 

@@ -1,21 +1,24 @@
 """The two workflows in a real job engine, in this process, on an audit of a few black-box queries."""
 
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from dbos import DBOS, DBOSPortableJSONSerializer
+from sqlalchemy import text
 
 from attacks.audit import Audit, AuditRequest, Step, run_audit
 from attacks.audit.report import deterministic_part
 from serving.audits import APPLICATION, FINISHED, QUEUE, Audits, application_version
+from serving.database import server_engine, worker_engine
 from serving.problems import Problem
 from serving.workflows import SHARD, SHARDS, progress, register
+
+if TYPE_CHECKING:
+    from tests.conftest import NewDatabase
 
 DIGEST = "sha256:model"
 STAGES = ("clean", "fgsm", "pgd")
@@ -92,19 +95,19 @@ def open_audit(request: dict[str, Any], digest: str) -> Audit:
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("state") / "audits.sqlite"
+def url(new_database: "NewDatabase") -> str:
+    return new_database()
 
 
 @pytest.fixture(scope="module")
-def audits(path: Path) -> Iterator[Audits]:
+def audits(url: str) -> Iterator[Audits]:
     """The audits of a database, and the job engine at work on them."""
-    url = f"sqlite:///{path}"
     store = Audits(url, DIGEST, reference_images=len(IMAGES), max_audits=9, max_samples=len(IMAGES))
     DBOS(
         config={
             "name": APPLICATION,
             "system_database_url": url,
+            "system_database_engine": worker_engine(url),
             "serializer": DBOSPortableJSONSerializer(),
             "application_version": application_version(DIGEST),
             "log_level": "CRITICAL",
@@ -175,7 +178,7 @@ def test_a_shard_that_fails_stops_the_others_and_says_why(audits: Audits) -> Non
     assert set(states) <= {"CANCELLED", "ERROR"}
 
 
-def test_a_shard_that_kills_every_worker_fails_its_audit(audits: Audits, path: Path) -> None:
+def test_a_shard_that_kills_every_worker_fails_its_audit(audits: Audits, url: str) -> None:
     reached, release = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -185,12 +188,16 @@ def test_a_shard_that_kills_every_worker_fails_its_audit(audits: Audits, path: P
     MODEL.before = hold
     audits.submit(REQUEST, "deadly")
     assert reached.wait(10)
-    with sqlite3.connect(path) as database:  # what the engine notes once the attempts are used up
-        database.execute(
-            "UPDATE workflow_status SET status = 'MAX_RECOVERY_ATTEMPTS_EXCEEDED', owner_xid = NULL "
-            "WHERE workflow_uuid = 'deadly/0'"
+    engine = server_engine(url)
+    table = "workflow_status" if url.startswith("sqlite") else "dbos.workflow_status"
+    with engine.begin() as connection:  # what the job engine notes once the attempts are used up
+        connection.execute(
+            text(
+                f"UPDATE {table} SET status = 'MAX_RECOVERY_ATTEMPTS_EXCEEDED', owner_xid = NULL "
+                "WHERE workflow_uuid = 'deadly/0'"
+            )
         )
-    database.close()
+    engine.dispose()
     audit = wait(audits, "deadly")
     release.set()
     assert (audit["state"], audit["error"]) == ("failed", "the worker died too often while running it")

@@ -1,0 +1,37 @@
+"""What tests of several packages share."""
+
+import os
+from collections.abc import Callable, Iterator
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import create_engine, make_url, text
+
+NewDatabase = Callable[[], str]
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def new_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewDatabase]:
+    """Gives the URL of a database that is not there yet, on each kind of server.
+
+    F2AT_TEST_POSTGRESQL=postgresql://user:password@host:port names the one to make databases on, and drop them again.
+    """
+    if request.param == "sqlite":
+        yield lambda: f"sqlite:///{tmp_path_factory.mktemp('database')}/state/audits.sqlite"
+        return
+    server = os.environ.get("F2AT_TEST_POSTGRESQL")
+    if not server:
+        pytest.skip("F2AT_TEST_POSTGRESQL names no server; .ci/with-postgresql starts one")
+    names: list[str] = []
+
+    def new() -> str:
+        names.append(f"f2at_{uuid4().hex}")
+        return f"{server}/{names[-1]}"
+
+    yield new
+    maintenance = make_url(server).set(drivername="postgresql+psycopg", database="postgres")
+    engine = create_engine(maintenance, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for name in names:
+            connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+    engine.dispose()
