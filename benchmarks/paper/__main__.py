@@ -75,7 +75,7 @@ def plan(runner: Runner, experiment: Experiment) -> str:
     lines = [experiment.title, runner.scale.note, ""]
     for row in runner.rows(experiment):
         try:
-            paths = [runner.path(runner.scale.config(row.run, seed)) for seed in range(runner.scale.seeds)]
+            paths = [runner.path(runner.config(row.run, seed)) for seed in range(runner.scale.seeds)]
         except ConfigError as error:
             lines.append(f"row    {row.name}: refused: {error}")
             continue
@@ -96,7 +96,7 @@ def epochs(runner: Runner, experiment: Experiment) -> str:
     """How long each row trains, where the scale fixes what a run may cost."""
     counts: dict[int, list[str]] = {}
     for row in runner.rows(experiment):
-        counts.setdefault(runner.scale.config(row.run, 0).optimizer.epochs, []).append(row.name)
+        counts.setdefault(runner.config(row.run, 0).optimizer.epochs, []).append(row.name)
     return "; ".join(f"{count} ({', '.join(names)})" for count, names in sorted(counts.items()))
 
 

@@ -161,6 +161,11 @@ _DEFENCES: Mapping[str, Mapping[str, Any]] = {
 _ARCHITECTURES = ("ResNet-18", "WRN-34-10")
 
 
+def sat(run: Run) -> Run:
+    """SAT on the same data and architecture: the model that learned critics judge by."""
+    return Run(run.data, run.model, _DEFENCES["SAT"])
+
+
 def surrogate(run: Run) -> Run:
     """The model whose gradients black-box attacks follow: an adversarially trained VGG-16 (Section V-A)."""
     return Run(run.data, "VGG-16", _DEFENCES["SAT"])
@@ -343,6 +348,8 @@ EXPERIMENTS: Mapping[str, Experiment] = MappingProxyType(
                 _f2at("alpha = 0.3", alpha=0.3),
                 _f2at("tau = 0.2", tau=0.2),
                 _f2at("alpha rises over 8 epochs", warmup=8),
+                _f2at("Donsker-Varadhan", estimator="donsker-varadhan"),
+                _f2at("Donsker-Varadhan, tau = 1", estimator="donsker-varadhan", tau=1.0),
                 _f2at("patterns move BatchNorm", pattern_statistics=True),
             ],
             columns=_SUMMARY,

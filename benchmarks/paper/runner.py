@@ -19,12 +19,15 @@ from lightning_fabric import Fabric
 
 from attacks.registry import Attack
 from benchmarks.paper.evaluation import evaluate
-from benchmarks.paper.experiments import Column, Evaluation, Experiment, Record, Row, Run, surrogate
+from benchmarks.paper.experiments import Column, Evaluation, Experiment, Record, Row, Run, sat, surrogate
 from benchmarks.paper.scales import Scale
 from models import Classifier, load_checkpoint
 from training.config import Config, ConfigError, DataConfig, config_to_table
+from training.critic import train_critics
 from training.data import Dataset, ImageSet, load_dataset
 from training.loop import DivergenceError, Trainer, train
+from training.methods import F2AT
+from training.methods.donsker_varadhan import save_critics
 from training.run_folder import RunFolder
 
 EVALUATION_VERSION = 1  # raise it when `evaluate` changes what it measures: what was kept is then measured again
@@ -69,6 +72,18 @@ class Runner:
                 kept.append(row)
         return kept
 
+    def config(self, run: Run, seed: int) -> Config:
+        """The configuration of a run at this scale; critics that it needs are those learned on SAT's first run.
+
+        Raises:
+            ConfigError: the method, or an option of it, is not there.
+        """
+        if run.method.get("estimator") == "donsker-varadhan":
+            teacher = self.path(self.scale.config(sat(run), 0))
+            critic = self.folder / "critics" / f"{teacher.name}-K{run.method['planes']}.safetensors"
+            run = replace(run, method={**run.method, "critic": str(critic)})
+        return self.scale.config(run, seed)
+
     def path(self, config: Config) -> Path:
         """The folder of a run: readable, and different for any two configurations."""
         digest = _digest(config_to_table(config))
@@ -83,7 +98,7 @@ class Runner:
                 runs.append((surrogate(row.run), 0))
             for run, seed in runs:
                 try:
-                    config = self.scale.config(run, seed)
+                    config = self.config(run, seed)
                 except ConfigError:
                     continue
                 path = self.path(config)
@@ -113,12 +128,21 @@ class Runner:
         return Outcome(row, records)
 
     def _model(self, run: Run, seed: int) -> "Trained":
-        config = self.scale.config(run, seed)
+        config = self.config(run, seed)
         path = self.path(config)
         if not _finished(path):
+            if isinstance(config.method, F2AT) and config.method.critic:
+                self._learn_critics(Path(config.method.critic), self._model(sat(run), 0), config.method.planes)
             self._say(f"train {path}")
             train(config, path, progress=self._progress)
         return Trained(path, config)
+
+    def _learn_critics(self, file: Path, teacher: "Trained", planes: int) -> None:
+        if not file.is_file():
+            self._say(f"learn {file}")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            critics, bounds = train_critics(teacher.path, planes=planes, progress=self._progress)
+            save_critics(file, critics, bounds=bounds)
 
     def _evaluate(self, row: Row, model: "Trained", other: "Trained | None", evaluation: Evaluation) -> Record:
         scaled = self.scale.evaluation(evaluation)

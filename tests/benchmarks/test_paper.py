@@ -86,9 +86,9 @@ def test_every_table_and_figure_with_an_experiment_is_there() -> None:
 
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_row_is_a_configuration_at_every_scale(name: str, scale: str) -> None:
+def test_every_row_is_a_configuration_at_every_scale(name: str, scale: str, tmp_path: Path) -> None:
     for row in EXPERIMENTS[name].rows:
-        SCALES[scale].config(row.run, 0)
+        Runner(SCALES[scale], tmp_path).config(row.run, 0)
 
 
 def test_the_full_scale_is_the_papers_setting() -> None:
@@ -174,11 +174,11 @@ def test_an_own_folder_takes_the_place_of_digits() -> None:
 
 
 @pytest.mark.parametrize("data", [None, "/images"])
-def test_every_run_of_the_small_scale_costs_the_same(data: str | None) -> None:
+def test_every_run_of_the_small_scale_costs_the_same(data: str | None, tmp_path: Path) -> None:
     scale = scale_for("small", data, None)
     assert scale.passes is not None
     for row in EXPERIMENTS["readings"].rows:
-        config = scale.config(row.run, 0)
+        config = Runner(scale, tmp_path).config(row.run, 0)
         assert abs(config.optimizer.epochs * forward_passes(config) - scale.passes) <= forward_passes(config) / 2
 
 
@@ -376,6 +376,21 @@ def test_an_estimate_has_a_line_for_each_run_and_adds_them_up(tmp_path: Path, mo
     assert scale.images is not None
     assert seconds == pytest.approx(scale.seeds * (1200 + gradient * spent * scale.images / 2))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_critics_are_learned_on_sat_when_a_row_needs_them(tmp_path: Path) -> None:
+    row = next(row for row in EXPERIMENTS["readings"].rows if row.name == "Donsker-Varadhan")
+    clean = Column("Clean", Evaluation(), accuracy)
+    scale = scale_for("smoke", None, 1)
+    runner = Runner(scale, tmp_path, progress=False)
+    assert [config.method.name for config in runner.missing(Experiment(title="", rows=[row], columns=[clean]))] == [
+        "f2at"
+    ]
+    (outcome,) = runner.run(Experiment(title="", rows=[row], columns=[clean]))
+    assert len(outcome.records) == 1
+    (critic,) = (tmp_path / "critics").iterdir()
+    assert critic.name.startswith(runner.path(scale.config(SAT.run, 0)).name)
 
 
 @pytest.mark.slow
