@@ -1,30 +1,43 @@
-"""`python -m export`: turn a finished training run into a bundle."""
+"""`python -m export`: turn a finished training run into a bundle; sign and verify what is handed on."""
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from export.build import build_bundle
 from export.bundle import CLASSIFIER, GRADIENT, REFERENCE, Bundle
-from export.parity import TOLERANCE
+from export.sign import run_sign, run_verify
+
+COMMANDS = {"sign": run_sign, "verify": run_verify}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    options = _parser().parse_args(arguments)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status. What is no command is a run to export."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    command = COMMANDS.get(arguments[0]) if arguments else None
     try:
-        checkpoint, reference = _sources(options.source, options.checkpoint, options.reference)
-        bundle = build_bundle(checkpoint, reference, options.output, overwrite=options.overwrite)
+        _export(arguments) if command is None else command(arguments[1:])
     except (ValueError, NotImplementedError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    _report(checkpoint, bundle)
     return 0
+
+
+def _export(arguments: Sequence[str]) -> None:
+    options = _parser().parse_args(arguments)
+    from export.build import build_bundle  # brings PyTorch, which signatures do without
+
+    checkpoint, reference = _sources(options.source, options.checkpoint, options.reference)
+    bundle = build_bundle(checkpoint, reference, options.output, overwrite=options.overwrite)
+    _report(checkpoint, bundle)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m export",
+        usage="python -m export RUN --output BUNDLE [options]\n"
+        "       python -m export sign BUNDLE|REPORT.json --key FILE\n"
+        "       python -m export verify BUNDLE|REPORT.json --public-key FILE",
         description="Export a trained model as a bundle: a folder with the model and its gradient as ONNX graphs, "
         "proven equal to the PyTorch model, that can be served and audited without PyTorch.",
         epilog="example: python -m export runs/digits --output bundles/digits",
@@ -62,6 +75,8 @@ def _sources(source: Path, which: str | None, reference: Path | None) -> tuple[P
 
 
 def _report(checkpoint: Path, bundle: Bundle) -> None:
+    from export.parity import TOLERANCE
+
     manifest = bundle.manifest
     height, width = bundle.input_size
     logits = manifest["parity"]["logits"]["error"]

@@ -1,6 +1,7 @@
 """The bundle: the folder that is deployed, and the only thing serving and auditing ever read.
 
     manifest.json     what the model is, where it comes from, and the sha256 of every other file
+    manifest.json.sig optional: a signature of the manifest, see export.signatures
     classifier.onnx   images uint8 (N,H,W,3) -> logits float32 (N,C)
     gradient.onnx     images float32 (N,3,H,W) in [0,1], labels, targets int64 (N,), weights float32 (N,J)
                       -> logits (N,C), objectives (N,J), gradient (N,3,H,W)
@@ -27,6 +28,7 @@ from export.onnx_check import OnnxError, check_interface, check_same_weights, pa
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
+SIGNATURE = f"{MANIFEST}.sig"
 CLASSIFIER = "classifier.onnx"
 GRADIENT = "gradient.onnx"
 REFERENCE = "reference.npz"
@@ -58,6 +60,11 @@ class Bundle:
         """(height, width) of the images in pixels."""
         height, width = self.manifest["input_size"]
         return height, width
+
+    @property
+    def manifest_bytes(self) -> bytes:
+        """The manifest as it is in its file; what a signature signs."""
+        return _canonical(self.manifest)
 
     def reference(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """The labelled test images: uint8 (N,H,W,3) and int64 (N,)."""
@@ -141,9 +148,8 @@ def check_destination(path: Path, *, overwrite: bool) -> None:
         raise BundleError(f"{path} exists and is not a bundle: choose another folder")
     if path.exists() and not overwrite:
         raise BundleError(f"{path} exists: choose another folder, or say --overwrite")
-    foreign = (
-        sorted(file.name for file in path.iterdir() if file.name not in (MANIFEST, *_FILES)) if path.exists() else []
-    )
+    parts = {MANIFEST, SIGNATURE, *_FILES}
+    foreign = sorted({file.name for file in path.iterdir()} - parts) if path.exists() else []
     if foreign:
         raise BundleError(f"{path} also holds {foreign[0]}, which is no part of a bundle: move it away first")
 

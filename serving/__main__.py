@@ -22,12 +22,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    from serving.store import load_trusted  # brings BentoML, which --help need not wait for
+
     settings = Settings.from_env()
-    load_bundle(options.bundle)
+    load_trusted(options.bundle, settings)
     host: str = options.host
     port: int = options.port
     _check_free(host, port)
-    os.environ |= {**settings.folders(), "F2AT_BUNDLE": str(options.bundle.absolute())}
+    os.environ |= {**settings.paths(), "F2AT_BUNDLE": str(options.bundle.absolute())}
     command = [sys.executable, "-m", "bentoml", "serve", "serving.service:RobustClassifier"]
     command += ["--host", host, "--port", str(port), "--working-dir", str(Path(__file__).parent.parent)]
     os.execv(sys.executable, command)
@@ -44,12 +46,12 @@ def _check_free(host: str, port: int) -> None:
 
 
 def _worker(options: argparse.Namespace) -> int:
-    from serving.store import load_surrogate, pinned_bundle
+    from serving.store import load_surrogate, load_trusted, pinned_bundle
     from serving.supervisor import acquire_lock
     from serving.worker import run_worker
 
     settings = Settings.from_env()
-    bundle = load_bundle(settings.bundle or pinned_bundle(None))
+    bundle = load_trusted(settings.bundle or pinned_bundle(None), settings)
     lock = settings.state / "worker.lock"
     if options.lock is None and acquire_lock(lock) is None:
         raise ValueError(f"another worker is at work on {settings.state}; stop it, or set F2AT_STATE")
@@ -63,6 +65,23 @@ def _pin(options: argparse.Namespace) -> int:
     model = pin(options.bundle)
     print(f"{model.tag!s} holds {load_bundle(options.bundle).digest}; `bentoml build` puts it into the next Bento")
     return 0
+
+
+def _purge(options: argparse.Namespace) -> int:
+    from serving.audits import connect
+    from serving.retention import purge
+
+    with connect(Settings.from_env().database_url) as jobs:
+        count = purge(jobs, options.days)
+    print(f"deleted {count} audit{'' if count == 1 else 's'} that ended more than {options.days} days ago")
+    return 0
+
+
+def _days(text: str) -> int:
+    days = int(text)
+    if days < 0:
+        raise ValueError
+    return days
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -88,6 +107,10 @@ def _parser() -> argparse.ArgumentParser:
     pin = commands.add_parser("pin", help="put a bundle into BentoML's model store, for `bentoml build`")
     pin.add_argument("bundle", type=Path, help="folder of the bundle")
     pin.set_defaults(run=_pin)
+
+    purge = commands.add_parser("purge", help="delete audits that ended long ago, as F2AT_KEEP_DAYS makes workers do")
+    purge.add_argument("--days", type=_days, required=True, help="keep those of the last DAYS days")
+    purge.set_defaults(run=_purge)
     return parser
 
 

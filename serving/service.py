@@ -11,14 +11,13 @@ from bentoml.exceptions import BentoMLException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from export.bundle import load_bundle
 from serving.audits import Audits
 from serving.database import prepare_database
 from serving.middleware import Gate
 from serving.predictor import Prediction, Predictions, Predictor
 from serving.problems import Problem
 from serving.settings import Settings
-from serving.store import MODEL_NAME, load_surrogate, pinned_bundle
+from serving.store import MODEL_NAME, load_surrogate, load_trusted, pinned_bundle
 from serving.supervisor import Supervisor, call_on_exit_signal
 from serving.uploads import ImagesUpload, ImageUpload, read_files
 from serving.web import Backend, create_app
@@ -41,16 +40,16 @@ class RobustClassifier:
         try:
             settings = Settings.from_env()
             folder = settings.bundle or pinned_bundle(RobustClassifier.bento)
-            load_surrogate(settings, load_bundle(folder))
+            load_surrogate(settings, load_trusted(folder, settings))
             prepare_database(settings.database_url)
         except ValueError as error:
             raise BentoMLException(str(error)) from error
         # A built Bento runs elsewhere: from here on, folders are absolute.
-        os.environ |= {**settings.folders(), "F2AT_BUNDLE": str(folder)}
+        os.environ |= {**settings.paths(), "F2AT_BUNDLE": str(folder)}
 
     def __init__(self) -> None:
         settings = backend.settings = Settings.from_env()
-        bundle = load_bundle(settings.bundle or pinned_bundle(RobustClassifier.bento))
+        bundle = load_trusted(settings.bundle or pinned_bundle(RobustClassifier.bento), settings)
         surrogate = load_surrogate(settings, bundle)
         backend.predictor = Predictor(bundle, settings)
         backend.audits = Audits(

@@ -18,12 +18,15 @@ class Settings:
 
     bundle: Path | None = None  # folder of the bundle; None: the one pinned in the Bento or in the model store
     surrogate: Path | None = None  # folder of a second bundle, for transfer attacks to follow; None: none run here
+    public_key: Path | None = None  # file of public keys; a bundle that none of them signed is not served
+    signing_key: Path | None = None  # file of a private key that signs reports
     state: Path = Path(".f2at")  # the worker's lock and identity, and the default database
     database_url: str = ""  # where audits live; SQLite in `state` unless given
     worker: bool = True  # start the audit worker beside the server
     takeover: int = 60  # seconds of silence after which a worker's audits go to others; the same for every worker
     threads: int = 0  # threads of one prediction; 0: every core
     audit_threads: int = 0  # threads of the audit worker; 0: half the cores
+    keep_days: int = 0  # days after which an audit that ended is deleted; 0: never
     max_pending: int = 64  # prediction requests waiting for a turn; more answer 503
     max_batch: int = 32  # images of one /predict_batch
     max_body: int = 16 << 20  # bytes of one request body
@@ -44,23 +47,26 @@ class Settings:
         if switch not in ("on", "off"):
             raise SettingsError(f"F2AT_WORKER must be on or off, got {switch!r}")
         return cls(
-            bundle=_folder(env, "bundle"),
-            surrogate=_folder(env, "surrogate"),
+            bundle=_path(env, "bundle"),
+            surrogate=_path(env, "surrogate"),
+            public_key=_path(env, "public_key"),
+            signing_key=_path(env, "signing_key"),
             state=state,
             database_url=env.get("F2AT_DATABASE_URL") or f"sqlite:///{state / 'audits.sqlite'}",
             worker=switch == "on",
             threads=_integer(env, "threads", minimum=0),
+            keep_days=_integer(env, "keep_days", minimum=0),
             audit_threads=_integer(env, "audit_threads", minimum=0) or max(1, (os.cpu_count() or 2) // 2),
             **{name: _integer(env, name, minimum=1) for name in _COUNTS},
         )
 
-    def folders(self) -> dict[str, str]:
-        """The variables that name folders, absolute, for processes that start in another folder."""
-        folders = {"bundle": self.bundle, "surrogate": self.surrogate, "state": self.state}
-        return {f"F2AT_{name.upper()}": str(path) for name, path in folders.items() if path}
+    def paths(self) -> dict[str, str]:
+        """The variables that name files and folders, absolute, for processes that start in another folder."""
+        paths = {name: getattr(self, name) for name in ("bundle", "surrogate", "public_key", "signing_key", "state")}
+        return {f"F2AT_{name.upper()}": str(path) for name, path in paths.items() if path}
 
 
-def _folder(env: Mapping[str, str], name: str) -> Path | None:
+def _path(env: Mapping[str, str], name: str) -> Path | None:
     path = env.get(f"F2AT_{name.upper()}")
     return Path(path).absolute() if path else None
 

@@ -5,10 +5,25 @@ from pathlib import Path
 import bentoml
 from bentoml.exceptions import NotFound
 
-from export.bundle import MANIFEST, Bundle, BundleError, load_bundle
+from export.bundle import MANIFEST, SIGNATURE, Bundle, BundleError, load_bundle
+from export.signatures import read_public_keys, verify_bundle
 from serving.settings import Settings
 
 MODEL_NAME = "f2at"
+
+
+def load_trusted(folder: Path, settings: Settings) -> Bundle:
+    """The bundle in `folder`, if it may be served: with F2AT_PUBLIC_KEY set, only one that its keys signed.
+
+    Raises:
+        BundleError: it is no valid bundle.
+        SignatureError: it has no signature, or none by these keys; or the keys cannot be read.
+    """
+    keys = read_public_keys(settings.public_key) if settings.public_key else None
+    bundle = load_bundle(folder)
+    if keys is not None:
+        verify_bundle(bundle, keys)
+    return bundle
 
 
 def pin(path: Path) -> bentoml.Model:
@@ -20,11 +35,11 @@ def pin(path: Path) -> bentoml.Model:
     bundle = load_bundle(path)
     try:
         latest = bentoml.models.get(f"{MODEL_NAME}:latest")
-        if latest.info.metadata.get("digest") == bundle.digest:
+        if latest.info.metadata == _metadata(bundle):
             return latest
     except NotFound:
         pass
-    with bentoml.models.create(MODEL_NAME, metadata={"digest": bundle.digest}) as model:
+    with bentoml.models.create(MODEL_NAME, metadata=_metadata(bundle)) as model:
         _write(bundle, Path(model.path))
     return model
 
@@ -49,10 +64,11 @@ def load_surrogate(settings: Settings, bundle: Bundle) -> Bundle | None:
 
     Raises:
         BundleError: it is no valid bundle, or not of the same classes and image size as `bundle`.
+        SignatureError: it is not signed as F2AT_PUBLIC_KEY demands.
     """
     if settings.surrogate is None:
         return None
-    surrogate = load_bundle(settings.surrogate)
+    surrogate = load_trusted(settings.surrogate, settings)
     for what in ("classes", "input_size"):
         accepted, received = getattr(bundle, what), getattr(surrogate, what)
         if accepted != received:
@@ -63,5 +79,15 @@ def load_surrogate(settings: Settings, bundle: Bundle) -> Bundle | None:
 def _write(bundle: Bundle, folder: Path) -> None:
     for name, data in bundle.files.items():
         (folder / name).write_bytes(data)
-    (folder / MANIFEST).write_bytes((bundle.path / MANIFEST).read_bytes())
-    load_bundle(folder)  # the manifest is the one part that was read twice
+    (folder / MANIFEST).write_bytes(bundle.manifest_bytes)
+    if signature := _signature(bundle):
+        (folder / SIGNATURE).write_bytes(signature)
+
+
+def _metadata(bundle: Bundle) -> dict[str, str]:
+    return {"digest": bundle.digest, "signature": _signature(bundle).hex()}
+
+
+def _signature(bundle: Bundle) -> bytes:
+    file = bundle.path / SIGNATURE
+    return file.read_bytes() if file.is_file() else b""

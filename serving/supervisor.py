@@ -49,7 +49,7 @@ class Supervisor:
         self._lock_path = settings.state / "worker.lock"
         threads = str(settings.audit_threads)  # of NumPy, too
         self._environment = {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads} | os.environ
-        self._environment |= {**settings.folders(), "F2AT_BUNDLE": str(bundle)}
+        self._environment |= {**settings.paths(), "F2AT_BUNDLE": str(bundle)}
         # Set in the processes that BentoML's arbiter starts: there, and only there, the parent is the arbiter.
         self._arbiter = None if bentoml.server_context.worker_index is None else os.getppid()
         self._lock: int | None = None

@@ -15,13 +15,16 @@ ALLOWED = {
     "attacks": set(),
     "training": {"models", "attacks"},
     "export": {"models", "attacks"},
-    "serving": {"attacks", "export.bundle", "export.runtime"},
+    "serving": {"attacks", "export.bundle", "export.runtime", "export.signatures"},
 }
 # A command line may join what its package keeps apart.
 COMMAND_LINES = {"attacks/cli/models.py": {"export.bundle", "export.runtime"}}
 
 # What runs in production, where no PyTorch is installed.
-TORCH_FREE = ["attacks", "serving", "export/bundle.py", "export/runtime.py", "export/__init__.py"]
+TORCH_FREE = [
+    *("attacks", "serving"),
+    *(f"export/{name}.py" for name in ("__init__", "bundle", "runtime", "signatures", "sign")),
+]
 TRAINING_ONLY = {"torch", "torchvision", "lightning_fabric", "safetensors", "sklearn", "onnxscript", "tomli_w"}
 TORCH_ALLOWED = {"attacks/torch_target.py", "attacks/audit/module.py"}  # for models that are not exported yet
 

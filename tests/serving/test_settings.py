@@ -39,8 +39,8 @@ def test_a_bad_number_names_its_variable(value: str) -> None:
 def test_folders_are_absolute_for_other_processes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     settings = Settings.from_env({"F2AT_SURROGATE": "other", "F2AT_STATE": "here"})
-    assert settings.folders() == {"F2AT_SURROGATE": f"{tmp_path}/other", "F2AT_STATE": f"{tmp_path}/here"}
-    assert Settings.from_env({**settings.folders()}) == settings
+    assert settings.paths() == {"F2AT_SURROGATE": f"{tmp_path}/other", "F2AT_STATE": f"{tmp_path}/here"}
+    assert Settings.from_env({**settings.paths()}) == settings
 
 
 def test_the_worker_is_on_or_off() -> None:
