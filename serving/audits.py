@@ -6,6 +6,8 @@ an attack, and nothing is pickled.
 
 import hashlib
 import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,8 @@ from serving.problems import Problem
 APPLICATION = "f2at"
 QUEUE = "audits"
 WORKFLOW = "audit"
-PROGRESS = "progress"
+PROGRESS = "progress"  # an event
+REPORT = "report"  # the last step, whose result is the report
 FINISHED = ("done", "failed", "cancelled")
 _STATES = {"ENQUEUED": "queued", "PENDING": "running", "SUCCESS": "done", "CANCELLED": "cancelled"}
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
@@ -41,6 +44,23 @@ def application_version(digest: str, surrogate: str | None = None) -> str:
     for package in ("numpy", "onnxruntime-gpu", "onnxruntime"):
         parts.update(_version(package).encode())
     return parts.hexdigest()[:16]
+
+
+@contextmanager
+def connect(url: str) -> Iterator[DBOSClient]:
+    """A client of the job engine that gives up after a few seconds rather than wait for the database."""
+    engine = server_engine(url)
+    client = DBOSClient(
+        system_database_engine=engine,
+        serializer=DBOSPortableJSONSerializer(),
+        application_name=APPLICATION,
+        retry_connection_errors=False,
+    )
+    try:
+        yield client
+    finally:
+        client.destroy()
+        engine.dispose()
 
 
 class Audits:
@@ -66,18 +86,12 @@ class Audits:
         self.version = application_version(digest, surrogate)
         self.max_audits = max_audits
         self.max_samples = min(max_samples, reference_images)
-        self._engine = server_engine(url)
-        self._client = DBOSClient(
-            system_database_engine=self._engine,
-            serializer=DBOSPortableJSONSerializer(),
-            application_name=APPLICATION,
-            retry_connection_errors=False,
-        )
+        self._connection = ExitStack()
+        self._client = self._connection.enter_context(connect(url))
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.destroy()
-        self._engine.dispose()
+        self._connection.close()
 
     def submit(self, values: dict[str, Any], key: str | None) -> tuple[dict[str, Any], bool]:
         """Queue an audit; return it and whether it is new. The same key and request give the same audit.
@@ -133,15 +147,17 @@ class Audits:
 
     def report(self, identifier: str) -> dict[str, Any]:
         """The report of a finished audit; 409 if it has none, or none yet."""
-        status = self._status(identifier, load_output=True)
+        status = self._status(identifier)
         if status.status != "SUCCESS":
             state = _state(status)
             detail = f"Audit {identifier} is {state}: " + (
                 "it has no report." if state in FINISHED else "its report is not ready yet."
             )
             raise Problem(409, "report-not-ready", detail, state=state)
-        assert isinstance(status.output, dict)
-        return status.output
+        steps = self._client.list_workflow_steps(identifier)
+        report = next(step["output"] for step in steps if step["function_name"] == REPORT)
+        assert isinstance(report, dict)
+        return report
 
     def cancel(self, identifier: str) -> dict[str, Any]:
         """Stop an audit: at once if it is queued, within a second or so if it runs; 409 if it has ended already."""

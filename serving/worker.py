@@ -18,6 +18,7 @@ from attacks.cli.models import Model, open_model
 from export.bundle import Bundle
 from serving.audits import APPLICATION, QUEUE, application_version
 from serving.database import prepare_database, worker_engine
+from serving.retention import keep_purging
 from serving.settings import Settings
 from serving.takeover import keep_watch
 from serving.workflows import SHARDS, OpenAudit, register
@@ -60,6 +61,8 @@ def run_worker(bundle: Bundle, surrogate: Bundle | None, settings: Settings, *, 
     for queue, seconds in _POLL.items():
         DBOS.register_queue(queue, worker_concurrency=1, polling_interval_sec=seconds, on_conflict="always_update")
     threading.Thread(target=keep_watch, args=[settings.takeover], daemon=True).start()
+    if settings.keep_days:
+        threading.Thread(target=keep_purging, args=[settings.keep_days], daemon=True).start()
     print(f"audit worker: {bundle.digest} ({os.getpid()})", flush=True)
     threading.Event().wait()
 

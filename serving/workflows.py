@@ -19,7 +19,7 @@ from dbos import error as dbos_error
 
 from attacks.audit import Audit, Step
 from attacks.audit.stages import surviving
-from serving.audits import PROGRESS, WORKFLOW
+from serving.audits import PROGRESS, REPORT, WORKFLOW
 
 SHARD = "shard"
 SHARDS = "shards"  # the queue
@@ -54,14 +54,15 @@ def register(open_audit: OpenAudit) -> None:
 
     # Restarts cost the parent nothing, so they are not counted against it.
     @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)
-    def audit(request: dict[str, Any], digest: str) -> dict[str, Any]:
+    def audit(request: dict[str, Any], digest: str) -> None:
         plan, identifier = open_audit(request, digest), _own_id()
         # No Idempotency-Key has a slash in it, so no audit can be called what a shard is.
         shards = [f"{identifier}/{number}" for number in range(len(plan.shards))]
         for number, child in enumerate(shards):
             with SetWorkflowID(child):
                 DBOS.enqueue_workflow(SHARDS, shard, request, digest, number)
-        return DBOS.run_step({"name": "report"}, _report, plan, identifier, shards)
+        # Not returned as well: a step's result is kept, and reports with their pictures are what fills the database.
+        DBOS.run_step({"name": REPORT}, _report, plan, identifier, shards)
 
 
 def progress(steps: Iterable[Step], shards: Iterable[Sequence[Result]]) -> dict[str, Any]:

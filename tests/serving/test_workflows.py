@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from dbos import DBOS, DBOSPortableJSONSerializer
-from sqlalchemy import text
+from sqlalchemy import MetaData, func, select, text
 
 from attacks.audit import Audit, AuditRequest, Step, run_audit
 from attacks.audit.report import deterministic_part
 from serving.audits import APPLICATION, FINISHED, QUEUE, Audits, application_version
 from serving.database import server_engine, worker_engine
 from serving.problems import Problem
+from serving.retention import purge
 from serving.workflows import SHARD, SHARDS, progress, register
 
 if TYPE_CHECKING:
@@ -150,6 +151,34 @@ def test_the_report_is_that_of_an_offline_run(audits: Audits) -> None:
     assert (report["run"]["id"], report["run"]["created"] <= report["run"]["finished"]) == ("whole", True)
     assert audit["progress"]["done"] == audit["progress"]["total"] == len(plan.steps)
     assert shards("whole") == dict.fromkeys(["whole/0", "whole/1"], "SUCCESS")
+
+
+def rows(url: str) -> dict[str, int]:
+    """How many rows each table of the job engine has that belong to a workflow."""
+    engine = server_engine(url)
+    schema = None if url.startswith("sqlite") else "dbos"
+    columns = {"workflow_uuid", "destination_uuid"}
+    with engine.connect() as connection:
+        tables = MetaData(schema=schema)
+        tables.reflect(connection)
+        counts = {
+            name: connection.scalar(select(func.count()).select_from(table)) or 0
+            for name, table in tables.tables.items()
+            if columns & set(table.columns.keys())
+        }
+    engine.dispose()
+    return counts
+
+
+def test_the_report_is_stored_once_and_a_purged_audit_leaves_nothing(audits: Audits, url: str) -> None:
+    audits.submit(REQUEST, "kept")
+    wait(audits, "kept")
+    assert DBOS.list_workflows(workflow_ids=["kept"])[0].output is None
+    assert max(rows(url).values()) > 0
+    assert purge(DBOS, days=1) == 0
+    assert purge(DBOS, days=0) > 0
+    assert audits.list() == []
+    assert set(rows(url).values()) == {0}
 
 
 def test_shards_are_not_audits(audits: Audits) -> None:
