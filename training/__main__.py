@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from training.config import add_config_flags, load_config
+from training.config_file import add_config_flags, load_config
 from training.loop import DivergenceError, train
 
 

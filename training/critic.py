@@ -18,7 +18,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from models import Classifier, load_checkpoint
-from training.config import Config, load_config
+from training.config import Config
+from training.config_file import load_config
 from training.data import ImageSet, augment, draw_crops, load_dataset, split_validation
 from training.inner_attack import draw_noise, find_adversarial
 from training.methods.donsker_varadhan import Critics, save_critics

@@ -20,7 +20,8 @@ from tqdm import tqdm
 from models import CheckpointInfo, Classifier, create_model, load_checkpoint, save_checkpoint
 from training.averaging import WeightAverage
 from training.batch_norm import running_statistics
-from training.config import Config, config_to_table
+from training.config import Config
+from training.config_file import config_to_table
 from training.curves import draw_curves
 from training.data import (
     Dataset,

@@ -19,7 +19,8 @@ import numpy as np
 import tomli_w
 
 from models.checkpoint import load_tensors, save_tensors
-from training.config import Config, config_to_table
+from training.config import Config
+from training.config_file import config_to_table
 from training.data import ImageSet
 
 

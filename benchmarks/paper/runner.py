@@ -22,7 +22,8 @@ from benchmarks.paper.evaluation import evaluate
 from benchmarks.paper.experiments import Column, Evaluation, Experiment, Record, Row, Run, sat, surrogate
 from benchmarks.paper.scales import Scale
 from models import Classifier, load_checkpoint
-from training.config import Config, ConfigError, DataConfig, config_to_table
+from training.config import Config, ConfigError, DataConfig
+from training.config_file import config_to_table
 from training.critic import train_critics
 from training.data import Dataset, ImageSet, load_dataset
 from training.loop import DivergenceError, Trainer, train

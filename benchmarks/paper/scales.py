@@ -9,7 +9,8 @@ from typing import Any
 
 from attacks.registry import ATTACKS, Attack
 from benchmarks.paper.experiments import Evaluation, Run
-from training.config import Config, config_from_table
+from training.config import Config
+from training.config_file import config_from_table
 from training.cost import forward_passes
 
 PAPER_EPS = Fraction(8, 255)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from training.config import Config, ConfigError, config_from_table, config_to_table, load_config
+from training.config import Config, ConfigError
+from training.config_file import config_from_table, config_to_table, load_config
 from training.methods import F2AT, MART, SAT, SEAT, TRADES
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -14,6 +15,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 # Which method each file trains; a file that is not listed fails.
 METHOD_OF = {
     "digits": F2AT(),
+    "cifar10": SAT(),
     "sat-cifar10": SAT(),
     "trades-cifar10": TRADES(beta=6.0),
     "mart-cifar10": MART(lam=5.0),

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from training.config import config_from_table
+from training.config_file import config_from_table
 from training.cost import forward_passes
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.config import config_from_table
+from training.config_file import config_from_table
 from training.critic import train_critics
 from training.loop import train
 from training.methods.donsker_varadhan import load_critics, save_critics

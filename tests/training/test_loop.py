@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from models import load_checkpoint
-from training.config import Config, config_from_table
+from training.config import Config
+from training.config_file import config_from_table
 from training.loop import DivergenceError, Trainer, train
 from training.run_folder import RunError
 

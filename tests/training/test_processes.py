@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from torch import nn
 from training import loop
-from training.config import load_config
+from training.config_file import load_config
 
 create_model = loop.create_model
 
