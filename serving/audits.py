@@ -6,6 +6,7 @@ an attack, and nothing is pickled.
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
@@ -144,6 +145,20 @@ class Audits:
         """The latest audits, newest first."""
         found = self._client.list_workflows(name=WORKFLOW, limit=limit, sort_desc=True, load_output=False)
         return [self._view(status) for status in found]
+
+    def count_by_state(self) -> dict[str, int]:
+        """How many audits there are in each state, of every model."""
+        found = self._client.list_workflows(name=WORKFLOW, load_input=False, load_output=False)
+        return dict.fromkeys([*_STATES.values(), "failed"], 0) | Counter(map(_state, found))
+
+    def last_done(self, among: int = 200) -> dict[str, str]:
+        """The id of the audit that was done last of each model, by digest, looking at the newest `among` audits."""
+        found = self._client.list_workflows(
+            name=WORKFLOW, status="SUCCESS", limit=among, sort_desc=True, load_output=False
+        )
+        return {
+            _arguments(status)[1]: status.workflow_id for status in sorted(found, key=lambda s: s.completed_at or 0)
+        }
 
     def report(self, identifier: str) -> dict[str, Any]:
         """The report of a finished audit; 409 if it has none, or none yet."""

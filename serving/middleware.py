@@ -1,11 +1,62 @@
-"""What holds for every route: a bound on the body, problem details for every error, the model's digest."""
+"""What holds for every route: a request id, a log line, metrics; a bound on the body, problem details, the digest."""
 
+import logging
 from collections.abc import Callable
+from time import perf_counter
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.logs import accept_request_id, request_id
+from serving.metrics import observe
 from serving.problems import MEDIA_TYPE, Problem, from_status
+
+_ACCESS = logging.getLogger("bentoml.f2at.access")
+_PROBES = ("/livez", "/readyz", "/healthz", "/metrics")  # asked all the time: logged only when they fail
+
+
+class Observer:
+    """ASGI middleware, the outermost of ours: names the request, then counts, times and logs how it was answered."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = perf_counter()
+        identifier = accept_request_id(Headers(scope=scope).get("x-request-id"))
+        request_id.set(identifier)
+        answered = False
+
+        async def answer(message: Message) -> None:
+            nonlocal answered
+            if message["type"] == "http.response.start":
+                answered = True
+                MutableHeaders(raw=message["headers"])["X-Request-ID"] = identifier
+                _record(scope, message["status"], perf_counter() - started)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, answer)
+        finally:
+            if not answered:
+                _record(scope, None, perf_counter() - started)
+
+
+def _record(scope: Scope, status: int | None, seconds: float) -> None:
+    # The router leaves the route that matched in the scope.
+    route, method, path = getattr(scope.get("route"), "path", None), scope["method"], scope["path"]
+    observe(route, method, status, seconds)
+    if path in _PROBES and status == 200:
+        return
+    client = scope["client"][0] if scope.get("client") else None
+    fields = {"method": method, "path": path, "route": route, "status": status}
+    fields |= {"milliseconds": round(1000 * seconds, 3), "client": client}
+    words = (client, method, path, status or "no answer", 1000 * seconds)
+    _ACCESS.info("%s %s %r %s %.1f ms", *words, extra={"fields": fields})
 
 
 class Gate:

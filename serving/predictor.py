@@ -12,6 +12,7 @@ from attacks.audit.suites import SUITES
 from export.bundle import CLASSIFIER, Bundle
 from export.runtime import active_provider, create_session
 from serving.images import decode_image
+from serving.metrics import PENDING
 from serving.problems import Problem
 from serving.settings import Settings
 
@@ -80,6 +81,7 @@ class Predictor:
                 headers={"Retry-After": "1"},
             )
         self._pending += 1
+        PENDING.inc()
         future = self._executor.submit(self._run, files)
         loop = asyncio.get_running_loop()
         # Counted down when the work ends, not when its client leaves: a client that goes away frees no thread.
@@ -92,6 +94,7 @@ class Predictor:
 
     def _finished(self, _: Future[list[Prediction]]) -> None:
         self._pending -= 1
+        PENDING.dec()
 
     def _run(self, files: list[bytes]) -> list[Prediction]:
         size, limit = self.bundle.input_size, self.settings.max_pixels

@@ -5,6 +5,8 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
+from serving.logs import request_id
+
 MEDIA_TYPE = "application/problem+json"
 
 
@@ -34,8 +36,10 @@ class Problem(Exception):  # noqa: N818 (the RFC's own word)
         }
 
     def response(self) -> JSONResponse:
-        """The problem as a response."""
-        return JSONResponse(self.body, status_code=self.status, headers=self.headers, media_type=MEDIA_TYPE)
+        """The problem as a response; it names the request, as the log does."""
+        identifier = request_id.get()
+        body = self.body if identifier is None else {**self.body, "request_id": identifier}
+        return JSONResponse(body, status_code=self.status, headers=self.headers, media_type=MEDIA_TYPE)
 
 
 def from_status(status: int, method: str, path: str) -> Problem:

@@ -11,9 +11,10 @@ from bentoml.exceptions import BentoMLException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from serving import logs
 from serving.audits import Audits
 from serving.database import prepare_database
-from serving.middleware import Gate
+from serving.middleware import Gate, Observer
 from serving.predictor import Prediction, Predictions, Predictor
 from serving.problems import Problem
 from serving.settings import Settings
@@ -28,7 +29,8 @@ backend = Backend()
 
 # Prediction uses BentoML's own endpoints: its Python client and OpenAPI page then work, for half a millisecond a call.
 # What those cannot do (GET, DELETE, paths with parameters, event streams) is the mounted application.
-@bentoml.service(name=MODEL_NAME)
+# BentoML's own metrics and access log are replaced: see serving.metrics and serving.middleware.
+@bentoml.service(name=MODEL_NAME, metrics={"enabled": False}, logging={"access": {"enabled": False}})
 @bentoml.asgi_app(create_app(backend), path="/")
 class RobustClassifier:
     """Predicts with the model of a bundle, and audits that same model on demand."""
@@ -39,6 +41,7 @@ class RobustClassifier:
         """Refuse what cannot work, in one line; runs once, in the folder the user is in, before any server process."""
         try:
             settings = Settings.from_env()
+            logs.configure(settings.log_format)
             folder = settings.bundle or pinned_bundle(RobustClassifier.bento)
             load_surrogate(settings, load_trusted(folder, settings))
             prepare_database(settings.database_url)
@@ -49,6 +52,7 @@ class RobustClassifier:
 
     def __init__(self) -> None:
         settings = backend.settings = Settings.from_env()
+        logs.configure(settings.log_format)
         bundle = load_trusted(settings.bundle or pinned_bundle(RobustClassifier.bento), settings)
         surrogate = load_surrogate(settings, bundle)
         backend.predictor = Predictor(bundle, settings)
@@ -96,4 +100,5 @@ class RobustClassifier:
             return problem.response()
 
 
+RobustClassifier.add_asgi_middleware(Observer)
 RobustClassifier.add_asgi_middleware(Gate, max_body=lambda: backend.settings.max_body, digest=lambda: backend.digest)

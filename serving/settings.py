@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from serving.logs import FORMATS
+
 _COUNTS = ("takeover", "max_pending", "max_batch", "max_body", "max_pixels", "max_audits", "max_samples")
 
 
@@ -22,6 +24,7 @@ class Settings:
     signing_key: Path | None = None  # file of a private key that signs reports
     state: Path = Path(".f2at")  # the worker's lock and identity, and the default database
     database_url: str = ""  # where audits live; SQLite in `state` unless given
+    log_format: str = "text"  # or json: a line an object
     worker: bool = True  # start the audit worker beside the server
     takeover: int = 60  # seconds of silence after which a worker's audits go to others; the same for every worker
     threads: int = 0  # threads of one prediction; 0: every core
@@ -39,13 +42,10 @@ class Settings:
         """Read the settings from `env` (default: the process's environment).
 
         Raises:
-            SettingsError: a number is not a number or is out of range, or F2AT_WORKER is neither on nor off.
+            SettingsError: a number is not a number or is out of range, or a word is none of those accepted.
         """
         env = os.environ if env is None else env
         state = Path(env.get("F2AT_STATE") or ".f2at").absolute()
-        switch = env.get("F2AT_WORKER", "on").lower()
-        if switch not in ("on", "off"):
-            raise SettingsError(f"F2AT_WORKER must be on or off, got {switch!r}")
         return cls(
             bundle=_path(env, "bundle"),
             surrogate=_path(env, "surrogate"),
@@ -53,7 +53,8 @@ class Settings:
             signing_key=_path(env, "signing_key"),
             state=state,
             database_url=env.get("F2AT_DATABASE_URL") or f"sqlite:///{state / 'audits.sqlite'}",
-            worker=switch == "on",
+            log_format=_choice(env, "log_format", FORMATS),
+            worker=_choice(env, "worker", ("on", "off")) == "on",
             threads=_integer(env, "threads", minimum=0),
             keep_days=_integer(env, "keep_days", minimum=0),
             audit_threads=_integer(env, "audit_threads", minimum=0) or max(1, (os.cpu_count() or 2) // 2),
@@ -69,6 +70,14 @@ class Settings:
 def _path(env: Mapping[str, str], name: str) -> Path | None:
     path = env.get(f"F2AT_{name.upper()}")
     return Path(path).absolute() if path else None
+
+
+def _choice(env: Mapping[str, str], name: str, accepted: tuple[str, ...]) -> str:
+    variable = f"F2AT_{name.upper()}"
+    word = (env.get(variable) or accepted[0]).lower()
+    if word not in accepted:
+        raise SettingsError(f"{variable} must be {' or '.join(accepted)}, got {word!r}")
+    return word
 
 
 def _integer(env: Mapping[str, str], name: str, *, minimum: int) -> int:

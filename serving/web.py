@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -18,6 +19,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from serving.audits import FINISHED, Audits
+from serving.metrics import AuditCollector, expose
 from serving.predictor import Predictor
 from serving.problems import Problem
 from serving.settings import Settings
@@ -54,11 +56,17 @@ class Backend:
 def create_app(backend: Backend) -> Starlette:
     """The Starlette application to mount beside BentoML's routes."""
 
+    collector = AuditCollector(lambda: backend.audits)
+
     async def index(_: Request) -> Response:
         return FileResponse(_PAGE / "index.html", headers={"Content-Security-Policy": _PAGE_POLICY})
 
     async def model(_: Request) -> Response:
         return JSONResponse(backend.predictor.describe())
+
+    async def metrics(_: Request) -> Response:
+        content = await run_in_threadpool(expose, collector)
+        return Response(content, media_type=CONTENT_TYPE_LATEST)
 
     async def audits(request: Request) -> Response:
         return await (submit(request) if request.method == "POST" else listing())
@@ -99,6 +107,7 @@ def create_app(backend: Backend) -> Starlette:
     routes = [
         Route("/", index),
         Route("/model", model),
+        Route("/metrics", metrics),
         # One route a path, so that a 405 names every method in Allow.
         Route("/audits", private(audits), methods=["GET", "POST"]),
         Route("/audits/{id}", private(audit), methods=["GET", "DELETE"]),

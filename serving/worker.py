@@ -16,6 +16,7 @@ from dbos import error as dbos_error
 from attacks.audit import Audit, AuditRequest
 from attacks.cli.models import Model, open_model
 from export.bundle import Bundle
+from serving import logs
 from serving.audits import APPLICATION, QUEUE, application_version
 from serving.database import prepare_database, worker_engine
 from serving.retention import keep_purging
@@ -23,6 +24,7 @@ from serving.settings import Settings
 from serving.takeover import keep_watch
 from serving.workflows import SHARDS, OpenAudit, register
 
+_LOG = logging.getLogger("f2at.worker")
 _POLL = {QUEUE: 0.5, SHARDS: 0.2}  # seconds between looks at a queue; a shard waits half of it for its worker
 
 
@@ -63,7 +65,10 @@ def run_worker(bundle: Bundle, surrogate: Bundle | None, settings: Settings, *, 
     threading.Thread(target=keep_watch, args=[settings.takeover], daemon=True).start()
     if settings.keep_days:
         threading.Thread(target=keep_purging, args=[settings.keep_days], daemon=True).start()
-    print(f"audit worker: {bundle.digest} ({os.getpid()})", flush=True)
+    logging.basicConfig(stream=sys.stdout)
+    _LOG.setLevel(logging.INFO)
+    logs.configure(settings.log_format)
+    _LOG.info("The audit worker is ready: %s.", bundle.digest)
     threading.Event().wait()
 
 

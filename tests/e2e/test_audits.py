@@ -316,7 +316,7 @@ class Fleet:
             stdout=subprocess.PIPE,
         )
         assert worker.stdout is not None
-        assert worker.stdout.readline().startswith(b"audit worker")
+        assert b"The audit worker is ready" in worker.stdout.readline()
         self.workers[(state / "executor-id").read_text()] = worker
 
     def workflows(self, name: str, identifier: str) -> list[WorkflowStatus]:

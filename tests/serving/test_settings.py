@@ -18,11 +18,13 @@ def test_the_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_every_setting_is_read_from_its_variable() -> None:
-    env = {f"F2AT_{field.name.upper()}": "7" for field in fields(Settings)} | {"F2AT_WORKER": "off"}
+    env = {f"F2AT_{field.name.upper()}": "7" for field in fields(Settings)}
+    env |= {"F2AT_WORKER": "off", "F2AT_LOG_FORMAT": "JSON"}
     settings = Settings.from_env(env)
     assert settings.bundle == Path("7").absolute()
     assert settings.database_url == "7"
     assert not settings.worker
+    assert settings.log_format == "json"
     numbers = [getattr(settings, field.name) for field in fields(Settings) if field.type is int]
     assert set(numbers) == {7}
 
@@ -41,6 +43,11 @@ def test_folders_are_absolute_for_other_processes(monkeypatch: pytest.MonkeyPatc
     settings = Settings.from_env({"F2AT_SURROGATE": "other", "F2AT_STATE": "here"})
     assert settings.paths() == {"F2AT_SURROGATE": f"{tmp_path}/other", "F2AT_STATE": f"{tmp_path}/here"}
     assert Settings.from_env({**settings.paths()}) == settings
+
+
+def test_words_are_checked() -> None:
+    with pytest.raises(SettingsError, match=r"F2AT_LOG_FORMAT.*text or json.*'xml'"):
+        Settings.from_env({"F2AT_LOG_FORMAT": "xml"})
 
 
 def test_the_worker_is_on_or_off() -> None:
