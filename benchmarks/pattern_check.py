@@ -34,9 +34,9 @@ INTRODUCTION = """# Does disagreement with the natural pattern tell an attack?
 The first {samples} reference images of each bundle; those that the model gets right are attacked (linf, {steps} steps).
 `PGD` does not know of the check; `aware` drives h(X) and h(X_nat) to the same wrong class, straight through the
 slicing, {targets} classes tried. Flagged: the labels of X and X_nat differ. At {tolerated:.0%}: flagged where the
-threshold on the score lets so many clean images be flagged. The area under the ROC curve is of the images that fooled the model against
-the clean ones: 1 tells them apart, 0.5 is a coin. The last column is what counts: of all images that were right, the
-share that an attacker turns wrong with the labels in agreement.
+threshold on the score lets so many clean images be flagged. The area under the ROC curve is of the images that fooled
+the model against the clean ones: 1 tells them apart, 0.5 is a coin. The last column is what counts: of all images that
+were right, the share that an attacker turns wrong with the labels in agreement.
 
 ![ROC curves](pattern_check.png)
 """
