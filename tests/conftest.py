@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
 NewDatabase = Callable[[], str]
+Outage = Callable[[str], AbstractContextManager[None]]
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
@@ -35,3 +37,20 @@ def new_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
         for name in names:
             connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
     engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def locked() -> Outage:
+    """While it lasts, nobody else can write to the database of a URL; on PostgreSQL, nor read its workflows."""
+
+    @contextmanager
+    def lock(url: str) -> Iterator[None]:
+        sqlite = url.startswith("sqlite")
+        engine = create_engine(make_url(url) if sqlite else make_url(url).set(drivername="postgresql+psycopg"))
+        with engine.connect() as connection:
+            connection.execute(text("BEGIN IMMEDIATE" if sqlite else "LOCK TABLE dbos.workflow_status"))
+            yield
+            connection.rollback()
+        engine.dispose()
+
+    return lock

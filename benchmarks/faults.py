@@ -1,0 +1,268 @@
+"""Faults: processes of a server are killed at random moments while audits run, and no audit may notice.
+
+Every audit must end, once, with the report of an undisturbed run (apart from times). The victims and the pauses between
+them follow from the seed.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from sqlalchemy import make_url
+
+from attacks.audit import AuditRequest, run_audit
+from attacks.audit.report import deterministic_part
+from attacks.cli.models import open_bundle
+from benchmarks.common import parser, publish
+from benchmarks.serving import ROOT, is_ready, processes
+
+VICTIMS = ("arbiter", "server process", "audit worker")  # as `benchmarks.serving.processes` names them
+SEEDS = 3  # different audits
+MOST = 49  # audits in all: GET /audits lists the latest 50
+
+
+class FaultError(AssertionError):
+    """What must not happen, happened."""
+
+
+@dataclass
+class Outcome:
+    """What a run saw."""
+
+    kills: list[str] = field(default_factory=list)  # what was killed, in order
+    audits: dict[str, int] = field(default_factory=dict)  # key of an audit: its seed
+    answers: Counter[str] = field(default_factory=Counter)  # status codes, and "none": the connection broke
+
+
+class Deployment:
+    """A server that is started again on what the last one left behind."""
+
+    def __init__(self, bundle: Path, folder: Path, environment: Mapping[str, str]) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = free.getsockname()[1]
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self._port}", timeout=20)
+        self._bundle = bundle.absolute()
+        self._environment = {
+            **os.environ,
+            "BENTOML_HOME": f"{folder}/bentoml",
+            "BENTOML_DO_NOT_TRACK": "1",
+            "F2AT_STATE": f"{folder}/state",
+            "F2AT_AUDIT_THREADS": "1",
+            **environment,
+        }
+        self._log = (folder / "log").open("wb")
+        self.start()
+
+    def start(self) -> None:
+        """Start; does not wait until it is ready."""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "serving", "serve", str(self._bundle), "--port", str(self._port)],
+            cwd=ROOT,
+            env=self._environment,
+            stdout=self._log,
+            stderr=self._log,
+        )
+
+    def pids(self) -> dict[str, int]:
+        """The process ids by what they do; those that are there just now."""
+        try:
+            return dict(processes(self.process.pid))
+        except OSError:  # one ended while we looked
+            return {}
+
+    def kill(self, victim: str) -> bool:
+        """Kill -9 a process, if it is there; without its arbiter, all of the server must go, and is started again."""
+        found = self.pids()
+        if victim not in found:
+            return False
+        try:
+            os.kill(found[victim], signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        if victim == "arbiter":
+            self.process.wait()
+            wait_for(
+                lambda: not any(map(_alive, found.values())), 60, "nothing is left of a server without its arbiter"
+            )
+            self.start()
+        return True
+
+    def stop(self) -> None:
+        """End the server."""
+        self.process.terminate()
+        self.process.wait(60)
+        self.client.close()
+        self._log.close()
+
+
+def run(
+    bundle: Path,
+    request: Mapping[str, Any],
+    folder: Path,
+    *,
+    kills: int,
+    seed: int,
+    pause: float,
+    environment: Mapping[str, str] | None = None,
+) -> Outcome:
+    """Kill `kills` processes while audits of `request` run, on average `pause` seconds apart, and check every report.
+
+    Raises:
+        FaultError: an audit was lost, doubled, failed or changed.
+    """
+    draw, outcome = random.Random(seed), Outcome()
+    deployment = Deployment(bundle, folder, environment or {})
+    try:
+        wait_for(lambda: is_ready(deployment.client), 120, "the server starts")
+        while len(outcome.kills) < kills:
+            until = time.monotonic() + draw.uniform(0, 2 * pause)
+            while time.monotonic() < until:
+                _keep_busy(deployment.client, request, outcome)
+                time.sleep(0.1)
+            victim = draw.choice(VICTIMS)
+            wait_for(lambda victim=victim: deployment.kill(victim), 120, f"there is {victim} again")  # type: ignore[misc]
+            outcome.kills.append(victim)
+        wait_for(lambda: is_ready(deployment.client), 120, "the server starts again")
+        _check(deployment.client, outcome, _undisturbed(bundle, request))
+    finally:
+        deployment.stop()
+    return outcome
+
+
+def _keep_busy(client: httpx.Client, request: Mapping[str, Any], outcome: Outcome) -> None:
+    """Have two audits under way, as far as the server can be reached; what may have got through is sent again."""
+    try:
+        answer = client.get("/audits")
+        outcome.answers[str(answer.status_code)] += 1
+        if answer.status_code != 200:
+            return
+        states = {audit["id"]: audit["state"] for audit in answer.json()["audits"]}
+        if len(outcome.audits) < MOST and sum(state in ("queued", "running") for state in states.values()) < 2:
+            seed = len(outcome.audits) % SEEDS
+            key = f"audit-{len(outcome.audits)}"
+            answer = client.post("/audits", json={**request, "seed": seed}, headers={"Idempotency-Key": key})
+            outcome.answers[str(answer.status_code)] += 1
+            if answer.status_code in (200, 202):
+                outcome.audits[key] = seed
+    except httpx.TransportError:
+        outcome.answers["none"] += 1
+
+
+def _check(client: httpx.Client, outcome: Outcome, undisturbed: list[str]) -> None:
+    def audits() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = client.get("/audits").raise_for_status().json()["audits"]
+        return found
+
+    wait_for(lambda: all(a["state"] not in ("queued", "running") for a in audits()), 600, "every audit ends")
+    found = audits()
+    states = {audit["id"]: audit["state"] for audit in found}
+    # The last one may have got through without an answer.
+    if set(states) - {f"audit-{len(outcome.audits)}"} != set(outcome.audits) or len(states) != len(found):
+        raise FaultError(f"submitted {sorted(outcome.audits)}, found {sorted(audit['id'] for audit in found)}")
+    if any(state != "done" for state in states.values()):
+        raise FaultError(f"not every audit is done: {states}")
+    for key, seed in outcome.audits.items():
+        if _numbers(client.get(f"/audits/{key}/report").raise_for_status().json()) != undisturbed[seed]:
+            raise FaultError(f"the report of {key} is not that of an undisturbed run")
+    if unexpected := {code for code in outcome.answers if code[0] in "45" and code != "503"}:
+        raise FaultError(f"the server answered {sorted(unexpected)}")
+
+
+def _undisturbed(bundle: Path, request: Mapping[str, Any]) -> list[str]:
+    """The numbers of the audits without server, worker or database."""
+    model, images, labels = open_bundle(bundle, threads=1)
+    plans = [model.audit(images, labels, AuditRequest.from_dict({**request, "seed": seed})) for seed in range(SEEDS)]
+    return [_numbers(plan.report(run_audit(plan))) for plan in plans]
+
+
+def _numbers(report: dict[str, Any]) -> str:
+    return json.dumps(deterministic_part(report), sort_keys=True)
+
+
+def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None:
+    """Wait until `condition` holds.
+
+    Raises:
+        FaultError: it does not within `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise FaultError(f"within {seconds:.0f} s: {what}")
+        time.sleep(0.1)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.formatter_class = argparse.RawDescriptionHelpFormatter
+    arguments.add_argument("bundle", type=Path, help="folder of the bundle to serve")
+    arguments.add_argument("--kills", type=int, default=20, help="(default: %(default)s)")
+    arguments.add_argument("--seed", type=int, default=0, help="of victims and pauses (default: %(default)s)")
+    arguments.add_argument("--pause", type=float, default=5.0, help="mean seconds between kills (default: %(default)s)")
+    arguments.add_argument("--samples", type=int, default=100, help="images of an audit (default: %(default)s)")
+    arguments.add_argument("--database", metavar="URL", help="default: SQLite")
+    options = arguments.parse_args()
+    request = {"suite": "quick", "eps": "8/255", "samples": options.samples}
+    environment = {"F2AT_DATABASE_URL": options.database} if options.database else {}
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        outcome = run(
+            options.bundle,
+            request,
+            Path(folder),
+            kills=options.kills,
+            seed=options.seed,
+            pause=options.pause,
+            environment=environment,
+        )
+    kind = make_url(options.database).get_backend_name() if options.database else "sqlite"
+    killed = Counter(outcome.kills)
+    body = "\n".join(
+        [
+            f"One server on {kind}, killed again and again (`kill -9`, seed {options.seed}) while `quick` audits of "
+            f"{options.samples} images ran, two at a time. Every audit was done in the end, none was lost or there "
+            "twice, and every report was that of an undisturbed offline run, apart from times.",
+            "",
+            "| | |",
+            "| --- | --- |",
+            *[f"| {victim}s killed | {killed[victim]} |" for victim in VICTIMS],
+            f"| audits submitted, done, equal to the undisturbed run | {len(outcome.audits)} |",
+            f"| answers while this went on | {_counts(outcome.answers)} |",
+            f"| seconds in all | {time.monotonic() - started:.0f} |",
+        ]
+    )
+    flags = f"--kills {options.kills} --seed {options.seed}" + (" --database URL" if options.database else "")
+    name = "faults" if kind == "sqlite" else f"faults-{kind}"
+    publish(
+        name, f"python -m benchmarks.faults {options.bundle} {flags}", body, ["bentoml", "dbos"], write=options.write
+    )
+
+
+def _counts(answers: Counter[str]) -> str:
+    codes = ", ".join(f"{count} x {code}" for code, count in sorted(answers.items()) if code != "none")
+    return f"{codes}; {answers['none']} connections broken or refused"
+
+
+if __name__ == "__main__":
+    main()
