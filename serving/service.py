@@ -11,6 +11,7 @@ from bentoml.exceptions import BentoMLException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from export.signatures import read_private_key
 from serving import logs
 from serving.audits import Audits
 from serving.database import prepare_database
@@ -45,6 +46,8 @@ class RobustClassifier:
             folder = settings.bundle or pinned_bundle(RobustClassifier.bento)
             load_surrogate(settings, load_trusted(folder, settings))
             prepare_database(settings.database_url)
+            if settings.signing_key:
+                read_private_key(settings.signing_key)
         except ValueError as error:
             raise BentoMLException(str(error)) from error
         # A built Bento runs elsewhere: from here on, folders are absolute.

@@ -18,6 +18,7 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Respon
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from export.signatures import read_private_key
 from serving.audits import FINISHED, Audits
 from serving.metrics import AuditCollector, expose
 from serving.predictor import Predictor
@@ -87,6 +88,13 @@ def create_app(backend: Backend) -> Starlette:
     async def report(request: Request) -> Response:
         return JSONResponse(await run_in_threadpool(backend.audits.report, request.path_params["id"]))
 
+    async def report_signature(request: Request) -> Response:
+        if backend.settings.signing_key is None:
+            raise Problem(404, "not-signed", "This server does not sign reports: F2AT_SIGNING_KEY is not set.")
+        content = (await report(request)).body
+        key = read_private_key(backend.settings.signing_key)  # every time: a key that was replaced counts at once
+        return Response(key.sign(bytes(content)), media_type="application/octet-stream")
+
     async def report_page(request: Request) -> Response:
         from attacks.audit.html import render  # brings plotting with it, which prediction need not wait for
 
@@ -113,6 +121,7 @@ def create_app(backend: Backend) -> Starlette:
         Route("/audits/{id}", private(audit), methods=["GET", "DELETE"]),
         Route("/audits/{id}/events", private(events)),
         Route("/audits/{id}/report", private(report)),
+        Route("/audits/{id}/report.sig", private(report_signature)),
         Route("/audits/{id}/report.html", private(report_page)),
         Mount("/page", StaticFiles(directory=_PAGE)),
     ]
