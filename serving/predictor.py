@@ -6,32 +6,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
 
 from attacks.audit.suites import SUITES
+from attacks.bitplanes import natural_pattern
 from export.bundle import CLASSIFIER, Bundle
 from export.runtime import active_provider, create_session
+from serving import patterns
+from serving.answers import Prediction
 from serving.images import decode_image
 from serving.metrics import PENDING
 from serving.problems import Problem
 from serving.settings import Settings
-
-
-class Prediction(BaseModel):
-    """What the model says about one image."""
-
-    label: str = Field(description="name of the most probable class")
-    index: int = Field(description="its position in the classes of the model")
-    probabilities: dict[str, float] = Field(description="softmax of the logits, by class name")
-    margin: float = Field(description="largest logit minus the second largest: 0 is undecided")
-    model: str = Field(description="digest of the model that answered")
-
-
-class Predictions(BaseModel):
-    """Answers in the order of the images."""
-
-    predictions: list[Prediction]
-    model: str = Field(description="digest of the model that answered")
 
 
 class Predictor:
@@ -67,8 +52,8 @@ class Predictor:
             "suites": [name for name, suite in SUITES.items() if self.settings.surrogate or not suite.needs_surrogate],
         }
 
-    async def predict(self, files: list[bytes]) -> list[Prediction]:
-        """Answer for image files, all in one run of the model.
+    async def predict(self, files: list[bytes], planes: int | None = None) -> list[Prediction]:
+        """Answer for image files, all in one run of the model; with `planes`, for their natural patterns, too.
 
         Raises:
             Problem: an image that cannot be read (413, 415, 422), or 503 when too many requests already wait.
@@ -82,7 +67,7 @@ class Predictor:
             )
         self._pending += 1
         PENDING.inc()
-        future = self._executor.submit(self._run, files)
+        future = self._executor.submit(self._run, files, planes)
         loop = asyncio.get_running_loop()
         # Counted down when the work ends, not when its client leaves: a client that goes away frees no thread.
         future.add_done_callback(lambda done: _call(loop, self._finished, done))
@@ -96,10 +81,19 @@ class Predictor:
         self._pending -= 1
         PENDING.dec()
 
-    def _run(self, files: list[bytes]) -> list[Prediction]:
+    def _run(self, files: list[bytes], planes: int | None) -> list[Prediction]:
         size, limit = self.bundle.input_size, self.settings.max_pixels
-        logits = self._logits(np.stack([decode_image(file, size=size, max_pixels=limit) for file in files]))
-        return [self._shape(row) for row in logits.astype(np.float64)]
+        images = np.stack([decode_image(file, size=size, max_pixels=limit) for file in files])
+        if planes is None:
+            return self._answer(images)
+        answers = self._answer(np.concatenate([images, natural_pattern(images, planes=planes)]))
+        whole, natural = answers[: len(images)], answers[len(images) :]
+        for image, answer, below in zip(images, whole, natural, strict=True):
+            answer.patterns = patterns.compare(image, answer, below, planes)
+        return whole
+
+    def _answer(self, images: NDArray[np.uint8]) -> list[Prediction]:
+        return [self._shape(row) for row in self._logits(images).astype(np.float64)]
 
     def _logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         logits: NDArray[np.float32] = self._session.run(["logits"], {"images": images})[0]

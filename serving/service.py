@@ -13,10 +13,12 @@ from starlette.responses import Response
 
 from export.signatures import read_private_key
 from serving import logs
+from serving.answers import Prediction, Predictions
 from serving.audits import Audits
 from serving.database import prepare_database
 from serving.middleware import Gate, Observer
-from serving.predictor import Prediction, Predictions, Predictor
+from serving.patterns import read_planes
+from serving.predictor import Predictor
 from serving.problems import Problem
 from serving.settings import Settings
 from serving.store import MODEL_NAME, load_surrogate, load_trusted, pinned_bundle
@@ -87,9 +89,10 @@ class RobustClassifier:
 
     @bentoml.api(input_spec=ImageUpload, output_spec=Prediction)
     async def predict(self, image: Request) -> Prediction | Response:
-        """Classify one image."""
+        """Classify one image; with `?planes=K`, say what its upper K bit-planes look like to the model, too."""
         try:
-            return (await backend.predictor.predict(await read_files(image, "image", most=1)))[0]
+            planes = read_planes(image.query_params.get("planes"))
+            return (await backend.predictor.predict(await read_files(image, "image", most=1), planes))[0]
         except Problem as problem:
             return problem.response()
 
