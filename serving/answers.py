@@ -1,5 +1,7 @@
 """What the service answers, as types: for the server that writes them and for the client that reads them."""
 
+from typing import Any
+
 from pydantic import BaseModel, Field
 
 
@@ -37,3 +39,41 @@ class Predictions(BaseModel):
 
     predictions: list[Prediction]
     model: str = Field(description="digest of the model that answered")
+
+
+class Stage(BaseModel):
+    """How far an audit is with one of its stages: no attack, each attack, the curve."""
+
+    stage: str = Field(description='"clean", the name of an attack, or "curve"')
+    shards: int = Field(description="parts of the images that are through; 0 where it has not begun")
+    total: int = Field(description="parts there are")
+    samples: int = Field(description="images in those that are through")
+    robust: int = Field(description="of these, how many still get the right label")
+
+
+class Progress(BaseModel):
+    """How far an audit is."""
+
+    done: int = Field(description="steps that are finished")
+    total: int = Field(description="steps in all")
+    stages: list[Stage]
+
+
+class Audit(BaseModel):
+    """An audit: what was asked, and how it stands."""
+
+    id: str
+    state: str = Field(description="queued, running, done, failed or cancelled")
+    model: str = Field(description="digest of the model that is audited")
+    request: dict[str, Any] = Field(description="the request in full, defaults included")
+    created: float = Field(description="seconds since 1970, as all times here")
+    started: float | None = None
+    finished: float | None = None
+    progress: Progress | None = None
+    error: str | None = Field(default=None, description="why it failed")
+    detail: str | None = Field(default=None, description="why it waits, if not for its turn")
+
+    @property
+    def over(self) -> bool:
+        """Whether it will not change any more."""
+        return self.state in ("done", "failed", "cancelled")

@@ -44,12 +44,13 @@ class Predictor:
         manifest = {key: value for key, value in self.bundle.manifest.items() if key != "files"}
         samples = min(self.settings.max_samples, self.reference_images)
         limits = {"max_batch": self.settings.max_batch, "max_samples": samples}
+        surrogate = self.settings.surrogate is not None
         return {
             **manifest,
             "provider": self.provider,
             "reference_images": self.reference_images,
             "limits": limits,
-            "suites": [name for name, suite in SUITES.items() if self.settings.surrogate or not suite.needs_surrogate],
+            "suites": {name: suite.title for name, suite in SUITES.items() if surrogate or not suite.needs_surrogate},
         }
 
     async def predict(self, files: list[bytes], planes: int | None = None) -> list[Prediction]:
