@@ -46,14 +46,14 @@ def _check_free(host: str, port: int) -> None:
 
 
 def _worker(options: argparse.Namespace) -> int:
+    from serving.files import acquire_lock
     from serving.store import load_surrogate, load_trusted, pinned_bundle
-    from serving.supervisor import acquire_lock
+    from serving.supervisor import worker_lock
     from serving.worker import run_worker
 
     settings = Settings.from_env()
     bundle = load_trusted(settings.bundle or pinned_bundle(None), settings)
-    lock = settings.state / "worker.lock"
-    if options.lock is None and acquire_lock(lock) is None:
+    if options.lock is None and acquire_lock(worker_lock(settings.state, bundle.digest)) is None:
         raise ValueError(f"another worker is at work on {settings.state}; stop it, or set F2AT_STATE")
     run_worker(bundle, load_surrogate(settings, bundle), settings, supervised=options.lock is not None)
     return 0

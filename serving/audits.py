@@ -9,9 +9,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from copy import copy
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 from dbos import DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus
@@ -87,12 +88,21 @@ class Audits:
         self.version = application_version(digest, surrogate)
         self.max_audits = max_audits
         self.max_samples = min(max_samples, reference_images)
+        self._most_samples = max_samples
         self._connection = ExitStack()
         self._client = self._connection.enter_context(connect(url))
 
     def close(self) -> None:
         """Close the connections."""
         self._connection.close()
+
+    def of_model(self, digest: str, *, reference_images: int) -> Self:
+        """The same audits, for another model: new ones are of that one. The connections are shared."""
+        other = copy(self)
+        other.digest = digest
+        other.version = application_version(digest, self.surrogate)
+        other.max_samples = min(self._most_samples, reference_images)
+        return other
 
     def submit(self, values: dict[str, Any], key: str | None) -> tuple[dict[str, Any], bool]:
         """Queue an audit; return it and whether it is new. The same key and request give the same audit.
@@ -215,7 +225,7 @@ class Audits:
         return AuditRequest.from_dict({**request.to_dict(), "samples": samples})
 
     def _same(self, status: WorkflowStatus, request: dict[str, Any]) -> dict[str, Any]:
-        if _arguments(status) != (request, self.digest):
+        if _arguments(status)[0] != request:  # of whichever model: it is a request sent again, and a swap came between
             raise Problem(
                 409,
                 "idempotency-key-reused",
@@ -224,6 +234,13 @@ class Audits:
                 received=status.workflow_id,
             )
         return self._view(status)
+
+    def unfinished_versions(self) -> set[str | None]:
+        """The versions of every audit that has not ended."""
+        active = self._client.list_workflows(
+            name=WORKFLOW, status=["ENQUEUED", "PENDING"], load_input=False, load_output=False
+        )
+        return {status.app_version for status in active}
 
     def _waiting(self) -> int:
         active = self._client.list_workflows(
@@ -256,7 +273,7 @@ class Audits:
         if audit["state"] == "failed":
             error = self._status(status.workflow_id, load_output=True).error
             audit["error"] = str(error) if error else "the worker died too often while running it"
-        if audit["state"] not in FINISHED and status.app_version != self.version:
+        if audit["state"] == "queued" and status.app_version != self.version:
             audit["detail"] = "Submitted for another model or other code; it waits for a worker of that version."
         return audit
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from time import perf_counter
+from typing import Protocol
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -59,25 +60,35 @@ def _record(scope: Scope, status: int | None, seconds: float) -> None:
     _ACCESS.info("%s %s %r %s %.1f ms", *words, extra={"fields": fields})
 
 
+class Deployed(Protocol):
+    """What answers requests."""
+
+    @property
+    def digest(self) -> str:
+        """The digest of the model."""
+
+
 class Gate:
     """ASGI middleware around the whole service, BentoML's own routes and mounted apps included.
 
     Args:
         app: what it wraps.
         max_body: gives the largest request body in bytes, declared or streamed; more answers 413.
-        digest: gives the digest of the model being served, sent with every answer.
+        deployment: gives what is served now: the request's `state.deployment`. Its digest is sent with the answer.
     """
 
-    def __init__(self, app: ASGIApp, *, max_body: Callable[[], int], digest: Callable[[], str]) -> None:
+    def __init__(self, app: ASGIApp, *, max_body: Callable[[], int], deployment: Callable[[], Deployed]) -> None:
         self.app = app
         self.max_body = max_body
-        self.digest = digest
+        self.deployment = deployment
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        state = scope.setdefault("state", {})
+        state["deployment"] = self.deployment()
         problem: Problem | None = None
         received = 0
         replaced = False
@@ -95,7 +106,7 @@ class Gate:
             nonlocal replaced
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(raw=message["headers"])
-                headers["X-Model-Digest"] = self.digest()
+                headers["X-Model-Digest"] = state["deployment"].digest
                 headers["X-Content-Type-Options"] = "nosniff"
                 status = message["status"]
                 if problem or (status >= 400 and not headers.get("content-type", "").startswith(MEDIA_TYPE)):
@@ -103,7 +114,7 @@ class Gate:
                     answer = problem or from_status(status, scope["method"], scope["path"])
                     if "allow" in headers:
                         answer.headers["Allow"] = headers["allow"]
-                    answer.headers["X-Model-Digest"] = self.digest()
+                    answer.headers["X-Model-Digest"] = state["deployment"].digest
                     await answer.response()(scope, receive, send)
                     return
             if not replaced:

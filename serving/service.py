@@ -5,6 +5,7 @@
 
 import logging
 import os
+from contextlib import suppress
 
 import bentoml
 from bentoml.exceptions import BentoMLException
@@ -14,17 +15,18 @@ from starlette.responses import Response
 from export.signatures import read_private_key
 from serving import logs
 from serving.answers import Prediction, Predictions
-from serving.audits import Audits
 from serving.database import prepare_database
+from serving.deployment import claim, settle
 from serving.middleware import Gate, Observer
 from serving.patterns import read_planes
-from serving.predictor import Predictor
 from serving.problems import Problem
 from serving.settings import Settings
-from serving.store import MODEL_NAME, load_surrogate, load_trusted, pinned_bundle
-from serving.supervisor import Supervisor, call_on_exit_signal
+from serving.signals import GRACE, call_on_exit_signal, call_on_hangup, exit_within, pass_hangup_on
+from serving.store import MODEL_NAME, load_surrogate, pinned_bundle
+from serving.supervisor import Supervisor
+from serving.swap import BusyError, SwapError, Switch
 from serving.uploads import ImagesUpload, ImageUpload, read_files
-from serving.web import Backend, create_app
+from serving.web import Backend, create_app, deployed
 
 _LOG = logging.getLogger("bentoml.f2at")
 backend = Backend()
@@ -46,7 +48,8 @@ class RobustClassifier:
             settings = Settings.from_env()
             logs.configure(settings.log_format)
             folder = settings.bundle or pinned_bundle(RobustClassifier.bento)
-            load_surrogate(settings, load_trusted(folder, settings))
+            claim(settings)
+            load_surrogate(settings, settle(folder, settings))
             prepare_database(settings.database_url)
             if settings.signing_key:
                 read_private_key(settings.signing_key)
@@ -54,45 +57,46 @@ class RobustClassifier:
             raise BentoMLException(str(error)) from error
         # A built Bento runs elsewhere: from here on, folders are absolute.
         os.environ |= {**settings.paths(), "F2AT_BUNDLE": str(folder)}
+        pass_hangup_on()
 
     def __init__(self) -> None:
         settings = backend.settings = Settings.from_env()
         logs.configure(settings.log_format)
-        bundle = load_trusted(settings.bundle or pinned_bundle(RobustClassifier.bento), settings)
-        surrogate = load_surrogate(settings, bundle)
-        backend.predictor = Predictor(bundle, settings)
-        backend.audits = Audits(
-            settings.database_url,
-            bundle.digest,
-            surrogate=surrogate.digest if surrogate else None,
-            reference_images=backend.predictor.reference_images,
-            max_audits=settings.max_audits,
-            max_samples=settings.max_samples,
-        )
-        self.supervisor = Supervisor(settings, bundle.path) if settings.worker else None
-        call_on_exit_signal(backend.stopping.set)  # open event streams would hold the shutdown up
-        _LOG.info("Serving %s; without API keys, audits answer this machine only.", bundle.digest)
+        backend.switch = Switch(settings)
+        self.supervisor = Supervisor(settings, backend.switch.models_at_work)
+        call_on_exit_signal(self.leave)
+        call_on_hangup(self.reload)
+        _LOG.info("Serving %s; without API keys, audits answer this machine only.", backend.deployment.digest)
+
+    def leave(self) -> None:
+        """Begin to stop: predictions under way finish, event streams end, workers hand back their audits."""
+        backend.stopping.set()
+        self.supervisor.leave()
+        exit_within(GRACE)
+
+    def reload(self) -> None:
+        """Serve what F2AT_BUNDLE holds now."""
+        with suppress(SwapError, BusyError):  # it is in the log
+            backend.switch.reload()
 
     @bentoml.on_startup
     def start(self) -> None:
-        """Start the audit worker, once the model is ready to answer."""
-        if self.supervisor:
-            self.supervisor.start()
+        """Start what goes on beside the requests, once the model is ready to answer."""
+        backend.switch.start()
+        self.supervisor.start()
 
     @bentoml.on_shutdown
     def stop(self) -> None:
-        """Stop the audit worker."""
-        if self.supervisor:
-            self.supervisor.stop()
-        backend.predictor.close()
-        backend.audits.close()
+        """Stop it."""
+        self.supervisor.stop()
+        backend.switch.stop()
 
     @bentoml.api(input_spec=ImageUpload, output_spec=Prediction)
     async def predict(self, image: Request) -> Prediction | Response:
         """Classify one image; with `?planes=K`, say what its upper K bit-planes look like to the model, too."""
         try:
             planes = read_planes(image.query_params.get("planes"))
-            return (await backend.predictor.predict(await read_files(image, "image", most=1), planes))[0]
+            return (await deployed(image).predictor.predict(await read_files(image, "image", most=1), planes))[0]
         except Problem as problem:
             return problem.response()
 
@@ -101,10 +105,13 @@ class RobustClassifier:
         """Classify several images; one that cannot be read refuses them all."""
         try:
             files = await read_files(images, "images", most=backend.settings.max_batch)
-            return Predictions(predictions=await backend.predictor.predict(files), model=backend.digest)
+            deployment = deployed(images)
+            return Predictions(predictions=await deployment.predictor.predict(files), model=deployment.digest)
         except Problem as problem:
             return problem.response()
 
 
 RobustClassifier.add_asgi_middleware(Observer)
-RobustClassifier.add_asgi_middleware(Gate, max_body=lambda: backend.settings.max_body, digest=lambda: backend.digest)
+RobustClassifier.add_asgi_middleware(
+    Gate, max_body=lambda: backend.settings.max_body, deployment=lambda: backend.deployment
+)

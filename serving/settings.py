@@ -19,6 +19,7 @@ class Settings:
     """Settings of a deployment; the environment variable is `F2AT_` and the name in capitals."""
 
     bundle: Path | None = None  # folder of the bundle; None: the one pinned in the Bento or in the model store
+    bundles: Path | None = None  # folder of the bundles that POST /model may name; None: it takes none
     surrogate: Path | None = None  # folder of a second bundle, for transfer attacks to follow; None: none run here
     public_key: Path | None = None  # file of public keys; a bundle that none of them signed is not served
     signing_key: Path | None = None  # file of a private key that signs reports
@@ -48,6 +49,7 @@ class Settings:
         state = Path(env.get("F2AT_STATE") or ".f2at").absolute()
         return cls(
             bundle=_path(env, "bundle"),
+            bundles=_path(env, "bundles"),
             surrogate=_path(env, "surrogate"),
             public_key=_path(env, "public_key"),
             signing_key=_path(env, "signing_key"),

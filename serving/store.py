@@ -1,5 +1,11 @@
-"""Where bundles come from: BentoML's model store, so that a Bento carries the model it was built with, and folders."""
+"""Where bundles come from: BentoML's model store, so that a Bento carries the model it was built with, and folders.
 
+What a server serves it first copies below F2AT_STATE, under its digest: the folder that it came from may change at any
+time, and every process of the server, now and after a restart, must load the same.
+"""
+
+import secrets
+import shutil
 from pathlib import Path
 
 import bentoml
@@ -69,11 +75,57 @@ def load_surrogate(settings: Settings, bundle: Bundle) -> Bundle | None:
     if settings.surrogate is None:
         return None
     surrogate = load_trusted(settings.surrogate, settings)
-    for what in ("classes", "input_size"):
-        accepted, received = getattr(bundle, what), getattr(surrogate, what)
-        if accepted != received:
-            raise BundleError(f"F2AT_SURROGATE must have the {what} of the bundle, {accepted}; got {received}")
+    check_same_shape(bundle, surrogate, "F2AT_SURROGATE")
     return surrogate
+
+
+def check_same_shape(bundle: Bundle, other: Bundle, what: str) -> None:
+    """Refuse `other` in the place of `bundle`, or beside it, if it has other classes or images; `what` names it.
+
+    Raises:
+        BundleError: with what is accepted and what came.
+    """
+    for part in ("classes", "input_size"):
+        accepted, received = getattr(bundle, part), getattr(other, part)
+        if accepted != received:
+            raise BundleError(f"{what} must have the {part} of the bundle, {accepted}; got {received}")
+
+
+def keep(bundle: Bundle, settings: Settings) -> Bundle:
+    """Copy a trusted bundle to where `kept` finds it; return the copy.
+
+    Raises:
+        SignatureError: its signature was replaced meanwhile, by one of another key.
+    """
+    place = kept(bundle.digest, settings)
+    try:
+        return load_trusted(place, settings)
+    except ValueError:  # not there yet, damaged, or signed by a key of old
+        draft = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
+        draft.mkdir(mode=0o700, parents=True)
+        try:
+            _write(bundle, draft)
+            load_trusted(draft, settings)
+            shutil.rmtree(place, ignore_errors=True)
+            draft.replace(place)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+        return load_trusted(place, settings)
+
+
+def kept(digest: str, settings: Settings) -> Path:
+    """The folder of the kept bundle with this digest, whether or not it is there."""
+    return settings.state / "bundles" / digest.removeprefix("sha256:")
+
+
+def every_kept(settings: Settings) -> list[str]:
+    """The digests of the bundles that are kept."""
+    return [f"sha256:{folder.name}" for folder in settings.state.glob("bundles/[!.]*")]
+
+
+def discard(digest: str, settings: Settings) -> None:
+    """Keep that bundle no longer."""
+    shutil.rmtree(kept(digest, settings), ignore_errors=True)
 
 
 def _write(bundle: Bundle, folder: Path) -> None:

@@ -1,7 +1,8 @@
-"""Taking over from workers that died for good.
+"""Taking over from workers that leave, or died for good.
 
-DBOS gives the workflows of a dead worker back to a worker of the same name, which may never come. So every worker
-signs the workflows that it runs, again and again, and watches the signatures of the others.
+A worker that leaves puts its workflows back into their queues. Those of one that died DBOS gives back to a worker of
+the same name, which may never come. So every worker signs the workflows that it runs, again and again, and watches the
+signatures of the others.
 """
 
 import os
@@ -38,6 +39,13 @@ def keep_watch(takeover: float) -> None:
                 DBOS._recover_pending_workflows([worker])  # those still in its name: two that do so do no harm
         except Exception as error:  # a worker that stops signing would be taken for dead itself
             DBOS.logger.warning(f"Could not look after other workers: {error}")
+
+
+def hand_back(dbos: DBOS) -> None:
+    """Put this worker's workflows back into their queues, where any worker may take them at once; then end at once."""
+    for event in dbos.background_thread_stop_events:
+        event.set()  # or this worker might take them itself
+    DBOS._recover_pending_workflows([DBOS.executor_id])
 
 
 class Watch:

@@ -4,8 +4,10 @@ import asyncio
 import ipaddress
 import json
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,13 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from export.signatures import read_private_key
-from serving.audits import FINISHED, Audits
+from serving.audits import FINISHED
+from serving.deployment import Deployment
 from serving.metrics import AuditCollector, expose
-from serving.predictor import Predictor
+from serving.openapi import document
 from serving.problems import Problem
 from serving.settings import Settings
+from serving.swap import BusyError, SwapError, Switch
 
 _LOG = logging.getLogger("bentoml.f2at")
 _PAGE = Path(__file__).parent / "page"
@@ -34,6 +38,8 @@ _KEEP_ALIVE = 15.0  # seconds of silence after which a comment shows that the st
 _PAGE_POLICY = "default-src 'self'; img-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'"
 _REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
 
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")  # of a bundle: never a path
+
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -41,52 +47,77 @@ class Backend:
     """What the routes work on; the service fills it in when its process starts."""
 
     settings: Settings
-    predictor: Predictor
-    audits: Audits
+    switch: Switch
 
     def __init__(self) -> None:
         self.stopping = asyncio.Event()
         self.streams = 0
 
     @property
-    def digest(self) -> str:
-        """The digest of the model being served."""
-        return self.predictor.bundle.digest
+    def deployment(self) -> Deployment:
+        """What is served now; requests have their own, see `deployed`."""
+        return self.switch.deployment
+
+
+def deployed(request: Request) -> Deployment:
+    """The model that answers this request, from its beginning to its end, and the audits of it."""
+    deployment: Deployment = request.state.deployment
+    return deployment
 
 
 def create_app(backend: Backend) -> Starlette:
     """The Starlette application to mount beside BentoML's routes."""
 
-    collector = AuditCollector(lambda: backend.audits)
+    collector = AuditCollector(lambda: backend.deployment.audits)
 
     async def index(_: Request) -> Response:
         return FileResponse(_PAGE / "index.html", headers={"Content-Security-Policy": _PAGE_POLICY})
 
-    async def model(_: Request) -> Response:
-        return JSONResponse(backend.predictor.describe())
+    async def model(request: Request) -> Response:
+        if request.method == "POST":
+            return await private(swap)(request)
+        return JSONResponse(_described(deployed(request)))
+
+    async def swap(request: Request) -> Response:
+        change = _wanted_change(await _json_object(request), backend)
+        try:
+            await run_in_threadpool(change)
+        except BusyError as error:
+            raise Problem(409, "swap-under-way", "Another swap is under way.", headers={"Retry-After": "5"}) from error
+        except SwapError as error:
+            detail = f"The model was refused, and {backend.deployment.digest} is served as before: {error}."
+            raise Problem(422, "model-refused", detail, model=backend.deployment.digest) from error
+        request.state.deployment = backend.deployment  # the digest of this answer is what it is about
+        return JSONResponse(_described(backend.deployment))
+
+    async def docs(_: Request) -> Response:
+        return JSONResponse(document())
 
     async def metrics(_: Request) -> Response:
         content = await run_in_threadpool(expose, collector)
         return Response(content, media_type=CONTENT_TYPE_LATEST)
 
     async def audits(request: Request) -> Response:
-        return await (submit(request) if request.method == "POST" else listing())
+        return await (submit(request) if request.method == "POST" else listing(request))
 
     async def submit(request: Request) -> Response:
         values = await _json_object(request)
-        audit, new = await run_in_threadpool(backend.audits.submit, values, request.headers.get("idempotency-key"))
+        audit, new = await run_in_threadpool(
+            deployed(request).audits.submit, values, request.headers.get("idempotency-key")
+        )
         return JSONResponse(_linked(audit), status_code=202 if new else 200, headers={"Location": _path(audit)})
 
-    async def listing() -> Response:
-        audits = await run_in_threadpool(backend.audits.list)
-        return JSONResponse({"audits": [_linked(audit) for audit in audits], "model": backend.digest})
+    async def listing(request: Request) -> Response:
+        deployment = deployed(request)
+        audits = await run_in_threadpool(deployment.audits.list)
+        return JSONResponse({"audits": [_linked(audit) for audit in audits], "model": deployment.digest})
 
     async def audit(request: Request) -> Response:
-        act = backend.audits.cancel if request.method == "DELETE" else backend.audits.get
+        act = deployed(request).audits.cancel if request.method == "DELETE" else deployed(request).audits.get
         return JSONResponse(_linked(await run_in_threadpool(act, request.path_params["id"])))
 
     async def report(request: Request) -> Response:
-        return JSONResponse(await run_in_threadpool(backend.audits.report, request.path_params["id"]))
+        return JSONResponse(await run_in_threadpool(deployed(request).audits.report, request.path_params["id"]))
 
     async def report_signature(request: Request) -> Response:
         if backend.settings.signing_key is None:
@@ -98,24 +129,27 @@ def create_app(backend: Backend) -> Starlette:
     async def report_page(request: Request) -> Response:
         from attacks.audit.html import render  # brings plotting with it, which prediction need not wait for
 
-        report = await run_in_threadpool(backend.audits.report, request.path_params["id"])
+        report = await run_in_threadpool(deployed(request).audits.report, request.path_params["id"])
         html = await run_in_threadpool(render, report)
         return HTMLResponse(html, headers={"Content-Security-Policy": _REPORT_POLICY})
 
     async def events(request: Request) -> Response:
         identifier = request.path_params["id"]
-        await run_in_threadpool(backend.audits.get, identifier)  # 404 before the stream begins
+        await run_in_threadpool(deployed(request).audits.get, identifier)  # 404 before the stream begins
         if backend.streams >= _MAX_STREAMS:
             raise Problem(503, "overloaded", "Too many event streams are open.", headers={"Retry-After": "5"})
         return StreamingResponse(
-            _stream(backend, identifier), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+            _stream(backend, deployed(request), identifier),
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-store"},
         )
 
     private = _loopback_only
     routes = [
         Route("/", index),
-        Route("/model", model),
+        Route("/model", model, methods=["GET", "POST"]),
         Route("/metrics", metrics),
+        Route("/docs.json", docs),
         # One route a path, so that a 405 names every method in Allow.
         Route("/audits", private(audits), methods=["GET", "POST"]),
         Route("/audits/{id}", private(audit), methods=["GET", "DELETE"]),
@@ -195,15 +229,54 @@ async def _json_object(request: Request) -> dict[str, Any]:
     return values
 
 
-async def _stream(backend: Backend, identifier: str) -> AsyncIterator[str]:
+def _described(deployment: Deployment) -> dict[str, Any]:
+    record = deployment.record
+    return {**deployment.predictor.describe(), "since": record.since, "previous": record.previous}
+
+
+def _wanted_change(values: dict[str, Any], backend: Backend) -> Callable[[], object]:
+    """What the body of `POST /model` asks for."""
+    folder, name = backend.settings.bundles, values.get("bundle")
+    if values == {"rollback": True}:
+        return backend.switch.roll_back
+    if values.keys() != {"bundle"}:
+        raise Problem(
+            422,
+            "invalid-argument",
+            'The body must be {"bundle": "<name>"} or {"rollback": true}.',
+            argument="body",
+            accepted=['{"bundle": "<name>"}', '{"rollback": true}'],
+            received=sorted(values),
+        )
+    if folder is None:
+        raise Problem(
+            422,
+            "no-bundles",
+            "This server has no folder to take bundles from: F2AT_BUNDLES must name one.",
+            argument="bundle",
+        )
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise Problem(
+            422,
+            "invalid-argument",
+            "bundle must be the name of a folder in F2AT_BUNDLES: letters, digits, dots, dashes and underscores.",
+            argument="bundle",
+            accepted=_NAME.pattern,
+            received=str(name)[:80],
+        )
+    return partial(backend.switch.swap, folder / name)
+
+
+async def _stream(backend: Backend, deployment: Deployment, identifier: str) -> AsyncIterator[str]:
     backend.streams += 1
     try:
         audit: dict[str, Any] | None = None
         sent, quiet = audit, 0.0
         yield "retry: 1000\n\n"
-        while not backend.stopping.is_set():
+        # A swap ends it, too, so that the model of old may go; browsers come back by themselves.
+        while not backend.stopping.is_set() and backend.deployment is deployment:
             with suppress(SQLAlchemyError):  # while the database cannot be used, there is no news
-                audit = _linked(await run_in_threadpool(backend.audits.get, identifier))
+                audit = _linked(await run_in_threadpool(deployment.audits.get, identifier))
             if audit != sent:
                 sent, quiet = audit, 0.0
                 yield f"event: audit\ndata: {json.dumps(audit)}\n\n"

@@ -5,8 +5,11 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from types import FrameType
 from typing import Any
 from uuid import uuid4
 
@@ -21,15 +24,18 @@ from serving.audits import APPLICATION, QUEUE, application_version
 from serving.database import prepare_database, worker_engine
 from serving.retention import keep_purging
 from serving.settings import Settings
-from serving.takeover import keep_watch
+from serving.takeover import hand_back, keep_watch
 from serving.workflows import SHARDS, OpenAudit, register
 
 _LOG = logging.getLogger("f2at.worker")
+_FAREWELL = 4.0  # seconds in which audits are handed back; a supervisor waits a little longer
 _POLL = {QUEUE: 0.5, SHARDS: 0.2}  # seconds between looks at a queue; a shard waits half of it for its worker
 
 
 def run_worker(bundle: Bundle, surrogate: Bundle | None, settings: Settings, *, supervised: bool) -> None:
     """Run audits of `bundle` until SIGTERM or SIGINT, or, if supervised, until standard input closes.
+
+    An audit under way is handed back then: another worker goes on with it, after the last finished step.
 
     Args:
         bundle: the model; audits of other models are left alone.
@@ -40,8 +46,7 @@ def run_worker(bundle: Bundle, surrogate: Bundle | None, settings: Settings, *, 
     os.nice(19)  # predictions come first
     if supervised:
         threading.Thread(target=_leave_with_supervisor, daemon=True).start()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: os._exit(0))  # nothing to tidy up: what is finished is in the database
+    _on_exit_signal(lambda *_: os._exit(0))  # there is nothing to hand back yet
 
     prepare_database(settings.database_url)
     config: DBOSConfig = {
@@ -51,12 +56,12 @@ def run_worker(bundle: Bundle, surrogate: Bundle | None, settings: Settings, *, 
         "serializer": DBOSPortableJSONSerializer(),
         "application_version": application_version(bundle.digest, surrogate.digest if surrogate else None),
         # DBOS gives a restarted executor its own unfinished workflows back, so the name must outlive the process and
-        # be nobody else's: it is kept beside the lock that only one worker holds.
+        # be nobody else's: it is kept in the state folder, where only one worker a model may be at work.
         "executor_id": _identity(settings.state / "executor-id"),
         "log_level": "WARNING",
         "run_migrations": False,
     }
-    DBOS(config=config)
+    dbos = DBOS(config=config)
     logging.getLogger("dbos").addFilter(_is_news)
     register(_open_audit(bundle, surrogate, settings))
     DBOS.launch()
@@ -69,7 +74,19 @@ def run_worker(bundle: Bundle, surrogate: Bundle | None, settings: Settings, *, 
     _LOG.setLevel(logging.INFO)
     logs.configure(settings.log_format)
     _LOG.info("The audit worker is ready: %s.", bundle.digest)
-    threading.Event().wait()
+    try:
+        _on_exit_signal(signal.default_int_handler)
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        _on_exit_signal(lambda *_: os._exit(0))
+        threading.Timer(_FAREWELL, os._exit, [0]).start()  # whatever the database does
+        hand_back(dbos)
+    os._exit(0)  # what is finished is in the database; steps under way are dropped
+
+
+def _on_exit_signal(handler: Callable[[int, FrameType | None], Any]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)
 
 
 def _open_audit(bundle: Bundle, surrogate: Bundle | None, settings: Settings) -> OpenAudit:
@@ -98,12 +115,14 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 def _identity(path: Path) -> str:
     if not path.exists():
-        draft = path.with_suffix(".new")  # whole or not at all, even if the disk is full
+        draft = path.with_suffix(f".{os.getpid()}")  # whole or not at all, even if the disk is full
         draft.write_text(str(uuid4()))
-        draft.replace(path)
+        with suppress(FileExistsError):  # the workers of two models may start at once, and share it
+            os.link(draft, path)
+        draft.unlink()
     return path.read_text()
 
 
 def _leave_with_supervisor() -> None:
     sys.stdin.buffer.read()
-    os._exit(0)
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,6 +1,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -14,6 +15,11 @@ from serving.middleware import Gate
 from serving.problems import MEDIA_TYPE, Problem
 
 LIMIT = 1000
+
+
+@dataclass(frozen=True)
+class Model:
+    digest: str
 
 
 async def read(request: Request) -> Response:
@@ -44,7 +50,7 @@ ROUTES = [
 
 
 def request(method: str, path: str, content: Any = b"") -> httpx.Response:
-    gate = Gate(Starlette(routes=ROUTES), max_body=lambda: LIMIT, digest=lambda: "sha256:abc")
+    gate = Gate(Starlette(routes=ROUTES), max_body=lambda: LIMIT, deployment=lambda: Model("sha256:abc"))
 
     async def send() -> httpx.Response:
         transport = httpx.ASGITransport(gate, raise_app_exceptions=False)
