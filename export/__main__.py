@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from export.bundle import CLASSIFIER, GRADIENT, REFERENCE, Bundle
+from export.bundle import CLASSIFIER, GRADIENT, PRECISIONS, REFERENCE, Bundle
 from export.sign import run_sign, run_verify
 
 COMMANDS = {"sign": run_sign, "verify": run_verify}
@@ -28,7 +28,9 @@ def _export(arguments: Sequence[str]) -> None:
     from export.build import build_bundle  # brings PyTorch, which signatures do without
 
     checkpoint, reference = _sources(options.source, options.checkpoint, options.reference)
-    bundle = build_bundle(checkpoint, reference, options.output, overwrite=options.overwrite)
+    bundle = build_bundle(
+        checkpoint, reference, options.output, precision=options.precision, overwrite=options.overwrite
+    )
     _report(checkpoint, bundle)
 
 
@@ -56,6 +58,12 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help="labelled test images to put into the bundle (default: the run's reference.npz)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=PRECISIONS[0],
+        help="of the classifier: int8 is smaller and faster, and another model: audit it, too (default: %(default)s)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a bundle that is already there")
     return parser
@@ -86,6 +94,11 @@ def _report(checkpoint: Path, bundle: Bundle) -> None:
     for name in (CLASSIFIER, GRADIENT, REFERENCE):
         print(f"          {name:16} {len(bundle.files[name]) / 1e6:8.2f} MB")
     print(f"parity    relative error of logits {logits:.1e}, of gradients {gradient:.1e}, limit {TOLERANCE:.0e}")
+    if rounding := manifest.get("quantization"):
+        print(
+            f"int8      clean accuracy {rounding['int8_accuracy']:.1%}, float32 {rounding['float32_accuracy']:.1%}; "
+            f"the same label on {rounding['agreement']:.1%} of the reference images"
+        )
     print(f"digest    {bundle.digest}")
     print(f"next      python -m attacks {bundle.path}")
     print(f"          python -m serving serve {bundle.path}")

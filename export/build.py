@@ -14,30 +14,41 @@ import torch
 from numpy.typing import NDArray
 
 from attacks.objectives import OBJECTIVES
-from export.bundle import Bundle, BundleError, check_destination, check_reference, write_bundle
+from export.bundle import PRECISIONS, Bundle, BundleError, check_destination, check_reference, write_bundle
 from export.graphs import export_graphs
 from export.parity import check_parity
+from export.quantize import CALIBRATION_IMAGES, compare, quantize
 from models import CheckpointInfo, load_checkpoint
 
 
-def build_bundle(checkpoint: Path, reference: Path, output: Path, *, overwrite: bool = False) -> Bundle:
+def build_bundle(
+    checkpoint: Path, reference: Path, output: Path, *, precision: str = "float32", overwrite: bool = False
+) -> Bundle:
     """Export a checkpoint, prove that the graphs compute the same, and write the bundle.
 
     Args:
         checkpoint: a .safetensors file written by training.
         reference: an .npz file with labelled test images: images uint8 (N,H,W,3), labels int64 (N,).
         output: the folder to write.
+        precision: of the classifier, "float32" or "int8". The first 512 reference images, without their labels, give
+            the ranges of int8.
         overwrite: replace a bundle that is there.
 
     Raises:
         ValueError: an input cannot be used (CheckpointError, BundleError), or the graphs differ from the model
             (ParityError); nothing is written.
     """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
     check_destination(output, overwrite=overwrite)
     model, info = load_checkpoint(checkpoint)
     images, labels = _load_reference(reference, info)
     classifier, gradient = export_graphs(model, info.input_size)
-    manifest = _describe(info, parity=check_parity(model, classifier, gradient, images, labels))
+    manifest = _describe(info, parity=check_parity(model, classifier, gradient, images, labels), precision=precision)
+    if precision == "int8":
+        seen = images[:CALIBRATION_IMAGES]
+        exact, classifier = classifier, quantize(classifier, seen)
+        manifest["quantization"] = {"calibration_images": len(seen), **compare(exact, classifier, images, labels)}
     return write_bundle(
         output,
         manifest=manifest,
@@ -49,7 +60,7 @@ def build_bundle(checkpoint: Path, reference: Path, output: Path, *, overwrite: 
     )
 
 
-def _describe(info: CheckpointInfo, *, parity: Mapping[str, Any]) -> dict[str, Any]:
+def _describe(info: CheckpointInfo, *, parity: Mapping[str, Any], precision: str) -> dict[str, Any]:
     height, width = info.input_size
     return {
         "architecture": dict(info.architecture),
@@ -60,6 +71,7 @@ def _describe(info: CheckpointInfo, *, parity: Mapping[str, Any]) -> dict[str, A
         "metrics": dict(info.metrics),
         "objectives": list(OBJECTIVES),
         "parity": dict(parity),
+        "precision": precision,
         "preprocessing": {
             "input": f"uint8 RGB, {height}x{width} pixels; the graph divides by 255 and normalises",
             "mean": list(info.architecture["mean"]),

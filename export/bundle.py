@@ -2,7 +2,7 @@
 
     manifest.json     what the model is, where it comes from, and the sha256 of every other file
     manifest.json.sig optional: a signature of the manifest, see export.signatures
-    classifier.onnx   images uint8 (N,H,W,3) -> logits float32 (N,C)
+    classifier.onnx   images uint8 (N,H,W,3) -> logits float32 (N,C); in float32, or rounded to int8
     gradient.onnx     images float32 (N,3,H,W) in [0,1], labels, targets int64 (N,), weights float32 (N,J)
                       -> logits (N,C), objectives (N,J), gradient (N,3,H,W)
     reference.npz     images uint8 (N,H,W,3), labels int64 (N,): labelled test images, the default audit set
@@ -32,6 +32,7 @@ SIGNATURE = f"{MANIFEST}.sig"
 CLASSIFIER = "classifier.onnx"
 GRADIENT = "gradient.onnx"
 REFERENCE = "reference.npz"
+PRECISIONS = ("float32", "int8")
 _FILES = (CLASSIFIER, GRADIENT, REFERENCE)
 _MANIFEST_LIMIT = 4 << 20  # bytes; a manifest is a few kilobytes
 _T = TypeVar("_T")
@@ -62,6 +63,11 @@ class Bundle:
         return height, width
 
     @property
+    def precision(self) -> str:
+        """What the classifier computes in: "float32", or "int8" with the gradient graph's weights rounded to it."""
+        return str(self.manifest.get("precision", PRECISIONS[0]))
+
+    @property
     def manifest_bytes(self) -> bytes:
         """The manifest as it is in its file; what a signature signs."""
         return _canonical(self.manifest)
@@ -78,7 +84,7 @@ def load_bundle(path: str | Path) -> Bundle:
     Raises:
         BundleError: a file is missing, too large or altered by as much as a byte; the schema is unknown; a
             graph is not valid ONNX, reads tensors from other files, or has other inputs and outputs than
-            documented; the two graphs do not hold the same weights.
+            documented; the two graphs do not hold the same weights, up to rounding where the classifier's are integers.
     """
     path = Path(path)
     try:
@@ -202,7 +208,9 @@ def _load(path: Path) -> Bundle:
             "gradient": ("float32", (None, 3, height, width)),
         },
     )
-    check_same_weights(classifier, gradient)
+    found = PRECISIONS[check_same_weights(classifier, gradient)]
+    if bundle.precision != found:
+        raise BundleError(f"the precision of {CLASSIFIER} is {found}, the manifest says {bundle.precision}")
     try:
         images, labels = bundle.reference()
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:

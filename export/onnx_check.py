@@ -1,15 +1,19 @@
 """What a bundle's graphs must satisfy before anything runs them. Needs onnx, not PyTorch."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnx.checker import ValidationError
 
 Interface = Mapping[str, tuple[str, tuple[int | None, ...]]]  # name -> (numpy dtype, shape; None: the batch)
 _Tensor = tuple[str, tuple[int, ...], bytes]
+_QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
+_SLACK = 1e-5  # relative: rounding was worked out in float32
 
 
 class OnnxError(ValueError):
@@ -46,24 +50,69 @@ def check_interface(name: str, model: onnx.ModelProto, *, inputs: Interface, out
             raise OnnxError(f"{name} must have the {kind} {dict(wanted)}, got {described}")
 
 
-def check_same_weights(classifier: onnx.ModelProto, gradient: onnx.ModelProto) -> None:
-    """Refuse two graphs that do not hold the same weights, byte for byte: the audit attacks what is served.
+def check_same_weights(classifier: onnx.ModelProto, gradient: onnx.ModelProto) -> bool:
+    """Refuse two graphs that do not hold the same weights, so that the audit attacks what is served.
 
+    Byte for byte; weights that the classifier keeps as integers must be the gradient graph's, rounded to the nearest.
     Every floating-point tensor of more than one element counts, wherever the graph keeps it, except those
     whose elements are all 1: the kernels of identity convolutions, which carry no information.
+
+    Returns:
+        Whether the classifier keeps any as integers.
 
     Raises:
         OnnxError: with the number and the shapes of the tensors that only one graph has.
     """
     served, attacked = _weights(classifier), _weights(gradient)
-    for name, only in (("classifier", served - attacked), ("gradient", attacked - served)):
+    rounded, sources = _rounded_weights(classifier), set()
+    for weight in rounded:
+        source = next((tensor for tensor in attacked if weight.is_rounded(tensor)), None)
+        if source is None:
+            raise OnnxError(
+                f"classifier.onnx has integers of shape {weight.values.shape}, no rounding of gradient.onnx's"
+            )
+        sources.add(source)  # one tensor may be the source of several, such as biases of zeros
+    for name, only in (("classifier", served - attacked), ("gradient", attacked - served - sources)):
         if only:
             shapes = sorted({shape for _, shape, _ in only})
             raise OnnxError(f"the graphs differ in weights: {len(only)} only in {name}.onnx, of shapes {shapes}")
+    return bool(rounded)
+
+
+@dataclass(frozen=True)
+class _Rounded:
+    """A constant that a DequantizeLinear node makes of integers: its values, and the distance between two of them."""
+
+    values: NDArray[np.float64]
+    step: NDArray[np.float64]
+
+    def is_rounded(self, tensor: _Tensor) -> bool:
+        """Whether these values are the tensor's, rounded to the nearest."""
+        dtype, shape, data = tensor
+        if shape != self.values.shape:
+            return False
+        exact = np.frombuffer(data, dtype).reshape(shape).astype(np.float64)
+        return bool(np.all(np.abs(self.values - exact) <= 0.5 * self.step * (1 + _SLACK) + _SLACK * np.abs(exact)))
+
+
+def _rounded_weights(model: onnx.ModelProto) -> list[_Rounded]:
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    found = []
+    for node in model.graph.node:
+        if node.op_type != "DequantizeLinear" or node.input[0] not in constants:
+            continue
+        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
+        integers = constants[node.input[0]].astype(np.float64)
+        scale, zero = (np.asarray(constants.get(name, 0), np.float64) for name in [*node.input[1:], ""][:2])
+        shape = [-1 if dimension == axis else 1 for dimension in range(integers.ndim)] if scale.size > 1 else []
+        step = scale.reshape(shape)
+        found.append(_Rounded((integers - zero.reshape(shape)) * step, np.broadcast_to(step, integers.shape)))
+    return found
 
 
 def _weights(model: onnx.ModelProto) -> set[_Tensor]:
-    arrays = (numpy_helper.to_array(tensor) for tensor in _tensors(model))
+    scales = {name for node in model.graph.node if node.op_type in _QUANTIZERS for name in node.input[1:2]}
+    arrays = (numpy_helper.to_array(tensor) for tensor in _tensors(model) if tensor.name not in scales)
     return {
         (array.dtype.name, array.shape, array.tobytes())
         for array in arrays

@@ -57,7 +57,7 @@ def open_model(bundle: Bundle, *, threads: int) -> Model:
     """The two graphs of a bundle that is loaded already."""
     classifier, gradient = (create_session(bundle.files[name], threads=threads) for name in (CLASSIFIER, GRADIENT))
     return Model(
-        OnnxTarget(classifier, gradient),
+        OnnxTarget(classifier, gradient, quantized=bundle.precision != "float32"),
         bundle.classes,
         bundle.input_size,
         {"digest": bundle.digest, "manifest": dict(bundle.manifest)},

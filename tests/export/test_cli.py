@@ -58,6 +58,17 @@ def test_a_run_becomes_a_bundle(run_folder: Path, tmp_path: Path, capsys: pytest
     assert capsys.readouterr().err == f"error: {output} exists: choose another folder, or say --overwrite\n"
 
 
+@pytest.mark.slow
+def test_the_classifier_can_be_rounded_to_int8(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(run_folder), "--output", str(tmp_path / "int8"), "--precision", "int8"]) == 0
+    bundle = load_bundle(tmp_path / "int8")
+    assert bundle.precision == "int8"
+    assert bundle.manifest["quantization"]["calibration_images"] == 10
+    assert "the same label on" in capsys.readouterr().out
+
+
 def expect(capsys: pytest.CaptureFixture[str], arguments: list[str], reason: str) -> None:
     """The command fails with one line that holds `reason`, and no traceback."""
     assert main(arguments) == 1
