@@ -246,13 +246,14 @@ def main() -> None:
             "",
             "| | |",
             "| --- | --- |",
-            *[f"| {victim}s killed | {killed[victim]} |" for victim in VICTIMS],
+            *[f"| kills of the {victim} | {killed[victim]} |" for victim in VICTIMS],
             f"| audits submitted, done, equal to the undisturbed run | {len(outcome.audits)} |",
             f"| answers while this went on | {_counts(outcome.answers)} |",
             f"| seconds in all | {time.monotonic() - started:.0f} |",
         ]
     )
-    flags = f"--kills {options.kills} --seed {options.seed}" + (" --database URL" if options.database else "")
+    flags = f"--kills {options.kills} --seed {options.seed} --pause {options.pause:g} --samples {options.samples}"
+    flags += " --database URL" if options.database else ""
     name = "faults" if kind == "sqlite" else f"faults-{kind}"
     publish(
         name, f"python -m benchmarks.faults {options.bundle} {flags}", body, ["bentoml", "dbos"], write=options.write

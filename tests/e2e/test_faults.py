@@ -1,0 +1,113 @@
+"""What a deployment has to live through: databases that are locked, full or away, and processes that are killed."""
+
+import json
+import random
+import resource
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from sqlalchemy import create_engine, make_url, text
+
+from attacks.audit import AuditRequest, run_audit
+from attacks.audit.report import deterministic_part
+from attacks.cli.models import open_model
+from benchmarks.faults import VICTIMS, run
+from export.bundle import Bundle
+
+if TYPE_CHECKING:
+    from tests.conftest import NewDatabase, Outage
+    from tests.e2e.conftest import Server
+
+pytestmark = pytest.mark.slow
+
+REQUEST: dict[str, Any] = {"eps": "1/255", "samples": 50}
+
+
+@contextmanager
+def full_disk(server: "Server") -> Iterator[None]:
+    """No process of the server can write to any file: no root is needed for this, and the database sees it as it is."""
+    family = server.processes()
+    limits = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in family}
+    for pid, (_, hard) in limits.items():
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
+    yield
+    assert server.processes() == family  # nobody died of it
+    for pid, limit in limits.items():
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, limit)
+
+
+@contextmanager
+def away(url: str) -> Iterator[None]:
+    """PostgreSQL ends every connection to the database, and takes none."""
+    location = make_url(url).set(drivername="postgresql+psycopg")
+    engine = create_engine(location.set(database="postgres"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"ALTER DATABASE {location.database} ALLOW_CONNECTIONS false"))
+        connection.execute(
+            text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"),
+            {"name": location.database},
+        )
+        yield
+        connection.execute(text(f"ALTER DATABASE {location.database} ALLOW_CONNECTIONS true"))
+    engine.dispose()
+
+
+def test_an_outage_of_the_database_is_waited_out(
+    start_server: Callable[..., "Server"], bundle: Bundle, new_database: "NewDatabase", locked: "Outage"
+) -> None:
+    url = new_database()
+    server = start_server(F2AT_DATABASE_URL=url, F2AT_TAKEOVER="12")  # so the worker writes once a second
+    outages: dict[str, Callable[[], AbstractContextManager[None]]] = {"locked": lambda: locked(url)}
+    if url.startswith("sqlite"):
+        outages["full"] = lambda: full_disk(server)
+    else:
+        outages["away"] = lambda: away(url)
+
+    server.submit("patient", **REQUEST)
+    events: list[str] = []
+
+    def listen() -> None:
+        with httpx.stream("GET", f"{server.url}/audits/patient/events", timeout=120) as stream:
+            events.extend(line for line in stream.iter_lines() if line.startswith("data: "))
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    server.wait_for_step("patient", 1)
+    for name, outage in outages.items():
+        request: dict[str, Any] = {"json": {**REQUEST, "samples": 1}, "headers": {"Idempotency-Key": name}}
+        with outage():
+            started = time.monotonic()
+            refused = server.client.post("/audits", **request)
+            assert time.monotonic() - started < 20
+            assert refused.status_code == 503, (name, refused.text)
+            assert int(refused.headers["retry-after"]) > 0
+            assert refused.json()["type"].endswith("database-unavailable")
+            assert server.client.get("/audits/patient").status_code in (200, 503)
+            images, labels = bundle.reference()
+            assert server.predict(images[0])["index"] == labels[0]  # predictions need no database
+            time.sleep(3)  # the worker, too, is to run into it
+        assert server.client.post("/audits", **request).status_code == 202
+    model = open_model(bundle, threads=1)
+    plan = model.audit(*bundle.reference(), AuditRequest(**REQUEST))
+    report, undisturbed = server.finish("patient", seconds=300), plan.report(run_audit(plan))
+    assert deterministic_part(report) == deterministic_part(undisturbed)
+    listener.join(30)
+    assert json.loads(events[-1].removeprefix("data: "))["state"] == "done"  # the stream lived through it all
+    for name in outages:
+        assert server.finish(name)["clean"]["n"] == 1
+    server.stop()
+
+
+def test_no_audit_notices_that_processes_are_killed(bundle: Bundle, tmp_path: Path) -> None:
+    seed = 2
+    draw = random.Random(seed)
+    assert {(draw.uniform(0, 1), draw.choice(VICTIMS))[1] for _ in range(3)} == set(VICTIMS)
+    outcome = run(bundle.path, REQUEST, tmp_path, kills=3, seed=seed, pause=3, environment={"OMP_NUM_THREADS": "1"})
+    assert set(outcome.kills) == set(VICTIMS)
+    assert outcome.audits
