@@ -35,7 +35,11 @@ _MAX_STREAMS = 32  # event streams open at a time
 _POLL = 0.5  # seconds between looks at an audit that is being streamed
 _KEEP_ALIVE = 15.0  # seconds of silence after which a comment shows that the stream lives
 # The page loads nothing from elsewhere; the report carries its style and pictures in itself.
-_PAGE_POLICY = "default-src 'self'; img-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'"
+# Its inline styles are for reports: one that takes an API key is fetched, and shown as a document of the page's own.
+_PAGE_POLICY = (
+    "default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; "
+    "base-uri 'none'"
+)
 _REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")  # of a bundle: never a path
@@ -72,6 +76,9 @@ def create_app(backend: Backend) -> Starlette:
 
     async def index(_: Request) -> Response:
         return FileResponse(_PAGE / "index.html", headers={"Content-Security-Policy": _PAGE_POLICY})
+
+    async def docs_page(_: Request) -> Response:
+        return FileResponse(_PAGE / "docs.html", headers={"Content-Security-Policy": _PAGE_POLICY})
 
     async def model(request: Request) -> Response:
         if request.method == "POST":
@@ -147,6 +154,7 @@ def create_app(backend: Backend) -> Starlette:
     private = _loopback_only
     routes = [
         Route("/", index),
+        Route("/docs", docs_page),
         Route("/model", model, methods=["GET", "POST"]),
         Route("/metrics", metrics),
         Route("/docs.json", docs),

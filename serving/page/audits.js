@@ -1,0 +1,141 @@
+// Audits: start them, watch the one that runs, stop them, open their reports.
+
+import { events, json } from "./api.js";
+import { $, bar, element, failure, percent, shortDigest, show } from "./dom.js";
+import { openReport } from "./report.js";
+import { drawTrend } from "./trend.js";
+
+const FINISHED = ["done", "failed", "cancelled"];
+let known = [];
+let followed = null; // id of the audit whose events are read: one at a time, browsers allow few connections to a server
+let following = null; // ends that
+
+const card = (id) => document.getElementById(`audit-${id}`);
+
+// Draw every audit and follow the one that runs, or else the next in the queue.
+export async function refresh() {
+  try {
+    known = (await json("audits")).audits;
+  } catch (error) {
+    if (!document.querySelector(".audit")) show("audits", failure(error));
+    follow(null);
+    return;
+  }
+  for (const audit of [...known].reverse()) draw(audit);
+  if (!known.length) show("audits", element("p", { className: "muted", textContent: "None yet." }));
+  drawTrend(known);
+  const waiting = known.filter((audit) => audit.state === "queued" && !audit.detail);
+  follow(known.find((audit) => audit.state === "running") ?? waiting.at(-1));
+}
+
+async function follow(audit) {
+  if (followed === audit?.id) return;
+  following?.abort();
+  followed = audit?.id;
+  if (!audit) return;
+  following = new AbortController();
+  const { signal } = following;
+  try {
+    await events(audit.links.events, draw, signal);
+  } catch (error) {
+    if (signal.aborted) return;
+  }
+  // It ended, or the connection broke: look again. A broken one would break again at once, so wait.
+  followed = null;
+  setTimeout(refresh, FINISHED.includes(card(audit.id)?.dataset.state) ? 0 : 3000);
+}
+
+function draw(audit) {
+  const { request, progress, state } = audit;
+  const title = `${request.suite}, ${request.norm === "l2" ? "L2" : "Linf"} ${request.eps}, ${request.samples} images`;
+  const actions = element("span", { className: "actions" }, element("span", { className: `state ${state}`, textContent: state }));
+  if (audit.links.report_html) actions.append(reportLink(audit.links.report_html, title));
+  if (!FINISHED.includes(state)) actions.append(cancelButton(audit, title));
+  const about = element("span", { className: "muted", textContent: `${shortDigest(audit.model)}, ${when(audit.created)}` });
+  about.title = audit.model;
+  const node = element("article", { className: "audit", id: `audit-${audit.id}` },
+    element("div", {}, element("span", {}, element("strong", { textContent: title }), " ", about), actions));
+  node.dataset.state = state;
+  node.setAttribute("aria-label", `Audit ${title}`);
+  if (audit.error || audit.detail) {
+    node.append(element("p", { className: audit.error ? "error" : "muted", textContent: audit.error ?? audit.detail }));
+  }
+  if (progress && state === "running") node.append(bar(progress.done, progress.total, `${progress.done} of ${progress.total} steps`));
+  if (progress?.done) node.append(state === "done" ? summary(progress.stages) : table(progress.stages));
+  const old = card(audit.id);
+  const focused = old?.contains(document.activeElement) && document.activeElement.tagName;
+  if (old) old.replaceWith(node);
+  else {
+    if (!document.querySelector(".audit")) show("audits");
+    $("audits").prepend(node);
+  }
+  if (focused) (node.querySelector(focused) ?? node.querySelector("a, button"))?.focus(); // keep a keyboard user's place
+}
+
+const when = (seconds) => new Date(1000 * seconds).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+
+function reportLink(path, title) {
+  const link = element("a", { href: path.slice(1), textContent: "Open report" });
+  link.setAttribute("aria-label", `Open report of ${title}`);
+  link.addEventListener("click", (event) => openReport(event, path));
+  return link;
+}
+
+function cancelButton(audit, title) {
+  const button = element("button", { className: "quiet", type: "button", textContent: "Cancel" });
+  button.setAttribute("aria-label", `Cancel audit ${title}`);
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    try {
+      draw(await json(audit.links.self, { method: "DELETE" }));
+    } catch (error) {
+      card(audit.id).append(failure(error));
+    }
+    refresh();
+  });
+  return button;
+}
+
+function summary(stages) {
+  const [clean, worst] = [stages[0], stages.at(-1)];
+  const text = `${clean.robust} of ${clean.samples} images are right without attack, ${worst.robust} still are after every attack.`;
+  return element("p", { className: "summary", textContent: text });
+}
+
+function table(stages) {
+  const rows = stages.map((stage) => element("tr", {},
+    element("th", { scope: "row", textContent: stage.stage === "clean" ? "no attack" : stage.stage }),
+    element("td", {}, bar(stage.shards, stage.total, `${stage.stage}: ${stage.shards} of ${stage.total} parts`)),
+    element("td", { textContent: stage.shards ? `${stage.robust} of ${stage.samples}` : "" }),
+    element("td", { textContent: stage.shards ? percent(stage.robust / stage.samples) : "waits" })));
+  const column = (text, colSpan) => element("th", { scope: "col", textContent: text, colSpan });
+  const head = element("tr", {}, column("Attack", 1), column("Progress", 1), column("Right so far", 2));
+  return element("div", { className: "scroll" },
+    element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)));
+}
+
+async function start(event) {
+  event.preventDefault();
+  const button = event.target.querySelector("button");
+  button.disabled = true;
+  show("audit-error");
+  try {
+    const values = Object.fromEntries(new FormData(event.target));
+    const body = JSON.stringify({ ...values, samples: Number(values.samples) });
+    // The key makes the request safe to send again where the browser does so.
+    const headers = { "Content-Type": "application/json", "Idempotency-Key": randomKey() };
+    draw(await json("audits", { method: "POST", headers, body }));
+    refresh();
+  } catch (error) {
+    show("audit-error", failure(error));
+  } finally {
+    button.disabled = false;
+  }
+}
+
+// crypto.randomUUID is there on secure origins only, and the page may be served by plain HTTP.
+const randomKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
+export function listen() {
+  $("audit-form").addEventListener("submit", start);
+}

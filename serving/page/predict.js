@@ -1,0 +1,76 @@
+// An image, what the model says about it, and about its natural pattern.
+
+import { json } from "./api.js";
+import { $, bar, element, failure, percent, show } from "./dom.js";
+
+const MOST = 5; // classes shown
+let file = null;
+let report = () => {}; // told of every answer
+let asked = 0; // answers may overtake each other: only the last question's is shown
+
+export async function predict(chosen = file) {
+  if (!chosen) return;
+  file = chosen;
+  const question = ++asked;
+  const preview = $("preview");
+  URL.revokeObjectURL(preview.src);
+  preview.src = URL.createObjectURL(file);
+  preview.alt = `Chosen image ${file.name}`;
+  preview.hidden = false;
+  $("drop-text").textContent = file.name;
+  const form = new FormData();
+  form.append("image", file);
+  try {
+    const answer = await json(`predict?planes=${$("planes").value}`, { method: "POST", body: form });
+    report(answer);
+    if (question === asked) show("prediction", ...probabilities(answer), patterns(answer));
+  } catch (error) {
+    if (question !== asked) return;
+    preview.hidden = true;
+    show("prediction", failure(error));
+  }
+}
+
+function probabilities(answer) {
+  const ranked = Object.entries(answer.probabilities).sort((a, b) => b[1] - a[1]).slice(0, MOST);
+  const bars = element("dl", { className: "bars" });
+  for (const [name, probability] of ranked) {
+    const text = percent(probability);
+    bars.append(element("dt", { textContent: name }), bar(probability, 1, `${name} ${text}`), element("dd", { textContent: text }));
+  }
+  const margin = `Ahead of the next class by ${answer.margin.toFixed(2)} (logits).`;
+  return [
+    element("p", { className: "answer" }, element("strong", { textContent: answer.label })),
+    bars,
+    element("p", { className: "muted", textContent: margin }),
+  ];
+}
+
+function patterns({ label, patterns: found }) {
+  const rest = 8 - found.planes;
+  const perturbed = picture(found.perturbed, `Perturbed pattern: the lower ${rest}, brightened`);
+  perturbed.firstChild.style.filter = `brightness(${2 ** found.planes})`; // its pixels are below 2 ** rest
+  const verdict = found.agrees
+    ? element("p", { className: "verdict agrees", textContent: `The natural pattern reads as ${found.label}, too.` })
+    : element("p", { className: "verdict differs", textContent: `The natural pattern reads as ${found.label}, not ${label}.` });
+  return element("div", { className: "patterns" },
+    picture(found.natural, `Natural pattern: the upper ${found.planes} of 8 bit-planes`), perturbed, verdict);
+}
+
+const picture = (source, text) =>
+  element("figure", {}, element("img", { src: source, alt: "" }), element("figcaption", { textContent: text }));
+
+// Choose, drop or paste an image; ask again for another number of bit-planes.
+export function listen(answered) {
+  report = answered;
+  $("file").addEventListener("change", ({ target }) => target.files[0] && predict(target.files[0]));
+  $("planes").addEventListener("change", () => predict());
+  document.addEventListener("paste", ({ clipboardData }) => clipboardData.files[0] && predict(clipboardData.files[0]));
+  for (const type of ["dragenter", "dragover", "dragleave", "drop"]) {
+    $("drop").addEventListener(type, (event) => {
+      event.preventDefault();
+      $("drop").classList.toggle("over", type === "dragenter" || type === "dragover");
+      if (type === "drop" && event.dataTransfer.files[0]) predict(event.dataTransfer.files[0]);
+    });
+  }
+}
