@@ -1,4 +1,4 @@
-"""What Prometheus scrapes at /metrics: requests by route, predictions under way, audits, accuracies of the last audits.
+"""What Prometheus scrapes at /metrics: requests by route, predictions under way, the model, audits and accuracies.
 
 BentoML's own metrics are off: they have a series for every path that anyone ever asked for. Labels here come from the
 service's routes, never from a request.
@@ -84,7 +84,11 @@ def _summary(report: Mapping[str, Any]) -> _Summary:
 
 
 class AuditCollector(Collector):
-    """Reads the audits from the database when it is scraped, but not more often than every few seconds."""
+    """The model, and its audits as the database has them, read when scraped but not more often than every few seconds.
+
+    Args:
+        audits: gives those of the model being served.
+    """
 
     def __init__(self, audits: Callable[[], Audits]) -> None:
         self._audits = audits
@@ -95,11 +99,13 @@ class AuditCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """The metrics, as prometheus_client asks for them."""
+        served = GaugeMetricFamily("f2at_model_info", "The model being served; always 1.", labels=["model"])
+        served.add_metric([self._audits().digest], 1)
         with self._lock:
             if time.monotonic() - self._read > _KEPT:
                 self._metrics = self._query()
                 self._read = time.monotonic()
-            return self._metrics
+            return [served, *self._metrics]
 
     def _query(self) -> list[Metric]:
         up = GaugeMetricFamily("f2at_database_up", "Whether the database of audits can be read: 1 or 0.")

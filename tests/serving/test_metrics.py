@@ -46,6 +46,7 @@ def test_audits_are_counted_and_a_database_that_fails_takes_nothing_else_away(
     audits.submit({}, "second")
     audits.cancel("second")
     samples = scraped(collector)
+    assert samples["f2at_model_info", "sha256:one"] == 1
     assert samples["f2at_database_up",] == 1
     assert {key[1]: value for key, value in samples.items() if key[0] == "f2at_audits"} == {
         "queued": 1, "running": 0, "done": 0, "cancelled": 1, "failed": 0,
