@@ -28,9 +28,10 @@ def acquire_lock(path: Path) -> int | None:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Write `text` to `path` so that readers see the old text or the new, and never a part."""
+    """Write `text` to `path` so that readers see the old text or the new, never a part; only its owner may read it."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
+        draft.touch(mode=0o600, exist_ok=False)
         draft.write_text(text, encoding="utf-8")
         draft.replace(path)
     finally:

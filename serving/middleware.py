@@ -56,6 +56,8 @@ def _record(scope: Scope, status: int | None, seconds: float) -> None:
     client = scope["client"][0] if scope.get("client") else None
     fields = {"method": method, "path": path, "route": route, "status": status}
     fields |= {"milliseconds": round(1000 * seconds, 3), "client": client}
+    if caller := scope.get("state", {}).get("caller"):
+        fields["caller"] = caller.name  # of a key, its name
     words = (client, method, path, status or "no answer", 1000 * seconds)
     _ACCESS.info("%s %s %r %s %.1f ms", *words, extra={"fields": fields})
 

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from export.signatures import read_private_key
 from serving import logs
+from serving.access import Access, Guard
 from serving.answers import Prediction, Predictions
 from serving.database import prepare_database
 from serving.deployment import claim, settle
@@ -21,7 +22,7 @@ from serving.middleware import Gate, Observer
 from serving.patterns import read_planes
 from serving.problems import Problem
 from serving.settings import Settings
-from serving.signals import GRACE, call_on_exit_signal, call_on_hangup, exit_within, pass_hangup_on
+from serving.signals import call_on_exit_signal, call_on_hangup, exit_within, pass_hangup_on
 from serving.store import MODEL_NAME, load_surrogate, pinned_bundle
 from serving.supervisor import Supervisor
 from serving.swap import BusyError, SwapError, Switch
@@ -51,6 +52,7 @@ class RobustClassifier:
             claim(settings)
             load_surrogate(settings, settle(folder, settings))
             prepare_database(settings.database_url)
+            Guard(settings)
             if settings.signing_key:
                 read_private_key(settings.signing_key)
         except ValueError as error:
@@ -62,17 +64,20 @@ class RobustClassifier:
     def __init__(self) -> None:
         settings = backend.settings = Settings.from_env()
         logs.configure(settings.log_format)
+        backend.guard = Guard(settings)
         backend.switch = Switch(settings)
         self.supervisor = Supervisor(settings, backend.switch.models_at_work)
         call_on_exit_signal(self.leave)
         call_on_hangup(self.reload)
-        _LOG.info("Serving %s; without API keys, audits answer this machine only.", backend.deployment.digest)
+        if not backend.guard.keys.configured:
+            _LOG.warning("There are no API keys: everyone may predict, and audits answer this machine only.")
+        _LOG.info("Serving %s.", backend.deployment.digest)
 
     def leave(self) -> None:
         """Begin to stop: predictions under way finish, event streams end, workers hand back their audits."""
         backend.stopping.set()
         self.supervisor.leave()
-        exit_within(GRACE)
+        exit_within(backend.settings.grace)
 
     def reload(self) -> None:
         """Serve what F2AT_BUNDLE holds now."""
@@ -115,3 +120,4 @@ RobustClassifier.add_asgi_middleware(Observer)
 RobustClassifier.add_asgi_middleware(
     Gate, max_body=lambda: backend.settings.max_body, deployment=lambda: backend.deployment
 )
+RobustClassifier.add_asgi_middleware(Access, guard=lambda: backend.guard)

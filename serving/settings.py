@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from serving.logs import FORMATS
 
-_COUNTS = ("takeover", "max_pending", "max_batch", "max_body", "max_pixels", "max_audits", "max_samples")
+_COUNTS = ("takeover", "grace", "max_pending", "max_batch", "max_body", "max_pixels", "max_audits", "max_samples")
 
 
 class SettingsError(ValueError):
@@ -23,11 +23,16 @@ class Settings:
     surrogate: Path | None = None  # folder of a second bundle, for transfer attacks to follow; None: none run here
     public_key: Path | None = None  # file of public keys; a bundle that none of them signed is not served
     signing_key: Path | None = None  # file of a private key that signs reports
+    keys: Path | None = None  # file of API keys, `python -m serving keys`; None: audits answer this machine only
+    key_digest: str = ""  # one more key, name:scope,scope:sha256, where a file is too much
+    metrics: str = "open"  # or key: where keys are demanded, /metrics takes one, too
+    rate: int = 100  # requests a second of one key, or of one address without; ten times as many at once; 0: any
     state: Path = Path(".f2at")  # the worker's lock and identity, and the default database
     database_url: str = ""  # where audits live; SQLite in `state` unless given
     log_format: str = "text"  # or json: a line an object
     worker: bool = True  # start the audit worker beside the server
     takeover: int = 60  # seconds of silence after which a worker's audits go to others; the same for every worker
+    grace: int = 25  # seconds after SIGTERM in which a server process ends, whatever its clients do
     threads: int = 0  # threads of one prediction; 0: every core
     audit_threads: int = 0  # threads of the audit worker; 0: half the cores
     keep_days: int = 0  # days after which an audit that ended is deleted; 0: never
@@ -53,6 +58,10 @@ class Settings:
             surrogate=_path(env, "surrogate"),
             public_key=_path(env, "public_key"),
             signing_key=_path(env, "signing_key"),
+            keys=_path(env, "keys"),
+            key_digest=env.get("F2AT_KEY_DIGEST", ""),
+            metrics=_choice(env, "metrics", ("open", "key")),
+            rate=_integer(env, "rate", minimum=0),
             state=state,
             database_url=env.get("F2AT_DATABASE_URL") or f"sqlite:///{state / 'audits.sqlite'}",
             log_format=_choice(env, "log_format", FORMATS),
@@ -65,8 +74,8 @@ class Settings:
 
     def paths(self) -> dict[str, str]:
         """The variables that name files and folders, absolute, for processes that start in another folder."""
-        paths = {name: getattr(self, name) for name in ("bundle", "surrogate", "public_key", "signing_key", "state")}
-        return {f"F2AT_{name.upper()}": str(path) for name, path in paths.items() if path}
+        paths = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {f"F2AT_{name.upper()}": str(path) for name, path in paths.items() if isinstance(path, Path)}
 
 
 def _path(env: Mapping[str, str], name: str) -> Path | None:

@@ -9,7 +9,6 @@ from types import FrameType
 
 from circus.sighandler import SysHandler  # type: ignore[import-untyped]
 
-GRACE = 25.0  # seconds that an ending server process may take; Kubernetes kills after 30
 _LOG = logging.getLogger("bentoml.f2at")
 
 

@@ -1,11 +1,10 @@
 """The routes beside prediction: the model's description, audits, and the page for people."""
 
 import asyncio
-import ipaddress
 import json
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -20,9 +19,12 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Respon
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from attacks.audit.report import without_examples
 from export.signatures import read_private_key
+from serving.access import Guard, caller_of
 from serving.audits import FINISHED
 from serving.deployment import Deployment
+from serving.json_body import read_json_object
 from serving.metrics import AuditCollector, expose
 from serving.openapi import document
 from serving.problems import Problem
@@ -44,13 +46,12 @@ _REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; 
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")  # of a bundle: never a path
 
-Handler = Callable[[Request], Awaitable[Response]]
-
 
 class Backend:
     """What the routes work on; the service fills it in when its process starts."""
 
     settings: Settings
+    guard: Guard
     switch: Switch
 
     def __init__(self) -> None:
@@ -82,11 +83,11 @@ def create_app(backend: Backend) -> Starlette:
 
     async def model(request: Request) -> Response:
         if request.method == "POST":
-            return await private(swap)(request)
+            return await swap(request)
         return JSONResponse(_described(deployed(request)))
 
     async def swap(request: Request) -> Response:
-        change = _wanted_change(await _json_object(request), backend)
+        change = _wanted_change(await read_json_object(request), backend)
         try:
             await run_in_threadpool(change)
         except BusyError as error:
@@ -108,7 +109,7 @@ def create_app(backend: Backend) -> Starlette:
         return await (submit(request) if request.method == "POST" else listing(request))
 
     async def submit(request: Request) -> Response:
-        values = await _json_object(request)
+        values = await read_json_object(request)
         audit, new = await run_in_threadpool(
             deployed(request).audits.submit, values, request.headers.get("idempotency-key")
         )
@@ -123,8 +124,12 @@ def create_app(backend: Backend) -> Starlette:
         act = deployed(request).audits.cancel if request.method == "DELETE" else deployed(request).audits.get
         return JSONResponse(_linked(await run_in_threadpool(act, request.path_params["id"])))
 
+    async def read_report(request: Request) -> dict[str, Any]:
+        report = await run_in_threadpool(deployed(request).audits.report, request.path_params["id"])
+        return report if "examples" in caller_of(request).scopes else without_examples(report)
+
     async def report(request: Request) -> Response:
-        return JSONResponse(await run_in_threadpool(deployed(request).audits.report, request.path_params["id"]))
+        return JSONResponse(await read_report(request))
 
     async def report_signature(request: Request) -> Response:
         if backend.settings.signing_key is None:
@@ -136,8 +141,7 @@ def create_app(backend: Backend) -> Starlette:
     async def report_page(request: Request) -> Response:
         from attacks.audit.html import render  # brings plotting with it, which prediction need not wait for
 
-        report = await run_in_threadpool(deployed(request).audits.report, request.path_params["id"])
-        html = await run_in_threadpool(render, report)
+        html = await run_in_threadpool(render, await read_report(request))
         return HTMLResponse(html, headers={"Content-Security-Policy": _REPORT_POLICY})
 
     async def events(request: Request) -> Response:
@@ -151,7 +155,6 @@ def create_app(backend: Backend) -> Starlette:
             headers={"Cache-Control": "no-store"},
         )
 
-    private = _loopback_only
     routes = [
         Route("/", index),
         Route("/docs", docs_page),
@@ -159,12 +162,12 @@ def create_app(backend: Backend) -> Starlette:
         Route("/metrics", metrics),
         Route("/docs.json", docs),
         # One route a path, so that a 405 names every method in Allow.
-        Route("/audits", private(audits), methods=["GET", "POST"]),
-        Route("/audits/{id}", private(audit), methods=["GET", "DELETE"]),
-        Route("/audits/{id}/events", private(events)),
-        Route("/audits/{id}/report", private(report)),
-        Route("/audits/{id}/report.sig", private(report_signature)),
-        Route("/audits/{id}/report.html", private(report_page)),
+        Route("/audits", audits, methods=["GET", "POST"]),
+        Route("/audits/{id}", audit, methods=["GET", "DELETE"]),
+        Route("/audits/{id}/events", events),
+        Route("/audits/{id}/report", report),
+        Route("/audits/{id}/report.sig", report_signature),
+        Route("/audits/{id}/report.html", report_page),
         Mount("/page", StaticFiles(directory=_PAGE)),
     ]
     return Starlette(routes=routes, exception_handlers={Problem: _answer, SQLAlchemyError: _no_database})
@@ -184,57 +187,6 @@ async def _no_database(_: Request, error: Exception) -> Response:
         "is not started twice.",
         headers={"Retry-After": "5"},
     ).response()
-
-
-def _loopback_only(handler: Handler) -> Handler:
-    """Without API keys, audits answer this machine only, and only pages of this machine's own.
-
-    The Host check keeps out a foreign page whose name was pointed at 127.0.0.1 (DNS rebinding).
-    """
-
-    async def guarded(request: Request) -> Response:
-        if request.client is None or not _is_loopback(request.client.host) or not _is_loopback(request.url.hostname):
-            raise Problem(
-                403,
-                "loopback-only",
-                "This server has no API keys, so it answers about audits to its own machine only.",
-                accepted="a connection from this machine, addressed as localhost, 127.0.0.1 or [::1]",
-            )
-        return await handler(request)
-
-    return guarded
-
-
-def _is_loopback(host: str | None) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host or "")
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback
-
-
-async def _json_object(request: Request) -> dict[str, Any]:
-    # Requiring the type is also what makes a browser ask before another site's page may start an audit.
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise Problem(
-            415,
-            "unsupported-media-type",
-            "Send the audit request as application/json.",
-            argument="Content-Type",
-            accepted=["application/json"],
-            received=kind or None,
-        )
-    try:
-        values = json.loads(await request.body() or b"{}")
-    except (ValueError, RecursionError) as error:
-        raise Problem(400, "malformed-json", f"The body is not JSON: {error}.", argument="body") from error
-    if not isinstance(values, dict):
-        raise Problem(422, "invalid-argument", "The body must be a JSON object.", argument="body", accepted="an object")
-    return values
 
 
 def _described(deployment: Deployment) -> dict[str, Any]:

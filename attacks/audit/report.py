@@ -52,6 +52,8 @@ L2_LIMITATION = (
     "so the figure here may be a little too good."
 )
 
+WITHHELD_LIMITATION = "Pictures of adversarial images were made ({}), and are withheld from this copy of the report."
+
 
 def build_report(
     request: AuditRequest,
@@ -131,6 +133,24 @@ def build_report(
         "examples": example_list(results, samples, request.examples) if examples else [],
         "limitations": _limitations(request),
         "run": {**context, **run_table(results)},
+    }
+
+
+def without_examples(report: Mapping[str, Any]) -> dict[str, Any]:
+    """The report for a reader who shall not have adversarial images: without pictures, and saying so.
+
+    They are all that such an image can be rebuilt from without the model. What stays are figures; who has the model and
+    the data can attack them anyhow.
+    """
+    withheld = len(report["examples"])
+    if not withheld:
+        return dict(report)
+    limitations = [*report["limitations"], WITHHELD_LIMITATION.format(withheld)]
+    return {
+        **report,
+        "examples": [],
+        "limitations": limitations,
+        "run": {**report["run"], "examples_withheld": withheld},
     }
 
 
