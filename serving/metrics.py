@@ -78,7 +78,7 @@ def _summary(report: Mapping[str, Any]) -> _Summary:
         "clean_accuracy": report["clean"]["value"],
         "robust_accuracy": report["robust"]["value"],
         "robust_accuracy_low": report["robust"]["low"],
-        "flags": sum(flag["raised"] for flag in report["flags"]),
+        "flags": sum(bool(flag["raised"]) for flag in report["flags"]),
     }
     return [report["model"]["digest"], request["suite"], threat["norm"], threat["eps"]], values
 

@@ -34,6 +34,20 @@ def test_requests_are_counted_by_what_the_service_knows() -> None:
     assert ("f2at_request_duration_seconds_count", "/left") not in samples
 
 
+def test_a_flag_that_was_not_looked_for_is_not_counted() -> None:
+    report = {
+        "request": {"suite": "quick"},
+        "threat_model": {"norm": "linf", "eps": "8/255"},
+        "model": {"digest": "sha256:one"},
+        "clean": {"value": 0.9},
+        "robust": {"value": 0.5, "low": 0.4},
+        "flags": [{"raised": True}, {"raised": False}, {"raised": None}],
+    }
+    labels, values = metrics._summary(report)
+    assert labels == ["sha256:one", "quick", "linf", "8/255"]
+    assert values == {"clean_accuracy": 0.9, "robust_accuracy": 0.5, "robust_accuracy_low": 0.4, "flags": 1}
+
+
 def test_audits_are_counted_and_a_database_that_fails_takes_nothing_else_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
