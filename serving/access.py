@@ -18,7 +18,8 @@ from serving.rates import RateLimit
 from serving.settings import Settings
 
 _PROBES = ("/livez", "/readyz", "/healthz")
-_OPEN = (*_PROBES, "/", "/docs", "/docs.json", "/schema.json")  # and whatever is below /page/
+_OPEN = (*_PROBES, "/", "/docs", "/docs.json", "/schema.json")
+_FILES = ("/page/", "/static_content/")  # what the pages are made of; whatever is below is open
 _BURST = 10  # seconds' worth of requests that may come at once
 _WITHOUT_KEYS = frozenset({"predict", "examples"})  # of other machines, when there are no keys
 
@@ -34,7 +35,7 @@ class Caller:
 
 def required_scope(method: str, path: str, *, open_metrics: bool) -> str | None:
     """The scope that a request needs: None where it is open to all, "" where any key will do."""
-    if path in _OPEN or path.startswith("/page/") or (path == "/metrics" and open_metrics):
+    if path in _OPEN or path.startswith(_FILES) or (path == "/metrics" and open_metrics):
         return None
     if path in ("/predict", "/predict_batch"):
         return "predict"

@@ -6,7 +6,7 @@ import { openReport } from "./report.js";
 import { drawTrend } from "./trend.js";
 
 const FINISHED = ["done", "failed", "cancelled"];
-let known = [];
+const LATEST = 6; // audits shown before one asks for older ones
 let followed = null; // id of the audit whose events are read: one at a time, browsers allow few connections to a server
 let following = null; // ends that
 
@@ -14,6 +14,7 @@ const card = (id) => document.getElementById(`audit-${id}`);
 
 // Draw every audit and follow the one that runs, or else the next in the queue.
 export async function refresh() {
+  let known;
   try {
     known = (await json("audits")).audits;
   } catch (error) {
@@ -23,6 +24,7 @@ export async function refresh() {
   }
   for (const audit of [...known].reverse()) draw(audit);
   if (!known.length) show("audits", element("p", { className: "muted", textContent: "None yet." }));
+  $("older").hidden = known.length <= LATEST || !$("audits").classList.contains("folded");
   drawTrend(known);
   const waiting = known.filter((audit) => audit.state === "queued" && !audit.detail);
   follow(known.find((audit) => audit.state === "running") ?? waiting.at(-1));
@@ -109,7 +111,7 @@ function table(stages) {
     element("td", { textContent: stage.shards ? `${stage.robust} of ${stage.samples}` : "" }),
     element("td", { textContent: stage.shards ? percent(stage.robust / stage.samples) : "waits" })));
   const column = (text, colSpan) => element("th", { scope: "col", textContent: text, colSpan });
-  const head = element("tr", {}, column("Attack", 1), column("Progress", 1), column("Right so far", 2));
+  const head = element("tr", {}, column("Step", 1), column("Progress", 1), column("Right so far", 2));
   return element("div", { className: "scroll" },
     element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)));
 }
@@ -138,4 +140,8 @@ const randomKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (
 
 export function listen() {
   $("audit-form").addEventListener("submit", start);
+  $("older").addEventListener("click", ({ target }) => {
+    $("audits").classList.remove("folded");
+    target.hidden = true;
+  });
 }

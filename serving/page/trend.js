@@ -32,6 +32,7 @@ export function drawTrend(all) {
 function redraw() {
   const shown = audits.filter((audit) => like(audit) === $("trend-choice").value);
   show("trend", ...(shown.length ? [drawing(shown)] : []));
+  $("trend").scrollLeft = $("trend").scrollWidth; // the latest, where not all fit
 }
 
 function drawing(shown) {
@@ -49,9 +50,10 @@ function drawing(shown) {
     svg.append(node("polyline", { class: `line ${name}`, points: line }));
   }
   shown.forEach((audit, index) => {
-    // A model is named where it is first seen.
-    if (index === 0 || audit.model !== shown[index - 1].model) {
-      svg.append(node("line", { class: "change", x1: x(index) - STEP / 2 + 4, x2: x(index) - STEP / 2 + 4, y1: TOP, y2: HEIGHT - BOTTOM + 6 }));
+    const before = shown[index - 1]?.model;
+    if (audit.model !== before) { // a model is named where it is first seen
+      const between = (x(index) + x(index - 1)) / 2;
+      if (before) svg.append(node("line", { class: "change", x1: between, x2: between, y1: TOP, y2: HEIGHT - BOTTOM + 6 }));
       svg.append(text(shortDigest(audit.model), { x: x(index), y: HEIGHT - 10, "text-anchor": "middle", class: "digest" }));
     }
     const date = new Date(1000 * audit.finished).toLocaleDateString([], { month: "short", day: "numeric" });
