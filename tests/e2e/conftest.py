@@ -75,11 +75,14 @@ class Server:
         """The server's process and all below it."""
         return _family(self.process.pid)
 
+    def workers(self) -> list[int]:
+        """The process ids of the audit workers: one a model that has audits, or is served."""
+        return [pid for pid in self.processes() if b"\0serving\0worker\0" in _command(pid)]
+
     def worker(self) -> int:
-        """The process id of the audit worker."""
-        workers = [pid for pid in self.processes() if b"\0serving\0worker\0" in _command(pid)]
-        assert len(workers) == 1
-        return workers[0]
+        """The process id of the audit worker, the only one."""
+        [worker] = self.workers()
+        return worker
 
     def text(self) -> str:
         """What the server logged so far."""
@@ -158,8 +161,7 @@ def _family(pid: int) -> list[int]:
     return [pid, *(member for child in children for member in _family(child))]
 
 
-@pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def random_bundle(path: Path, seed: int) -> Bundle:
     """A narrow ResNet-18 with random weights; its own answers are the labels, so clean accuracy is 1."""
     import torch
 
@@ -167,7 +169,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     from export.graphs import export_graphs
     from models import create_model
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = create_model("resnet18", classes=10, width=8, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)).eval()
     blocks = np.random.default_rng(0).integers(0, 256, (200, 4, 4, 3), dtype=np.uint8)
     images = blocks.repeat(4, axis=1).repeat(4, axis=2)
@@ -175,8 +177,19 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         labels = model(torch.tensor(images).permute(0, 3, 1, 2).float() / 255).argmax(1).numpy()
     classifier, gradient = export_graphs(model, (16, 16))
     manifest = {"classes": [f"class {k}" for k in range(10)], "input_size": [16, 16], "objectives": list(OBJECTIVES)}
-    path = tmp_path_factory.mktemp("bundles") / "random"
     return write_bundle(path, manifest=manifest, classifier=classifier, gradient=gradient, images=images, labels=labels)
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """What most servers serve."""
+    return random_bundle(tmp_path_factory.mktemp("bundles") / "random", 0)
+
+
+@pytest.fixture(scope="session")
+def other_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Another model of the same classes and images."""
+    return random_bundle(tmp_path_factory.mktemp("bundles") / "other", 1)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,143 @@
+"""A server that is told to stop, and clients that hold their connections."""
+
+import io
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from prometheus_client.parser import text_string_to_metric_families
+
+from attacks.audit import AuditRequest, run_audit
+from attacks.audit.report import deterministic_part
+from attacks.cli.models import open_model
+from export.bundle import Bundle
+from serving.audits import Audits, connect
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import Server
+
+pytestmark = pytest.mark.slow
+
+AUDIT: dict[str, Any] = {"eps": "1/255", "samples": 75}
+PNG = {"Content-Type": "image/png"}
+
+
+def png(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain"
+        time.sleep(0.05)
+
+
+def pending(server: "Server") -> float:
+    """How many predictions are waiting or under way."""
+    families = text_string_to_metric_families(server.client.get("/metrics").text)
+    return sum(sample.value for family in families for sample in family.samples if "predictions_pending" in sample.name)
+
+
+def begin(server: "Server", body: bytes, length: int) -> socket.socket:
+    """A connection that has sent this much of a prediction request."""
+    connection = socket.create_connection(("127.0.0.1", server.port))
+    head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: {length}\r\n\r\n"
+    connection.sendall(head.encode() + body)
+    return connection
+
+
+def test_a_stopped_server_loses_neither_predictions_nor_audits(
+    start_server: Callable[..., "Server"], bundle: Bundle, tmp_path: Path
+) -> None:
+    server = start_server(F2AT_TAKEOVER="600", F2AT_RATE="0")
+    server.submit("handed-back", **AUDIT)
+    done = server.wait_for_step("handed-back", 2)["progress"]["done"]
+    slow = png(np.random.default_rng(0).integers(0, 256, (2000, 2000, 3), dtype=np.uint8))
+    streamed = threading.Event()
+
+    def listen() -> None:
+        with httpx.stream("GET", f"{server.url}/audits/handed-back/events", timeout=60) as stream:
+            list(stream.iter_lines())
+        streamed.set()
+
+    threading.Thread(target=listen, daemon=True).start()
+    with ThreadPoolExecutor(8) as pool:
+        answers = [
+            pool.submit(httpx.post, f"{server.url}/predict", content=slow, headers=PNG, timeout=60) for _ in range(8)
+        ]
+        wait_for(lambda: pending(server) == len(answers))
+        started = time.monotonic()
+        server.stop()
+        assert time.monotonic() - started < 30
+        assert [answer.result().status_code for answer in answers] == [200] * len(answers)
+    assert streamed.wait(1)
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{server.url}/livez")
+
+    # Nobody has the audit now, so a worker elsewhere takes it at once, however long it would wait for a dead one.
+    url = f"sqlite:///{server.environment['F2AT_STATE']}/audits.sqlite"
+    with connect(url) as client:
+        assert client.list_workflows(status="PENDING") == []
+        assert client.list_workflows(workflow_ids=["handed-back"])[0].status == "ENQUEUED"
+    elsewhere = {**server.environment, "F2AT_STATE": str(tmp_path / "elsewhere"), "F2AT_DATABASE_URL": url}
+    worker = subprocess.Popen([sys.executable, "-m", "serving", "worker"], env=elsewhere)
+    audits = Audits(url, bundle.digest, reference_images=200, max_audits=9, max_samples=200)
+    try:
+        wait_for(lambda: audits.get("handed-back")["state"] == "done", seconds=120)
+        report = audits.report("handed-back")
+        assert audits.get("handed-back")["progress"]["done"] > done
+    finally:
+        audits.close()
+        worker.terminate()
+        assert worker.wait(10) == 0
+    audit = open_model(bundle, threads=1).audit(*bundle.reference(), AuditRequest.from_dict(AUDIT))
+    offline = audit.report(run_audit(audit))
+    assert json.dumps(deterministic_part(report), sort_keys=True) == json.dumps(
+        deterministic_part(offline), sort_keys=True
+    )
+
+
+def test_a_client_that_never_finishes_does_not_hold_the_server(start_server: Callable[..., "Server"]) -> None:
+    server = start_server(F2AT_WORKER="off", F2AT_GRACE="2")
+    family = server.processes()
+    with begin(server, b"\x89PNG", 1000):
+        server.client.get("/livez")
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait(10)
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in family), seconds=5)
+    assert "Requests were still open" in server.text()
+
+
+def test_idle_and_slow_clients_keep_nobody_waiting(server: "Server", bundle: Bundle) -> None:
+    image = png(bundle.reference()[0][0])
+    with ExitStack() as stack:
+        for _ in range(500):
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        slow = [stack.enter_context(begin(server, image[:10], len(image))) for _ in range(100)]
+        for connection in slow:
+            connection.sendall(image[10:11])
+        times = []
+        for _ in range(20):
+            started = time.monotonic()
+            httpx.post(f"{server.url}/predict", content=image, headers=PNG, timeout=10).raise_for_status()
+            times.append(time.monotonic() - started)
+        assert np.median(times) < 1
+        for connection in slow:  # and they are answered, too, once they have said all
+            connection.sendall(image[11:])
+            assert connection.recv(100).startswith(b"HTTP/1.1 200")
