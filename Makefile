@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MODEL ?= demo-f2at
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo serve test test-fast format clean
+.PHONY: help demo serve test test-fast format requirements sbom vulnerabilities clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\): .*##/  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -29,8 +29,29 @@ format: $(VENV)/.dev      ## format the code and mend what lint can mend
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
+requirements: $(VENV)/.dev      ## pin for the image what serving needs of what is installed here
+	$(BIN)/python deploy/closure.py > deploy/requirements.tmp
+	mv deploy/requirements.tmp deploy/requirements.txt
+
+sbom: build/tools      ## what is in the image: CycloneDX and a table of licences, from a fresh environment, into dist/
+	rm -rf build/image && $(PYTHON) -m venv --without-pip build/image
+	build/tools/bin/uv pip install --quiet --python build/image/bin/python --requirement deploy/requirements.txt
+	mkdir -p dist
+	build/tools/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+		--output-file dist/sbom.cdx.json build/image/bin/python
+	build/tools/bin/pip-licenses --python build/image/bin/python --with-urls --format markdown \
+		--output-file dist/licences.md
+
+vulnerabilities: build/tools      ## look the image's packages up in public lists of vulnerabilities; needs the internet
+	build/tools/bin/pip-audit --requirement deploy/requirements.txt --no-deps --disable-pip
+
 clean:           ## remove the virtual environment and everything that was built
 	rm -rf $(VENV) build dist runs bundles reports .f2at
+
+build/tools: Makefile
+	rm -rf $@ && $(PYTHON) -m venv $@
+	$@/bin/pip install --quiet --disable-pip-version-check \
+		cyclonedx-bom==7.5.0 pip-audit==2.10.1 pip-licenses==5.5.5 uv==0.13.9
 
 # Each environment is the one before and more: serving (no PyTorch), training, development.
 $(VENV)/.serve: pyproject.toml constraints.txt

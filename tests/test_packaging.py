@@ -1,20 +1,72 @@
 """What is said twice because two tools ask for it must be the same."""
 
+import platform
 import re
-import tomllib
+from importlib.metadata import PackageMetadata
 from pathlib import Path
 
+import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from deploy.closure import base_requirements, closure, installed_requirements, render
 
 REPOSITORY = Path(__file__).parents[1]
 
 
-def test_a_bento_asks_for_what_serving_asks_for() -> None:
-    """The base dependencies of pyproject.toml are the packages of bentofile.yaml, and PyTorch is not among them."""
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+def test_the_image_gets_what_was_tested() -> None:
+    """deploy/requirements.txt is what serving needs, at the versions of constraints.txt; PyTorch is not among it."""
     bento = yaml.safe_load((REPOSITORY / "bentofile.yaml").read_text())
-    assert bento["python"]["packages"] == project["dependencies"]
-    assert not any(re.match(r"torch|lightning|safetensors", name) for name in project["dependencies"])
+    pinned = pins(bento["python"]["requirements_txt"])
+    tested = pins("constraints.txt")
+    assert {name: tested.get(name) for name in pinned if name != "onnxruntime"} == {
+        name: version for name, version in pinned.items() if name != "onnxruntime"
+    }
+    assert {canonicalize_name(requirement.name) for requirement in base_requirements()} <= set(pinned)
+    assert not any(re.match(r"torch|lightning|safetensors|scikit|nvidia-c", name) for name in pinned)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64" or platform.system() != "Linux", reason="the file is made on x86-64")
+def test_the_requirements_of_the_image_are_up_to_date() -> None:
+    assert (REPOSITORY / "deploy" / "requirements.txt").read_text() == render(), "run `make requirements`"
+
+
+def pins(file: str) -> dict[str, str]:
+    """Versions by canonical name; every line must pin one."""
+    lines = [line for line in (REPOSITORY / file).read_text().splitlines() if line and not line.startswith("#")]
+    parsed = [Requirement(line) for line in lines]
+    assert all([item.operator for item in requirement.specifier] == ["=="] for requirement in parsed)
+    return {canonicalize_name(item.name): next(iter(item.specifier)).version for item in parsed}
+
+
+def test_every_licence_in_the_image_is_one_we_accept() -> None:
+    """A new dependency whose licence is not in the list is a decision for a person."""
+    found = {name: licences(package.metadata) for name, package in closure(installed_requirements()).items()}
+    assert not {name: stated for name, stated in found.items() if not stated <= ACCEPTED}
+
+
+# As packages spell them: SPDX expressions by their parts, classifiers, and free text. LGPL is psycopg's, which is
+# installed unmodified and imported; MPL is by file.
+ACCEPTED = {
+    *("MIT", "MIT License", "MIT-0", "MIT-CMU", "0BSD", "CC0-1.0", "Zlib"),
+    *("BSD License", "3-Clause BSD License", "BSD-2-Clause", "BSD-3-Clause", "BSD-3-Clause-Clear"),
+    *("Apache-2.0", "Apache License 2.0", "Apache Software License"),
+    *("PSF-2.0", "Python Software Foundation License"),
+    *("MPL-2.0", "Mozilla Public License 2.0 (MPL 2.0)", "LGPL-3.0-only"),
+}
+
+
+def licences(metadata: PackageMetadata) -> set[str]:
+    """The licences that a package states, in the newest way that it does; never none."""
+    if "License-Expression" not in metadata:
+        titles = [
+            text for text in metadata.get_all("Classifier") or () if text.startswith("License :: OSI Approved ::")
+        ]
+        if titles:
+            return {title.rpartition(" :: ")[2] for title in titles}
+    expression = metadata["License-Expression"] if "License-Expression" in metadata else metadata["License"]
+    return set(re.split(" AND | OR ", expression))
 
 
 def test_every_file_that_a_bento_needs_is_included() -> None:
