@@ -1,4 +1,4 @@
-"""The API as an OpenAPI document: openapi.yaml, and the schemas that code defines already."""
+"""The API as an OpenAPI document: openapi.yaml, and what code defines already."""
 
 import json
 from pathlib import Path
@@ -11,21 +11,35 @@ from attacks.audit.request import AuditRequest
 from attacks.audit.schema import report_schema
 from attacks.audit.suites import CUSTOM, SUITES
 from attacks.registry import ATTACKS
-from serving.answers import Prediction, Predictions
+from serving.access import required_scope
+from serving.answers import Audit, Prediction, Predictions
 
 _SCHEMAS = "#/components/schemas/"
+_METHODS = ("get", "post", "delete")
+_GUARDED = {"401": "KeyRequired", "403": "Forbidden", "429": "TooMany", "503": "TryAgain"}
 
 
 def document() -> dict[str, Any]:
     """The whole document, OpenAPI 3.1."""
     text = Path(__file__).with_name("openapi.yaml").read_text(encoding="ascii")
     content: dict[str, Any] = yaml.safe_load(text)
-    content["components"]["schemas"] |= {**_predictions(), **_report(), "AuditRequest": _request()}
+    content["components"]["schemas"] |= {**_answers(), **_report(), "AuditRequest": _request()}
+    for path, item in content["paths"].items():
+        for method in item.keys() & set(_METHODS):
+            _guard(item[method], required_scope(method.upper(), path, open_metrics=True))
     return content
 
 
-def _predictions() -> dict[str, Any]:
-    models = [(Prediction, "serialization"), (Predictions, "serialization")]
+def _guard(operation: dict[str, Any], scope: str | None) -> None:
+    """Say which key an operation wants (where there are keys at all), and how it refuses."""
+    if scope is not None:
+        operation["security"] = [{}, {"key": [scope] if scope else []}]
+        refusals = {status: {"$ref": f"#/components/responses/{name}"} for status, name in _GUARDED.items()}
+        operation["responses"] = {**operation["responses"], **refusals}
+
+
+def _answers() -> dict[str, Any]:
+    models = [(model, "validation") for model in (Prediction, Predictions, Audit)]
     _, schema = models_json_schema(models, ref_template=_SCHEMAS + "{model}")  # type: ignore[arg-type]
     definitions: dict[str, Any] = schema["$defs"]
     return definitions
