@@ -1,4 +1,4 @@
-"""The command line: `python -m serving serve|worker|pin`."""
+"""The command line: `python -m serving serve|worker|pin|keys`."""
 
 import argparse
 import os
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from export.bundle import load_bundle
+from serving import key_commands
 from serving.settings import Settings
 
 
@@ -111,6 +112,8 @@ def _parser() -> argparse.ArgumentParser:
     purge = commands.add_parser("purge", help="delete audits that ended long ago, as F2AT_KEEP_DAYS makes workers do")
     purge.add_argument("--days", type=_days, required=True, help="keep those of the last DAYS days")
     purge.set_defaults(run=_purge)
+
+    key_commands.add_parser(commands)
     return parser
 
 

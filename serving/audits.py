@@ -19,6 +19,7 @@ from dbos import DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus
 from dbos import error as dbos_error
 
 import attacks
+from attacks.audit.cost import most_evaluations
 from attacks.audit.request import AuditRequest
 from serving.database import prepare_database, server_engine
 from serving.problems import Problem
@@ -80,6 +81,7 @@ class Audits:
         reference_images: int,
         max_audits: int,
         max_samples: int,
+        max_evaluations: int | None = None,
         surrogate: str | None = None,
     ) -> None:
         prepare_database(url)
@@ -89,6 +91,7 @@ class Audits:
         self.max_audits = max_audits
         self.max_samples = min(max_samples, reference_images)
         self._most_samples = max_samples
+        self._max_evaluations = max_evaluations
         self._connection = ExitStack()
         self._client = self._connection.enter_context(connect(url))
 
@@ -222,7 +225,21 @@ class Audits:
                 accepted=f"1 to {self.max_samples}",
                 received=samples,
             )
+        self._check_cost(request, samples)
         return AuditRequest.from_dict({**request.to_dict(), "samples": samples})
+
+    def _check_cost(self, request: AuditRequest, samples: int) -> None:
+        cost = most_evaluations(request, samples)
+        if self._max_evaluations is not None and cost > self._max_evaluations:
+            raise Problem(
+                422,
+                "audit-too-large",
+                f"These attacks on {samples} images may take {cost} evaluations of the model; this server allows "
+                f"{self._max_evaluations} an audit (F2AT_MAX_EVALUATIONS). Ask for fewer samples, or shorter attacks.",
+                argument="samples" if request.attacks is None else "attacks",
+                accepted=f"at most {self._max_evaluations} evaluations",
+                received=cost,
+            )
 
     def _same(self, status: WorkflowStatus, request: dict[str, Any]) -> dict[str, Any]:
         if _arguments(status)[0] != request:  # of whichever model: it is a request sent again, and a swap came between

@@ -7,7 +7,19 @@ from pathlib import Path
 
 from serving.logs import FORMATS
 
-_COUNTS = ("takeover", "grace", "max_pending", "max_batch", "max_body", "max_pixels", "max_audits", "max_samples")
+# Whole numbers of at least 1.
+_COUNTS = (
+    "takeover",
+    "grace",
+    "max_pending",
+    "max_batch",
+    "max_body",
+    "max_pixels",
+    "max_audits",
+    "max_samples",
+    "max_evaluations",
+    "max_audit_seconds",
+)
 
 
 class SettingsError(ValueError):
@@ -42,6 +54,9 @@ class Settings:
     max_pixels: int = 16_000_000  # pixels of one image, checked before it is decoded
     max_audits: int = 16  # audits queued or running; more answer 429
     max_samples: int = 1000  # images of one audit
+    max_evaluations: int = 20_000_000  # of the model, that the attacks of one audit may need; more answers 422
+    max_audit_seconds: int = 86_400  # of work on one audit, all workers together; then it has failed
+    audit_memory: int = 0  # MiB of data of the audit worker; a step that wants more fails; 0: any
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> "Settings":
@@ -68,6 +83,7 @@ class Settings:
             worker=_choice(env, "worker", ("on", "off")) == "on",
             threads=_integer(env, "threads", minimum=0),
             keep_days=_integer(env, "keep_days", minimum=0),
+            audit_memory=_integer(env, "audit_memory", minimum=0),
             audit_threads=_integer(env, "audit_threads", minimum=0) or max(1, (os.cpu_count() or 2) // 2),
             **{name: _integer(env, name, minimum=1) for name in _COUNTS},
         )

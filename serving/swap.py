@@ -61,6 +61,7 @@ class Switch:
             reference_images=predictor.reference_images,
             max_audits=settings.max_audits,
             max_samples=settings.max_samples,
+            max_evaluations=settings.max_evaluations,
         )
         self.deployment = Deployment(predictor=predictor, audits=self._audits, record=record)
         self._candidate: Deployment | None = None

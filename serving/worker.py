@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from queue import SimpleQueue
 from types import FrameType
 from typing import Any
 from uuid import uuid4
@@ -44,6 +46,8 @@ def run_worker(bundle: Bundle, surrogate: Bundle | None, settings: Settings, *, 
         supervised: a server started this process and holds the other end of standard input.
     """
     os.nice(19)  # predictions come first
+    if settings.audit_memory:  # a step that wants more fails, and its audit with it, rather than the machine
+        resource.setrlimit(resource.RLIMIT_DATA, (settings.audit_memory << 20,) * 2)
     if supervised:
         threading.Thread(target=_leave_with_supervisor, daemon=True).start()
     _on_exit_signal(lambda *_: os._exit(0))  # there is nothing to hand back yet
@@ -63,7 +67,7 @@ def run_worker(bundle: Bundle, surrogate: Bundle | None, settings: Settings, *, 
     }
     dbos = DBOS(config=config)
     logging.getLogger("dbos").addFilter(_is_news)
-    register(_open_audit(bundle, surrogate, settings))
+    register(_open_audit(bundle, surrogate, settings), max_seconds=settings.max_audit_seconds)
     DBOS.launch()
     for queue, seconds in _POLL.items():
         DBOS.register_queue(queue, worker_concurrency=1, polling_interval_sec=seconds, on_conflict="always_update")
@@ -74,13 +78,11 @@ def run_worker(bundle: Bundle, surrogate: Bundle | None, settings: Settings, *, 
     _LOG.setLevel(logging.INFO)
     logs.configure(settings.log_format)
     _LOG.info("The audit worker is ready: %s.", bundle.digest)
-    try:
-        _on_exit_signal(signal.default_int_handler)
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        _on_exit_signal(lambda *_: os._exit(0))
-        threading.Timer(_FAREWELL, os._exit, [0]).start()  # whatever the database does
-        hand_back(dbos)
+    told: SimpleQueue[int] = SimpleQueue()  # which a signal handler may put into at any moment
+    _on_exit_signal(lambda number, _: told.put(number))
+    told.get()
+    threading.Timer(_FAREWELL, os._exit, [0]).start()  # whatever the database does
+    hand_back(dbos)
     os._exit(0)  # what is finished is in the database; steps under way are dropped
 
 

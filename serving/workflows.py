@@ -9,6 +9,7 @@ neither changes a number in the report.
 """
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -35,8 +36,13 @@ class AuditError(RuntimeError):
     """A shard failed, and the audit with it; the message is the reason."""
 
 
-def register(open_audit: OpenAudit) -> None:
-    """Make both workflows known to DBOS; `open_audit` gives the plan for a request and a model's digest."""
+def register(open_audit: OpenAudit, *, max_seconds: float = math.inf) -> None:
+    """Make both workflows known to DBOS.
+
+    Args:
+        open_audit: gives the plan for a request and a model's digest.
+        max_seconds: of work on one audit, whoever does it; the time that no worker was there does not count.
+    """
 
     @DBOS.workflow(name=SHARD, max_recovery_attempts=_RECOVERIES)
     def shard(request: dict[str, Any], digest: str, number: int) -> None:
@@ -45,7 +51,8 @@ def register(open_audit: OpenAudit) -> None:
 
         def run(step: Step, previous: list[Result]) -> Result:
             # As it will be read back from the database, so that a resumed shard sees what an undisturbed one saw.
-            result: Result = json.loads(json.dumps(plan.run(step, previous, heartbeat)))
+            beat = _until_spent(max_seconds, _worked(previous), heartbeat)
+            result: Result = json.loads(json.dumps(plan.run(step, previous, beat)))
             return result
 
         results: list[Result] = []
@@ -62,7 +69,7 @@ def register(open_audit: OpenAudit) -> None:
             with SetWorkflowID(child):
                 DBOS.enqueue_workflow(SHARDS, shard, request, digest, number)
         # Not returned as well: a step's result is kept, and reports with their pictures are what fills the database.
-        DBOS.run_step({"name": REPORT}, _report, plan, identifier, shards)
+        DBOS.run_step({"name": REPORT}, _report, plan, identifier, shards, max_seconds)
 
 
 def progress(steps: Iterable[Step], shards: Iterable[Sequence[Result]]) -> dict[str, Any]:
@@ -86,7 +93,7 @@ def progress(steps: Iterable[Step], shards: Iterable[Sequence[Result]]) -> dict[
     return {"done": done, "total": total, "stages": list(every)}
 
 
-def _report(plan: Audit, identifier: str, shards: Sequence[str]) -> dict[str, Any]:
+def _report(plan: Audit, identifier: str, shards: Sequence[str], max_seconds: float) -> dict[str, Any]:
     """Follow the shards to their end, publishing progress, and return the report.
 
     A step, so that nothing seen on the way is recorded. All it knows comes from the database, so it may be cut off
@@ -108,6 +115,9 @@ def _report(plan: Audit, identifier: str, shards: Sequence[str]) -> dict[str, An
             published = sum(map(len, results.values()))
             DBOS.set_event(PROGRESS, progress(plan.steps, results.values()))
         _stop_at_failure(children, waiting)
+        if sum(map(_worked, results.values())) > max_seconds:
+            DBOS.cancel_workflows(list(waiting))
+            raise _too_long(max_seconds)
         waiting -= {child.workflow_id for child in children if child.status == "SUCCESS"}
         if waiting:
             time.sleep(max(_LOOK, 20 * (time.monotonic() - started)))  # looking stays cheap, however many shards
@@ -149,6 +159,26 @@ def _heartbeat(identifier: str) -> Callable[[int], None]:
                 raise dbos_error.DBOSWorkflowCancelledError(f"{identifier} was cancelled")
 
     return beat
+
+
+def _until_spent(max_seconds: float, worked: float, beat: Callable[[int], None]) -> Callable[[int], None]:
+    """As `beat`, but it raises once `worked` and the seconds from now on are more than `max_seconds`."""
+    end = time.monotonic() + max_seconds - worked
+
+    def watched(samples: int) -> None:
+        beat(samples)
+        if time.monotonic() > end:
+            raise _too_long(max_seconds)
+
+    return watched
+
+
+def _worked(results: Iterable[Result]) -> float:
+    return sum(float(result["seconds"]) for result in results)
+
+
+def _too_long(max_seconds: float) -> AuditError:
+    return AuditError(f"it took longer than {max_seconds:g} s of work, which is what F2AT_MAX_AUDIT_SECONDS allows")
 
 
 def _own_id() -> str:
