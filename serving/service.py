@@ -55,7 +55,7 @@ class RobustClassifier:
             Guard(settings)
             if settings.signing_key:
                 read_private_key(settings.signing_key)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             raise BentoMLException(str(error)) from error
         # A built Bento runs elsewhere: from here on, folders are absolute.
         os.environ |= {**settings.paths(), "F2AT_BUNDLE": str(folder)}

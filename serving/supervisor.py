@@ -69,7 +69,10 @@ class Supervisor:
                 os.kill(os.getpid(), signal.SIGTERM)
                 break
             if self._settings.worker:
-                self._look_after_workers()
+                try:
+                    self._look_after_workers()
+                except OSError:  # no memory, no processes, no disk: there may be some soon
+                    _LOG.exception("Cannot look after the audit workers")
         for worker in self._workers.values():
             worker.leave()
 
