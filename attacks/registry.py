@@ -136,7 +136,7 @@ def _transfer(name: str, function: Callable[..., Any], title: str, arxiv: str, *
 
 _APGD = "Auto-PGD (Croce and Hein 2020)"
 
-# To add an attack: its file, its row here, and its row in the tests' tables.
+# To add an attack: its file, its row here, its cost in attacks/audit/cost.py, and its row in the tests' tables.
 ATTACKS: Mapping[str, Attack] = MappingProxyType(
     {
         attack.name: attack

@@ -155,12 +155,15 @@ def read_keys(path: Path) -> list[Key]:
     try:
         if path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise KeysError(f"{path} can be written to by others, who could add keys of their own; chmod 600 {path}")
-        keys = [Key(**{**entry, "scopes": tuple(entry["scopes"])}) for entry in json.loads(path.read_text("utf-8"))]
+        entries = json.loads(path.read_text("utf-8"))
+        if not isinstance(entries, list):
+            raise TypeError
+        keys = [Key(**{**entry, "scopes": tuple(entry["scopes"])}) for entry in entries]
     except OSError as error:
         raise KeysError(f"F2AT_KEYS: {path} cannot be read ({error.strerror}); `python -m serving keys add`") from error
     except KeysError:
         raise
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise KeysError(f"{path} must be a JSON list of keys, each with name, scopes and sha256") from error
     _check_distinct(keys)
     return keys

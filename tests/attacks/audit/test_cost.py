@@ -41,7 +41,7 @@ class Fortress:
         means = inputs.reshape(len(inputs), -1)[:, : CLASSES - 1]
         return np.concatenate([np.full((len(inputs), 1), 9, np.float32), means], axis=1)
 
-    def gradient(self, inputs: Any, labels: Any, targets: Any, weights: Any) -> Evaluation:  # noqa: ARG002
+    def gradient(self, inputs: Any, labels: Any, targets: Any, weights: Any) -> Evaluation:
         objectives = np.zeros((len(inputs), len(OBJECTIVES)), np.float32)
         return Evaluation(self.logits(inputs), objectives, np.ones_like(inputs))
 
