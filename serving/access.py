@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -178,9 +179,10 @@ def _by_address(connection: HTTPConnection, peer: Caller, needed: str) -> Caller
 
 
 def _host(connection: HTTPConnection) -> str | None:
+    # Not connection.url: where the header is no host, that has the server's own address.
     try:
-        return connection.url.hostname
-    except ValueError:  # a Host header that is none
+        return urlsplit("//" + connection.headers.get("host", "")).hostname
+    except ValueError:
         return None
 
 
