@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
+from attacks.audit.cost import most_per_sample
 from attacks.registry import Attack
 from benchmarks.paper.evaluation import evaluate
 from benchmarks.paper.experiments import Column, Evaluation, Experiment, Record, Row, Run, sat, surrogate
@@ -210,7 +211,7 @@ class Trained:
 def estimate(runner: Runner, experiment: Experiment) -> tuple[float, list[str]]:
     """Seconds that the experiment will take, from a few timed steps of each kind of run, and lines that say why.
 
-    Evaluations are counted on every second image for all steps of its attacks; queries cost half a gradient.
+    Evaluations are counted on every second image for all steps of its attacks.
     """
     total, lines = 0.0, []
     sizes: dict[DataConfig, int] = {}
@@ -233,10 +234,8 @@ def estimate(runner: Runner, experiment: Experiment) -> tuple[float, list[str]]:
 
 
 def gradients(attack: Attack) -> float:
-    """Gradient evaluations that an attack may spend on an image."""
-    parameters = attack.parameters
-    steps = parameters.get("steps", 1) * parameters.get("target_classes", 1) * parameters.get("restarts", 1)
-    return float(parameters.get("queries", 2 * steps * (1 + parameters.get("neighbours", 0))) / 2)
+    """What an attack may spend on an image, in gradients; those that follow none ask for forward passes, half a one."""
+    return most_per_sample(attack) * (0.5 if attack.knowledge == "black-box" else 1.0)
 
 
 def seconds_per_image(config: Config) -> float:
