@@ -45,6 +45,7 @@ class Outcome:
     kills: list[str] = field(default_factory=list)  # what was killed, in order
     audits: dict[str, int] = field(default_factory=dict)  # key of an audit: its seed
     answers: Counter[str] = field(default_factory=Counter)  # status codes, and "none": the connection broke
+    steps: int = 0  # of all audits together, finished so far
 
 
 class Deployment:
@@ -121,6 +122,9 @@ def run(
 ) -> Outcome:
     """Kill `kills` processes while audits of `request` run, on average `pause` seconds apart, and check every report.
 
+    Every second kill also waits until a step has been finished since the one before: however slow the machine starts
+    processes, the audits are killed all along their way.
+
     Raises:
         FaultError: an audit was lost, doubled, failed or changed.
     """
@@ -129,8 +133,9 @@ def run(
     try:
         wait_for(lambda: is_ready(deployment.client), 120, "the server starts")
         while len(outcome.kills) < kills:
-            until = time.monotonic() + draw.uniform(0, 2 * pause)
-            while time.monotonic() < until:
+            until, steps = time.monotonic() + draw.uniform(0, 2 * pause), outcome.steps
+            patience = until + (120 if len(outcome.kills) % 2 else 0)
+            while time.monotonic() < until or (outcome.steps == steps and time.monotonic() < patience):
                 _keep_busy(deployment.client, request, outcome)
                 time.sleep(0.1)
             victim = draw.choice(VICTIMS)
@@ -150,7 +155,9 @@ def _keep_busy(client: httpx.Client, request: Mapping[str, Any], outcome: Outcom
         outcome.answers[str(answer.status_code)] += 1
         if answer.status_code != 200:
             return
-        states = {audit["id"]: audit["state"] for audit in answer.json()["audits"]}
+        audits = answer.json()["audits"]
+        outcome.steps = _steps(audits)
+        states = {audit["id"]: audit["state"] for audit in audits}
         if len(outcome.audits) < MOST and sum(state in ("queued", "running") for state in states.values()) < 2:
             seed = len(outcome.audits) % SEEDS
             key = f"audit-{len(outcome.audits)}"
@@ -162,6 +169,10 @@ def _keep_busy(client: httpx.Client, request: Mapping[str, Any], outcome: Outcom
         outcome.answers["none"] += 1
 
 
+def _steps(audits: list[dict[str, Any]]) -> int:
+    return sum(audit["progress"]["done"] for audit in audits if audit["progress"])
+
+
 def _check(client: httpx.Client, outcome: Outcome, undisturbed: list[str]) -> None:
     def audits() -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = client.get("/audits").raise_for_status().json()["audits"]
@@ -169,6 +180,7 @@ def _check(client: httpx.Client, outcome: Outcome, undisturbed: list[str]) -> No
 
     wait_for(lambda: all(a["state"] not in ("queued", "running") for a in audits()), 600, "every audit ends")
     found = audits()
+    outcome.steps = _steps(found)
     states = {audit["id"]: audit["state"] for audit in found}
     # The last one may have got through without an answer.
     if set(states) - {f"audit-{len(outcome.audits)}"} != set(outcome.audits) or len(states) != len(found):
@@ -248,6 +260,7 @@ def main() -> None:
             "| --- | --- |",
             *[f"| kills of the {victim} | {killed[victim]} |" for victim in VICTIMS],
             f"| audits submitted, done, equal to the undisturbed run | {len(outcome.audits)} |",
+            f"| steps they have | {outcome.steps} |",
             f"| answers while this went on | {_counts(outcome.answers)} |",
             f"| seconds in all | {time.monotonic() - started:.0f} |",
         ]
