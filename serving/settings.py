@@ -44,7 +44,7 @@ class Settings:
     log_format: str = "text"  # or json: a line an object
     worker: bool = True  # start the audit worker beside the server
     takeover: int = 60  # seconds of silence after which a worker's audits go to others; the same for every worker
-    grace: int = 25  # seconds after SIGTERM in which a server process ends, whatever its clients do
+    grace: int = 20  # seconds after SIGTERM in which a server process ends, whatever its clients do
     threads: int = 0  # threads of one prediction; 0: every core
     audit_threads: int = 0  # threads of the audit worker; 0: half the cores
     keep_days: int = 0  # days after which an audit that ended is deleted; 0: never

@@ -154,6 +154,7 @@ class Switch:
                 self._wait(record.revision)
         except (SwapError, OSError):
             replace(before, candidate=None, revision=served.revision + 1).write(self._path)
+            self._tidy(before)
             raise
         self._tidy(served)
         return served

@@ -152,6 +152,7 @@ def test_if_one_process_refuses_none_changes(settings: Settings, bundle: Bundle,
             switches[0].swap(other_bundle.path)
         after = Record.read(record_path(settings))
         assert replace(after, revision=before.revision) == before
+        assert every_kept(settings) == [bundle.digest]
         time.sleep(0.5)
         assert {switch.deployment.digest for switch in switches} == {bundle.digest}
 
