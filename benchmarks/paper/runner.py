@@ -25,6 +25,7 @@ from benchmarks.paper.scales import Scale
 from models import Classifier, load_checkpoint
 from training.config import Config, ConfigError, DataConfig
 from training.config_file import config_to_table
+from training.cost import forward_passes
 from training.critic import train_critics
 from training.data import Dataset, ImageSet, load_dataset
 from training.loop import DivergenceError, Trainer, train
@@ -224,7 +225,7 @@ def estimate(runner: Runner, experiment: Experiment) -> tuple[float, list[str]]:
         if kind not in times:
             times[kind] = seconds_per_image(config)
         training = times[kind] * sizes[config.data] * config.optimizer.epochs
-        gradient = times[kind] / (config.attack.steps + 2 if config.method.adversarial else 2)
+        gradient = times[kind] * 2 / forward_passes(config)
         evaluating = gradient * spent * (runner.scale.images or 10_000) / 2
         total += training + evaluating
         lines.append(

@@ -370,7 +370,7 @@ def test_an_estimate_has_a_line_for_each_run_and_adds_them_up(tmp_path: Path, mo
     assert len(lines) == scale.seeds
     assert all("training 0.3 h" in line for line in lines)
     spent = sum(gradients(a) for e in experiment.evaluations for a in scale.evaluation(e).attacks)
-    gradient = 0.001 / (scale.config(SAT.run, 0).attack.steps + 2)
+    gradient = 0.001 * 2 / forward_passes(scale.config(SAT.run, 0))
     assert scale.images is not None
     assert seconds == pytest.approx(scale.seeds * (1200 + gradient * spent * scale.images / 2))
     assert not list(tmp_path.iterdir())
