@@ -4,6 +4,7 @@ What a server serves it first copies below F2AT_STATE, under its digest: the fol
 time, and every process of the server, now and after a restart, must load the same.
 """
 
+import os
 import secrets
 import shutil
 from pathlib import Path
@@ -51,11 +52,14 @@ def pin(path: Path) -> bentoml.Model:
 
 
 def pinned_bundle(bento: "bentoml.Bento | None") -> Path:
-    """The folder of the bundle that `bento` carries; without a Bento, of the latest one pinned.
+    """The folder of the bundle that `bento` carries; without one, that of the image we are in, or the latest pinned.
 
     Raises:
         BundleError: there is none.
     """
+    image = os.environ.get("BENTO_PATH")  # set in images, where the Bento's models are in no store
+    if not bento and image and (carried := next(Path(image).glob(f"models/{MODEL_NAME}/*/{MANIFEST}"), None)):
+        return carried.parent
     tags = [model.tag for model in bento.info.all_models if model.tag.name == MODEL_NAME] if bento else []
     try:
         return Path(bentoml.models.get(tags[0] if tags else f"{MODEL_NAME}:latest").path)

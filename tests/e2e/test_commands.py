@@ -1,7 +1,6 @@
 """The command lines, as a user meets them: one line of reason, no traceback, a non-zero status."""
 
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -107,7 +106,6 @@ def test_a_built_bento_serves_its_bundle_without_torch(
     sources = {path.name for path in (tmp_path / "bentoml" / "bentos").rglob("src/*")}
     assert sources >= {"serving", "attacks", "export"}
     assert not sources & {"training", "models", "tests", "benchmarks"}
-    check_image(next((tmp_path / "bentoml" / "bentos").rglob("env")))
 
     # Every process of the server starts with an import hook that refuses what only training may use.
     (tmp_path / "sitecustomize.py").write_text(_BLOCKER)
@@ -123,18 +121,6 @@ def test_a_built_bento_serves_its_bundle_without_torch(
     assert server.client.get(f"/audits/{audit['id']}/report.html").status_code == 200
     assert "while serving" not in server.text()
     server.stop()
-
-
-def check_image(environment: Path) -> None:
-    """What `bentoml containerize` would build: exact versions on a slim Python, run by a user who is not root."""
-    dockerfile = (environment / "docker" / "Dockerfile").read_text()
-    assert re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE) == ["python:3.11-slim"]
-    assert re.findall(r"^USER (\S+)", dockerfile, re.MULTILINE)[-1] == "bentoml"
-    assert "BENTO_USER_UID=1034" in dockerfile  # as deploy/kubernetes runs it
-    assert "EXPOSE 3000" in dockerfile
-    installed = (environment / "python" / "requirements.txt").read_text().splitlines()
-    pinned = (REPOSITORY / "deploy" / "requirements.txt").read_text().splitlines()
-    assert {line.replace('"', "'") for line in installed if line} == set(pinned[1:])  # after the comment
 
 
 _BLOCKER = """
