@@ -8,11 +8,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import psycopg
 from dbos import DBOS
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 PATIENCE = 5.0  # seconds that a request waits for the database
 _LONG = 30.0  # seconds that a worker waits before it says so in the log, and waits on
@@ -25,6 +25,10 @@ class DatabaseError(ValueError):
 
 class DatabaseUnavailableError(SQLAlchemyError):
     """The database is locked, full or away just now; the message is the database's own."""
+
+
+# What a server may meet: the second, when all its connections wait.
+UNAVAILABLE = (DatabaseUnavailableError, PoolTimeoutError)
 
 
 def prepare_database(url: str) -> None:
@@ -67,7 +71,7 @@ def server_engine(url: str) -> Engine:
     @event.listens_for(engine, "handle_error")
     def give_up(context: ExceptionContext) -> None:
         error = context.original_exception
-        if isinstance(error, sqlite3.OperationalError | psycopg.OperationalError) and not context.is_pre_ping:
+        if isinstance(context.sqlalchemy_exception, OperationalError) and not context.is_pre_ping:
             reason = (str(error).splitlines() or ["no reason given"])[0]
             raise DatabaseUnavailableError(reason.replace("is locked", "is busy")) from error
 

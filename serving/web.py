@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -23,6 +22,7 @@ from attacks.audit.report import without_examples
 from export.signatures import read_private_key
 from serving.access import Guard, caller_of
 from serving.audits import FINISHED
+from serving.database import UNAVAILABLE, DatabaseUnavailableError
 from serving.deployment import Deployment
 from serving.json_body import read_json_object
 from serving.metrics import AuditCollector, expose
@@ -170,7 +170,7 @@ def create_app(backend: Backend) -> Starlette:
         Route("/audits/{id}/report.html", report_page),
         Mount("/page", StaticFiles(directory=_PAGE)),
     ]
-    return Starlette(routes=routes, exception_handlers={Problem: _answer, SQLAlchemyError: _no_database})
+    return Starlette(routes=routes, exception_handlers=dict.fromkeys(UNAVAILABLE, _no_database) | {Problem: _answer})
 
 
 async def _answer(_: Request, problem: Exception) -> Response:
@@ -179,11 +179,12 @@ async def _answer(_: Request, problem: Exception) -> Response:
 
 
 async def _no_database(_: Request, error: Exception) -> Response:
-    _LOG.error("The database of audits cannot be used: %s", error)
+    reason = str(error) if isinstance(error, DatabaseUnavailableError) else "too many requests wait for it"
+    _LOG.error("The database of audits cannot be used: %s", reason)
     return Problem(
         503,
         "database-unavailable",
-        f"The database of audits cannot be used just now: {error}. Try again; with the same Idempotency-Key, an audit "
+        f"The database of audits cannot be used just now: {reason}. Try again; with the same Idempotency-Key, an audit "
         "is not started twice.",
         headers={"Retry-After": "5"},
     ).response()
@@ -235,7 +236,7 @@ async def _stream(backend: Backend, deployment: Deployment, identifier: str) -> 
         yield "retry: 1000\n\n"
         # A swap ends it, too, so that the model of old may go; browsers come back by themselves.
         while not backend.stopping.is_set() and backend.deployment is deployment:
-            with suppress(SQLAlchemyError):  # while the database cannot be used, there is no news
+            with suppress(*UNAVAILABLE):  # while the database cannot be used, there is no news
                 audit = _linked(await run_in_threadpool(deployment.audits.get, identifier))
             if audit != sent:
                 sent, quiet = audit, 0.0

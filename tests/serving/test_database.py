@@ -1,6 +1,7 @@
 import json
 import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ import pytest
 
 from serving import database
 from serving.audits import Audits
-from serving.database import DatabaseUnavailableError
+from serving.database import UNAVAILABLE, DatabaseUnavailableError
 
 if TYPE_CHECKING:
     from tests.conftest import NewDatabase, Outage
@@ -35,6 +36,29 @@ def test_a_request_gives_up_on_a_locked_database_and_nothing_is_done_twice(
     audit, new = audits.submit({}, "key")
     assert (audit["state"], new) == ("queued", True)
     assert [audit["id"] for audit in audits.list()] == ["key"]
+    audits.close()
+
+
+def test_requests_that_wait_for_those_that_wait_give_up_too(
+    new_database: "NewDatabase", locked: "Outage", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "PATIENCE", 1.0)
+    url = new_database()
+    audits = open_audits(url)
+
+    def submit(_: int) -> Exception | None:
+        try:
+            audits.submit({}, None)
+        except UNAVAILABLE as error:
+            return error
+        return None
+
+    with locked(url), ThreadPoolExecutor(25) as pool:
+        started = time.monotonic()
+        errors = list(pool.map(submit, range(25)))
+        assert time.monotonic() - started < 10
+    assert None not in errors
+    assert audits.list() == []
     audits.close()
 
 
