@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from dbos._utils import retriable_sqlite_exception  # what decides whether it tries again
+from sqlalchemy.exc import OperationalError
 
 from serving import database
 from serving.audits import Audits
-from serving.database import UNAVAILABLE, DatabaseUnavailableError
+from serving.database import UNAVAILABLE, DatabaseUnavailableError, worker_engine
 
 if TYPE_CHECKING:
     from tests.conftest import NewDatabase, Outage
@@ -60,6 +62,21 @@ def test_requests_that_wait_for_those_that_wait_give_up_too(
     assert None not in errors
     assert audits.list() == []
     audits.close()
+
+
+def test_the_job_engine_waits_for_room_on_the_disk(tmp_path: Path) -> None:
+    engine = worker_engine(f"sqlite:///{tmp_path}/audits.sqlite")
+    assert engine is not None
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 3")  # SQLite then says what it says of a full disk
+        connection.exec_driver_sql("CREATE TABLE reports (content)")
+        with pytest.raises(OperationalError, match="database or disk is full") as caught:
+            connection.exec_driver_sql("INSERT INTO reports VALUES (zeroblob(100000))")
+        connection.rollback()
+        connection.exec_driver_sql("PRAGMA max_page_count = 1000")
+        connection.exec_driver_sql("INSERT INTO reports VALUES (zeroblob(100000))")
+    engine.dispose()
+    assert retriable_sqlite_exception(caught.value)
 
 
 @pytest.mark.parametrize("dump", sorted(DUMPS.glob("*.sql")), ids=lambda dump: dump.stem)
