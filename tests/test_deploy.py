@@ -1,0 +1,114 @@
+"""deploy/kubernetes against the schemas of Kubernetes, and against what it deploys."""
+
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from serving.settings import Settings
+
+FOLDER = Path(__file__).parents[1] / "deploy" / "kubernetes"
+VERSION = "1.31"  # preStop.sleep is from 1.30 on
+FILES = sorted(path.name for path in FOLDER.glob("*.yaml") if path.name != "kustomization.yaml")
+Manifest = dict[str, Any]
+
+
+def manifests(kind: str = "") -> list[Manifest]:
+    documents = [document for file in FILES for document in yaml.safe_load_all((FOLDER / file).read_text())]
+    return [document for document in documents if kind in ("", document["kind"])]
+
+
+def name(manifest: Manifest) -> str:
+    return f"{manifest['kind']} {manifest['metadata']['name']}"
+
+
+def pod(deployment: Manifest) -> Manifest:
+    specification: Manifest = deployment["spec"]["template"]["spec"]
+    return specification
+
+
+def containers() -> Iterator[tuple[Manifest, Manifest]]:
+    for deployment in manifests("Deployment"):
+        for container in pod(deployment)["containers"]:
+            yield pod(deployment), container
+
+
+def environment(container: Manifest) -> dict[str, str]:
+    (config,) = manifests("ConfigMap")
+    own = {entry["name"]: entry.get("value", "postgresql://from-a-secret") for entry in container["env"]}
+    return {**config["data"], **own}
+
+
+@pytest.mark.parametrize("manifest", manifests(), ids=name)
+def test_a_manifest_is_what_kubernetes_accepts(manifest: Manifest) -> None:
+    kubernetes_validate.validate(manifest, VERSION, strict=True)
+
+
+def test_the_schemas_see_mistakes() -> None:
+    deployment = manifests("Deployment")[0]
+    pod(deployment)["containers"][0]["readinesProbe"] = {}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(deployment, VERSION, strict=True)
+
+
+def test_kustomize_applies_every_file() -> None:
+    assert sorted(yaml.safe_load((FOLDER / "kustomization.yaml").read_text())["resources"]) == FILES
+
+
+def test_settings_are_spelt_right() -> None:
+    """A variable that no setting reads would be ignored without a word."""
+    known = {f"F2AT_{field.name.upper()}" for field in fields(Settings)}
+    for _, container in containers():
+        given = environment(container)
+        assert {name for name in given if name.startswith("F2AT_")} <= known
+        settings = Settings.from_env(given)
+        assert settings.worker == (container["name"] != "server")
+        assert settings.database_url.startswith("postgresql://")
+
+
+def test_containers_may_do_little() -> None:
+    for specification, container in containers():
+        assert specification["automountServiceAccountToken"] is False
+        assert specification["securityContext"]["runAsNonRoot"] is True
+        assert specification["securityContext"]["runAsUser"] == 1034
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
+        }  # fmt: skip
+        assert container["resources"]["limits"]["memory"]
+
+
+def test_every_path_is_mounted_from_somewhere() -> None:
+    for specification, container in containers():
+        volumes = {volume["name"]: volume for volume in specification["volumes"]}
+        mounts = {mount["mountPath"]: volumes[mount["name"]] for mount in container["volumeMounts"]}
+        assert set(volumes) == {mount["name"] for mount in container["volumeMounts"]}
+        given = environment(container)
+        for variable in ("F2AT_STATE", "BENTOML_HOME", "MPLCONFIGDIR"):
+            assert "emptyDir" in mounts["/" + Path(given[variable]).parts[1]]
+        files = {item["path"] for item in mounts["/secrets"]["secret"]["items"]}
+        assert {Path(value).name for value in given.values() if value.startswith("/secrets/")} == files
+
+
+def test_selectors_find_their_pods() -> None:
+    pods = [deployment["spec"]["template"]["metadata"]["labels"] for deployment in manifests("Deployment")]
+    for manifest in manifests():
+        if manifest["kind"] == "ConfigMap":
+            continue
+        spec = manifest["spec"]
+        selector = spec.get("podSelector") or spec["selector"]
+        wanted = selector.get("matchLabels", selector)
+        found = [labels for labels in pods if wanted.items() <= labels.items()]
+        assert len(found) == (2 if name(manifest) == "NetworkPolicy f2at" else 1)
+
+
+def test_what_is_probed_is_served() -> None:
+    (server,) = (container for _, container in containers() if container["name"] == "server")
+    assert {server[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "readiness")} == {"/readyz"}
+    assert server["livenessProbe"]["httpGet"]["path"] == "/livez"
+    assert server["args"] == ["serve", "--port", str(server["ports"][0]["containerPort"])]
+    stop = int(environment(server)["F2AT_GRACE"]) + server["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert stop < pod(manifests("Deployment")[0])["terminationGracePeriodSeconds"]
