@@ -92,6 +92,23 @@ def test_transfer_attacks_need_a_surrogate(audits: Audits, url: str) -> None:
     assert "another model" in audits.get(audit["id"])["detail"]  # its worker would need the surrogate, too
 
 
+def test_what_would_cost_too_much_is_refused(url: str) -> None:
+    # Of 40 samples: 7 queries each are allowed, 8 are not.
+    audits = Audits(url, "sha256:one", reference_images=50, max_audits=3, max_samples=40, max_evaluations=300)
+
+    def square(queries: int, samples: int) -> dict[str, Any]:
+        return {"suite": "custom", "attacks": [{"name": "square", "queries": queries}], "samples": samples}
+
+    assert audits.submit(square(7, 40), None)[1]
+    with pytest.raises(Problem, match="F2AT_MAX_EVALUATIONS") as caught:
+        audits.submit(square(8, 40), None)
+    assert (caught.value.status, caught.value.body["received"]) == (422, 320)
+    assert audits.submit(square(8, 37), None)[1]
+    with refused(422):
+        audits.submit({}, None)
+    audits.close()
+
+
 def test_the_queue_is_bounded(audits: Audits) -> None:
     submitted = [audits.submit({"seed": seed}, None)[0] for seed in range(3)]
     with refused(429):

@@ -3,6 +3,8 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from tests.conftest import NewDatabase
 
 DIGEST = "sha256:model"
+MAX_SECONDS = 1000  # of work on an audit
 STAGES = ("clean", "fgsm", "pgd")
 PLAN = [Step(3 * shard + place, shard, place, stage) for shard in range(2) for place, stage in enumerate(STAGES)]
 REQUEST = {
@@ -114,7 +117,7 @@ def audits(url: str) -> Iterator[Audits]:
             "log_level": "CRITICAL",
         }
     )
-    register(open_audit)
+    register(open_audit, max_seconds=MAX_SECONDS)
     DBOS.launch()
     for queue in (QUEUE, SHARDS):
         DBOS.register_queue(queue, worker_concurrency=1, polling_interval_sec=0.05)
@@ -205,6 +208,34 @@ def test_a_shard_that_fails_stops_the_others_and_says_why(audits: Audits) -> Non
     states = sorted(shards("failing").values())
     assert states[-1] == "ERROR"
     assert set(states) <= {"CANCELLED", "ERROR"}
+
+
+TOO_LONG = f"it took longer than {MAX_SECONDS} s of work, which is what F2AT_MAX_AUDIT_SECONDS allows"
+
+
+def test_a_step_that_takes_too_long_fails_the_audit(audits: Audits, monkeypatch: pytest.MonkeyPatch) -> None:
+    late = 0
+
+    def stall() -> None:
+        nonlocal late
+        late = MAX_SECONDS + 1
+
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + late, time=time.time, sleep=time.sleep)
+    monkeypatch.setattr("serving.workflows.time", clock)
+    MODEL.before = stall
+    audits.submit(REQUEST, "stalled")
+    audit = wait(audits, "stalled")
+    assert (audit["state"], audit["error"]) == ("failed", TOO_LONG)
+    assert shards("stalled")["stalled/0"] == "ERROR"
+
+
+def test_shards_that_take_too_long_together_fail_the_audit(audits: Audits, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = count(step=0.75 * MAX_SECONDS / len(open_audit(REQUEST, DIGEST).shards[0]))
+    monkeypatch.setattr("attacks.audit.plan.time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    audits.submit(REQUEST, "slow")
+    audit = wait(audits, "slow")
+    assert (audit["state"], audit["error"]) == ("failed", TOO_LONG)
+    assert shards("slow")["slow/0"] == "SUCCESS", "it took three quarters of what was allowed"
 
 
 def test_a_shard_that_kills_every_worker_fails_its_audit(audits: Audits, url: str) -> None:

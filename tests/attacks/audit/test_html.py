@@ -12,6 +12,7 @@ from PIL import Image
 
 from attacks.audit import run_audit
 from attacks.audit.html import render
+from attacks.audit.report import without_examples
 from attacks.bitplanes import bit_planes
 from tests.attacks.audit.grey import grey_audit
 
@@ -163,6 +164,9 @@ def test_pictures_can_be_left_out(report: dict[str, Any]) -> None:
     reader = read(render({**report, "examples": []}))
     assert reader.tags.count("img") == 0
     assert "made without pictures" in reader.words
+    reader = read(render(without_examples(report)))
+    assert reader.tags.count("img") == 0
+    assert f"The pictures ({len(report['examples'])}) are withheld" in reader.words
 
 
 def test_page_of_a_model_that_withstands_everything() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from attacks.audit import run_audit
 from attacks.audit.pictures import decode
-from attacks.audit.report import SCHEMA_VERSION, deterministic_part
+from attacks.audit.report import SCHEMA_VERSION, deterministic_part, without_examples
 from tests.attacks.audit.grey import grey_audit, grey_images
 
 DISTANCES = [1 + i % 12 for i in range(60)]
@@ -39,6 +39,20 @@ def test_every_part_is_there(report: dict[str, Any]) -> None:
 def test_deterministic_part_leaves_out_the_run_alone(report: dict[str, Any]) -> None:
     assert report.keys() - deterministic_part(report).keys() == {"run"}
     assert "seconds" not in str(deterministic_part(report))
+
+
+def test_a_copy_without_examples_has_no_picture_and_says_so(report: dict[str, Any]) -> None:
+    copy = without_examples(report)
+    assert len(report["examples"]) == 5
+    for example in report["examples"]:
+        assert example["clean"] not in str(copy)
+        assert example["adversarial"] not in str(copy)
+    assert "iVBOR" not in str(copy)
+    assert copy["run"]["examples_withheld"] == 5
+    assert "withheld" in copy["limitations"][-1]
+    same = report.keys() - {"examples", "run", "limitations"}
+    assert all(copy[key] == report[key] for key in same)
+    assert without_examples(copy) == copy
 
 
 def test_samples_add_up(report: dict[str, Any]) -> None:

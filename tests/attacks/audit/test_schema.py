@@ -9,7 +9,7 @@ import torch
 from jsonschema import Draft202012Validator
 
 from attacks.audit import Audit, AuditRequest, run_audit
-from attacks.audit.report import SCHEMA_VERSION
+from attacks.audit.report import SCHEMA_VERSION, without_examples
 from attacks.audit.schema import report_schema
 from attacks.torch_target import TorchTarget
 from tests.attacks.audit.grey import Grey, grey_audit, grey_images
@@ -112,6 +112,7 @@ def reports() -> dict[str, Report]:
     audits = {name: make() for name, make in AUDITS.items()}
     made = {name: audit.report(run_audit(audit), **CONTEXT) for name, audit in audits.items()}
     made["no pictures"] = {**made["plain"], "examples": []}
+    made["pictures withheld"] = without_examples(made["plain"])
     return made
 
 
