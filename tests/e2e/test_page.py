@@ -1,0 +1,221 @@
+"""The page, in a real browser: Debian's Chromium, driven by Playwright."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from attacks.audit.statistics import wilson_interval
+from export.bundle import Bundle
+from serving.keys import add_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.e2e.conftest import Server
+
+pytestmark = pytest.mark.slow
+
+CHROMIUM = shutil.which("chromium")
+MOST = 120_000  # milliseconds: a browser and an audit on a busy machine
+PHONE, DESK = (390, 844), (1280, 900)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium on the path; Debian's package has it")
+    with sync_playwright() as playwright:
+        # Chromium refuses to sandbox itself for root, which continuous integration runs as.
+        sandbox = [] if os.getuid() else ["--no-sandbox"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=sandbox)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A window in which nothing fails unseen, and nothing but the server under test is asked for anything."""
+    window = browser.new_page(viewport={"width": DESK[0], "height": DESK[1]})
+    window.set_default_timeout(MOST)
+    expect.set_options(timeout=MOST)
+    errors: list[str] = []
+    hosts: set[str] = set()
+    window.on("pageerror", lambda error: errors.append(str(error)))
+    window.on("request", lambda request: hosts.add(request.url.split("/")[2].partition(":")[0]))
+    yield window
+    window.close()
+    assert errors == []
+    assert hosts <= {"127.0.0.1", ""}
+
+
+@pytest.fixture
+def image(bundle: Bundle, tmp_path: Path) -> Path:
+    path = tmp_path / "image.png"
+    Image.fromarray(bundle.reference()[0][0]).save(path)
+    return path
+
+
+def start_audit(page: Page, *, samples: int, suite: str = "quick") -> None:
+    page.get_by_label("Attacks").select_option(suite)
+    page.get_by_label("Largest change of a pixel").fill("1/255")
+    page.get_by_label("Test images").fill(str(samples))
+    page.get_by_role("button", name="Start audit").click()
+
+
+def test_the_whole_journey(page: Page, start_server: "Callable[..., Server]", bundle: Bundle, image: Path) -> None:
+    server = start_server()
+    page.goto(server.url)
+    expect(page.locator("#model")).to_contain_text(bundle.digest[:19])
+
+    # An image: the label, what the natural pattern says, and the patterns themselves.
+    page.locator("#file").set_input_files(image)
+    answer = server.client.post("/predict?planes=2", files={"image": image.read_bytes()}).json()
+    expect(page.locator(".answer")).to_have_text(answer["label"])
+    verdict = "too." if answer["patterns"]["agrees"] else f"not {answer['label']}."
+    expect(page.locator(".verdict")).to_have_text(
+        f"The natural pattern reads as {answer['patterns']['label']}, {verdict}"
+    )
+    shown = page.locator(".patterns img").evaluate_all("nodes => nodes.map(node => [node.src, node.naturalWidth])")
+    assert shown == [[answer["patterns"]["natural"], 16], [answer["patterns"]["perturbed"], 16]]
+    page.get_by_text("What are natural and perturbed patterns?").click()
+    page.get_by_label("Upper bit-planes").select_option("5")
+    expect(page.locator("figcaption").first).to_contain_text("upper 5 of 8")
+
+    # An audit, watched attack by attack, to its report.
+    start_audit(page, samples=4)
+    audit = page.locator(".audit").first
+    expect(audit.locator(".state")).to_have_text("running")
+    expect(audit.get_by_role("row").filter(has_text="no attack")).to_contain_text("of 4")
+    expect(audit.locator(".state")).to_have_text("done")
+    report = server.client.get("/audits").json()["audits"][0]["links"]["report"]
+    robust = server.client.get(report).json()["robust"]
+    expect(audit.locator(".summary")).to_have_text(
+        f"4 of 4 images are right without attack, {robust['k']} still are after every attack."
+    )
+    low, high = (f"{100 * end:.1f} %" for end in wilson_interval(robust["k"], robust["n"]))
+    point = page.locator("#trend a")
+    expect(point).to_have_count(1)
+    assert f"({low} to {high})" in (point.get_attribute("aria-label") or "")
+    audit.get_by_role("link", name="Open report").click()
+    expect(page.locator("body")).to_contain_text(bundle.digest.removeprefix("sha256:")[:12])
+    page.go_back()
+
+    # Another one, stopped.
+    start_audit(page, samples=200)
+    expect(page.locator(".audit")).to_have_count(2)
+    page.get_by_role("button", name="Cancel audit").click()
+    expect(page.locator(".audit").first.locator(".state")).to_have_text("cancelled")
+    assert server.client.get("/audits").json()["audits"][0]["state"] == "cancelled"
+    server.stop()
+
+
+def test_asks_for_a_key_and_uses_it(
+    page: Page, start_server: "Callable[..., Server]", image: Path, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys.toml"
+    key = add_key(keys, "page", ["predict", "audit", "examples"])
+    server = start_server(F2AT_KEYS=str(keys))
+    page.goto(server.url)
+    expect(page.locator("#model .error")).to_contain_text("API key")
+    page.get_by_label("API key").fill("wrong")
+    page.get_by_role("button", name="Use key").click()
+    expect(page.locator("#model .error")).to_contain_text("not known")
+    page.get_by_label("API key").fill(key)
+    page.get_by_role("button", name="Use key").click()
+    expect(page.locator("#audits")).to_have_text("None yet.")
+    page.locator("#file").set_input_files(image)
+    expect(page.locator(".verdict")).to_be_visible()
+    start_audit(page, samples=2)
+    expect(page.locator(".audit .state")).to_have_text("done")
+    with page.expect_popup() as popup:
+        page.get_by_role("link", name="Open report").first.click()
+    report = popup.value
+    expect(report.locator("h1")).to_be_visible()
+    assert (
+        report.evaluate("getComputedStyle(document.querySelector('main')).maxWidth") != "none"
+    )  # its own style is in force
+    assert report.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth)")
+    page.goto(f"{server.url}/docs")
+    expect(page.locator('[data-path="/predict"]').first).to_be_visible()
+    server.stop()
+
+
+def test_works_with_the_keyboard_alone(page: Page, server: "Server") -> None:
+    page.goto(server.url)
+    expect(page.locator("#suite option").first).to_be_attached()
+    reached = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
+        assert page.evaluate(
+            "(document.activeElement.closest('.drop') ?? document.activeElement).matches(':focus-within')"
+            " && getComputedStyle(document.activeElement.closest('.drop') ?? document.activeElement).outlineStyle"
+        ) not in ("none", False), reached
+        if reached[-1] == "Start audit":
+            break
+    assert reached[0] == "file"
+    assert reached[-4:] == ["suite", "eps", "samples", "Start audit"]
+
+
+@pytest.mark.parametrize("size", [PHONE, DESK])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_fits_and_can_be_read(page: Page, server: "Server", image: Path, size: tuple[int, int], scheme: str) -> None:
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    page.goto(server.url)
+    page.locator("#file").set_input_files(image)
+    expect(page.locator(".verdict")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == size[0]
+    touch = page.locator("button:visible, select:visible").evaluate_all("nodes => nodes.map(n => n.clientHeight)")
+    assert min(touch) >= 40
+    colours = page.evaluate(CONTRASTS)
+    assert colours
+    assert {text: ratio for text, ratio in colours if ratio < 4.5} == {}  # WCAG AA
+
+
+# The contrast of every text with what is behind it, by WCAG's definition of relative luminance.
+CONTRASTS = """() => {
+  const parse = (colour) => colour.match(/[0-9.]+/g).map(Number);
+  const luminance = ([r, g, b]) => [r, g, b].map((v) => v / 255)
+    .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = (node) => {
+    for (let at = node; at; at = at.parentElement) {
+      const colour = parse(getComputedStyle(at).backgroundColor);
+      if (colour[3] !== 0) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  const found = [];
+  while (walker.nextNode()) {
+    const node = walker.currentNode.parentElement, text = walker.currentNode.textContent.trim();
+    if (!text || !node.checkVisibility()) continue;
+    const pair = [luminance(parse(getComputedStyle(node).color)), luminance(behind(node))].sort((a, b) => b - a);
+    found.push([text, (pair[0] + 0.05) / (pair[1] + 0.05)]);
+  }
+  return found;
+}"""
+
+
+def test_what_the_server_refuses_is_said(page: Page, server: "Server", tmp_path: Path) -> None:
+    page.goto(server.url)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"not an image")
+    page.locator("#file").set_input_files(broken)
+    expect(page.locator("#prediction .error")).to_contain_text("PNG, JPEG, WEBP, BMP")
+    page.get_by_label("Largest change of a pixel").fill("9/2")
+    page.get_by_role("button", name="Start audit").click()
+    expect(page.locator("#audit-error .error")).to_contain_text("eps must be at most 1")
+
+
+def test_the_api_page_is_served_from_here(page: Page, server: "Server") -> None:
+    page.goto(f"{server.url}/docs")
+    for path in ("/predict", "/audits/{id}/report"):
+        expect(page.locator(f'[data-path="{path}"]').first).to_be_visible()
