@@ -5,13 +5,13 @@ const KEY = "api-key"; // in sessionStorage: this tab only, gone when it is clos
 export const getKey = () => sessionStorage.getItem(KEY) ?? "";
 export const setKey = (key) => (key ? sessionStorage.setItem(KEY, key) : sessionStorage.removeItem(KEY));
 
-// The response to `path`, an error with the problem's detail as its message and its status otherwise.
+// The response to `path`, relative to the page (a proxy may serve it below a prefix); an error with the problem's detail as its message and its status otherwise.
 export async function api(path, options = {}) {
   const headers = new Headers(options.headers);
   if (getKey()) headers.set("Authorization", `Bearer ${getKey()}`);
   let response;
   try {
-    response = await fetch(path.replace(/^\//, ""), { ...options, headers });
+    response = await fetch(path.replace(/^[/]/, ""), { ...options, headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Error("The server does not answer.");
