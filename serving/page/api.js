@@ -5,7 +5,8 @@ const KEY = "api-key"; // in sessionStorage: this tab only, gone when it is clos
 export const getKey = () => sessionStorage.getItem(KEY) ?? "";
 export const setKey = (key) => (key ? sessionStorage.setItem(KEY, key) : sessionStorage.removeItem(KEY));
 
-// The response to `path`, relative to the page (a proxy may serve it below a prefix); an error with the problem's detail as its message and its status otherwise.
+// The response to `path`, relative to the page, which a proxy may serve below a prefix. Otherwise an error: its message
+// is the problem's detail, and it has the answer's status, if there was an answer.
 export async function api(path, options = {}) {
   const headers = new Headers(options.headers);
   if (getKey()) headers.set("Authorization", `Bearer ${getKey()}`);

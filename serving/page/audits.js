@@ -7,6 +7,8 @@ import { drawTrend } from "./trend.js";
 
 const FINISHED = ["done", "failed", "cancelled"];
 const LATEST = 6; // audits shown before one asks for older ones
+const RETRY = 3000; // milliseconds
+let timer = null;
 let followed = null; // id of the audit whose events are read: one at a time, browsers allow few connections to a server
 let following = null; // ends that
 
@@ -20,9 +22,11 @@ export async function refresh() {
   } catch (error) {
     if (!document.querySelector(".audit")) show("audits", failure(error));
     follow(null);
+    if (!error.status || error.status === 503) later(RETRY); // away or busy: it comes back
     return;
   }
   for (const audit of [...known].reverse()) draw(audit);
+  $("audits").querySelector(":scope > .error")?.remove();
   if (!known.length) show("audits", element("p", { className: "muted", textContent: "None yet." }));
   $("older").hidden = known.length <= LATEST || !$("audits").classList.contains("folded");
   drawTrend(known);
@@ -44,7 +48,12 @@ async function follow(audit) {
   }
   // It ended, or the connection broke: look again. A broken one would break again at once, so wait.
   followed = null;
-  setTimeout(refresh, FINISHED.includes(card(audit.id)?.dataset.state) ? 0 : 3000);
+  later(FINISHED.includes(card(audit.id)?.dataset.state) ? 0 : RETRY);
+}
+
+function later(milliseconds) {
+  clearTimeout(timer);
+  timer = setTimeout(refresh, milliseconds);
 }
 
 function draw(audit) {

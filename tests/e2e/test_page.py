@@ -215,6 +215,14 @@ def test_what_the_server_refuses_is_said(page: Page, server: "Server", tmp_path:
     expect(page.locator("#audit-error .error")).to_contain_text("eps must be at most 1")
 
 
+def test_finds_the_server_again(page: Page, server: "Server") -> None:
+    page.route("**/audits", lambda route: route.abort())
+    page.goto(server.url)
+    expect(page.locator("#audits .error")).to_have_text("The server does not answer.")
+    page.unroute("**/audits")
+    expect(page.locator("#audits .error")).to_have_count(0)
+
+
 def test_the_api_page_is_served_from_here(page: Page, server: "Server") -> None:
     page.goto(f"{server.url}/docs")
     for path in ("/predict", "/audits/{id}/report"):
