@@ -7,6 +7,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from uuid import uuid4
 
+from opentelemetry import trace
+
 FORMATS = ("text", "json")
 # The request that is being served, in the context of whatever works on it.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -50,6 +52,9 @@ class _Json(logging.Formatter):
             entry["audit"] = workflow
         if (identifier := request_id.get()) is not None:
             entry["request_id"] = identifier
+        span = trace.get_current_span().get_span_context()
+        if span.trace_flags.sampled:
+            entry["trace_id"] = trace.format_trace_id(span.trace_id)
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         return json.dumps(entry)

@@ -1,16 +1,20 @@
-"""Metrics, request ids and logs of a real server with two processes."""
+"""Metrics, request ids, logs and traces of a real server with two processes."""
 
 import io
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -25,9 +29,50 @@ DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana" / "dashboard.json"
 Samples = dict[tuple[str, ...], float]
 
 
+class Collector(ThreadingHTTPServer):
+    """Takes traces as OpenTelemetry's collector does, and keeps the spans."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.spans: list[Span] = []
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        assert isinstance(self.server, Collector)
+        resources = ExportTraceServiceRequest.FromString(body).resource_spans
+        self.server.spans += [span for item in resources for scope in item.scope_spans for span in scope.spans]
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 @pytest.fixture(scope="module")
-def observed(start_server: Callable[..., "Server"]) -> "Server":
-    return start_server(F2AT_LOG_FORMAT="json", BENTOML_CONFIG_OPTIONS="services.f2at.workers=2")
+def collector() -> Iterator[Collector]:
+    with Collector() as collector:
+        thread = Thread(target=collector.serve_forever)
+        thread.start()
+        yield collector
+        collector.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def observed(start_server: Callable[..., "Server"], collector: Collector) -> Iterator["Server"]:
+    options = {
+        "workers": 2,
+        "tracing.exporter_type": "otlp",
+        "tracing.sample_rate": 1.0,
+        "tracing.otlp.protocol": "http",
+        "tracing.otlp.endpoint": f"http://127.0.0.1:{collector.server_port}/v1/traces",
+    }
+    text = " ".join(f"services.f2at.{name}={value}" for name, value in options.items())
+    server = start_server(F2AT_LOG_FORMAT="json", BENTOML_CONFIG_OPTIONS=text)
+    yield server
+    server.stop()
 
 
 def scrape(server: "Server") -> Samples:
@@ -94,6 +139,22 @@ def test_a_request_is_named_in_its_answer_and_in_the_log(observed: "Server") -> 
     assert observed.client.post("/predict", content=b"x").json()["request_id"]  # one of BentoML's own routes
 
 
+def test_a_trace_goes_on_in_the_service_and_its_log(observed: "Server", collector: Collector) -> None:
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    observed.client.get("/model", headers={"traceparent": f"00-{trace}-b7ad6b7169203331-01", "X-Request-ID": "traced"})
+    (line,) = [line for line in lines(observed) if line.get("request_id") == "traced"]
+    assert line["trace_id"] == trace
+    wait_for(lambda: [span for span in collector.spans if span.trace_id.hex() == trace])
+    assert "GET /model" in {span.name for span in collector.spans if span.trace_id.hex() == trace}
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
 def test_every_line_of_the_service_is_an_object(observed: "Server") -> None:
     """What BentoML writes before it loads the service is not."""
     for text in observed.text().splitlines():
@@ -117,8 +178,5 @@ def test_the_dashboard_asks_for_what_there_is(observed: "Server", bundle: Bundle
 
 def scrape_after_audit(server: "Server") -> Samples:
     """What is read from the database may be some seconds old."""
-    deadline = time.monotonic() + 30
-    while (samples := scrape(server))["f2at_audits", "done"] == 0:
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
-    return samples
+    wait_for(lambda: scrape(server)["f2at_audits", "done"])
+    return scrape(server)

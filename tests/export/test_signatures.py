@@ -9,6 +9,7 @@ import pytest
 from export.__main__ import main
 from export.bundle import MANIFEST, SIGNATURE, Bundle, load_bundle
 from export.signatures import SignatureError, read_private_key, read_public_keys, verify, verify_bundle
+from tests.readme import blocks, commands
 
 
 def openssl(*arguments: object) -> subprocess.CompletedProcess[bytes]:
@@ -93,6 +94,15 @@ def test_a_bundle_exported_anew_has_no_signature(
     bundle: Bundle, keys: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "not signed" in fails(capsys, "verify", bundle.path, "--public-key", keys[1])
+
+
+def test_the_commands_of_the_readme(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(bundle.path, "bundles/digits")
+    make_keys_line, *_ = blocks("Ship", "sh")[0].splitlines()
+    subprocess.run(make_keys_line, shell=True, check=True)
+    signing, verifying = commands("Ship", "export")
+    assert [main(signing), main(verifying)] == [0, 0]
 
 
 def test_reports_are_signed_too(keys: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
