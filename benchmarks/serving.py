@@ -94,6 +94,7 @@ def served(bundle: Path) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder, httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
         state = {"BENTOML_HOME": f"{folder}/bentoml", "F2AT_STATE": f"{folder}/state", "BENTOML_DO_NOT_TRACK": "1"}
+        state["F2AT_RATE"] = "0"
         started = time.monotonic()
         process = subprocess.Popen(
             [sys.executable, "-m", "serving", "serve", str(bundle.absolute()), "--port", str(port)],
