@@ -137,7 +137,7 @@ def run(
             patience = until + (120 if len(outcome.kills) % 2 else 0)
             while time.monotonic() < until or (outcome.steps == steps and time.monotonic() < patience):
                 _keep_busy(deployment.client, request, outcome)
-                time.sleep(0.1)
+                time.sleep(0.3)
             victim = draw.choice(VICTIMS)
             wait_for(lambda victim=victim: deployment.kill(victim), 120, f"there is {victim} again")  # type: ignore[misc]
             outcome.kills.append(victim)
