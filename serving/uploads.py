@@ -61,7 +61,7 @@ async def read_files(request: Request, field: str, *, most: int) -> list[bytes]:
                     f"The field {field!r} must hold a file. Text is not taken, and URLs are never fetched.",
                     argument=field,
                     accepted="a file",
-                    received="text" if values else f"the fields {sorted(set(form))}",
+                    received="text" if values else f"the fields {sorted({name[:40] for name in form})}",
                 )
             return [await value.read() for value in values if not isinstance(value, str)]
     except (MultiPartException, HTTPException) as error:
