@@ -1,0 +1,171 @@
+"""The Python client and the README's curl lines, against real servers."""
+
+import base64
+import io
+import json
+import subprocess
+import threading
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from export.bundle import Bundle
+from serving.answers import Audit
+from serving.client import Client, ServiceError
+from serving.keys import add_key
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import Server
+
+pytestmark = pytest.mark.slow
+
+LIGHT: dict[str, Any] = {"suite": "custom", "attacks": [{"name": "fgsm"}], "eps": "1/255", "samples": 4}
+
+
+def png(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_predicts(server: "Server", bundle: Bundle, tmp_path: Path) -> None:
+    images, labels = bundle.reference()
+    path = tmp_path / "image.png"
+    path.write_bytes(png(images[0]))
+    with Client(server.url) as client:
+        assert client.model()["digest"] == bundle.digest
+        answer = client.predict(path)
+        assert (answer.index, answer.model, answer.patterns) == (labels[0], bundle.digest, None)
+        batch = client.predict_batch([png(image) for image in images[:3]])
+        assert [row.index for row in batch] == labels[:3].tolist()
+
+
+@pytest.mark.parametrize("planes", [1, 3, 8])
+def test_patterns_are_those_of_the_image(server: "Server", bundle: Bundle, planes: int) -> None:
+    image = bundle.reference()[0][0]
+    with Client(server.url) as client:
+        answer = client.predict(png(image), planes=planes)
+        assert answer.patterns is not None
+        natural, perturbed = (pixels(url) for url in (answer.patterns.natural, answer.patterns.perturbed))
+        assert np.array_equal(natural + perturbed, image)
+        assert not (natural % 2 ** (8 - planes)).any()
+        assert perturbed.max() < 2 ** (8 - planes)
+        alone = client.predict(png(natural))  # what the model says of the natural pattern sent by itself
+        assert (answer.patterns.label, answer.patterns.index) == (alone.label, alone.index)
+        assert answer.patterns.margin == pytest.approx(alone.margin, rel=1e-3)
+        assert answer.patterns.agrees == (alone.index == answer.index)
+        assert answer.patterns.agrees or planes < 8
+
+
+def pixels(url: str) -> np.ndarray:
+    assert url.startswith("data:image/png;base64,")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))))
+
+
+@pytest.mark.parametrize("planes", ["0", "9", "-1", "x", "12", ""])
+def test_planes_are_checked(server: "Server", bundle: Bundle, planes: str) -> None:
+    files = {"image": png(bundle.reference()[0][0])}
+    response = server.client.post("/predict", params={"planes": planes}, files=files)
+    assert response.status_code == 422
+    assert response.json()["argument"] == "planes"
+
+
+def test_an_audit_with_a_key(start_server: Callable[..., "Server"], bundle: Bundle, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    token = add_key(keys, "client", ["predict", "audit"])
+    server = start_server(F2AT_KEYS=str(keys))
+    with Client(server.url, patience=0) as stranger, pytest.raises(ServiceError) as refused:
+        stranger.audits()
+    assert (refused.value.status, refused.value.kind) == (401, "key-required")
+
+    with Client(server.url, key=token) as client:
+        audit = client.start_audit(idempotency_key="nightly", **LIGHT)
+        assert client.start_audit(idempotency_key="nightly", **LIGHT).id == audit.id == "nightly"
+        seen: list[Audit] = []
+        done = client.wait(audit.id, progress=seen.append)
+        assert done.state == "done"
+        assert done.progress is not None
+        assert done.progress.done == done.progress.total
+        assert seen[-1] == done
+        assert all(before != after for before, after in pairwise(seen))
+        report = client.report(audit.id)
+        assert report["model"]["digest"] == bundle.digest
+        assert report["robust"]["k"] == done.progress.stages[-1].robust
+        assert client.report_page(audit.id).startswith("<!doctype html>")
+
+        other = client.start_audit(**{**LIGHT, "samples": 100})
+        with pytest.raises(TimeoutError, match=other.id):
+            client.wait(other.id, timeout=0)
+        assert client.cancel(other.id).state == "cancelled"
+        assert [row.state for row in client.audits()] == ["cancelled", "done"]
+    server.stop()
+
+
+def test_a_refusal_says_what_is_accepted(server: "Server") -> None:
+    with Client(server.url) as client:
+        with pytest.raises(ServiceError, match="samples must be at most 200") as refused:
+            client.start_audit(samples=201)
+        assert refused.value.status == 422
+        assert refused.value.kind == "invalid-argument"
+        assert refused.value.problem["argument"] == "samples"
+        assert refused.value.problem["received"] == 201
+        with pytest.raises(ServiceError) as missing:
+            client.report("none")
+        assert (missing.value.status, missing.value.kind) == (404, "no-such-audit")
+
+
+def test_waits_while_the_server_is_busy(narrow_server: "Server", bundle: Bundle) -> None:
+    slow = png(np.zeros((3000, 3000, 3), np.uint8))
+    expected = bundle.reference()[1][0]
+    answers: list[int] = []
+
+    def ask() -> None:
+        with Client(narrow_server.url, timeout=120, patience=300) as client:
+            client.predict(slow)
+            answers.append(client.predict(png(bundle.reference()[0][0])).index)
+
+    # Two may wait at this server; the others are told to come back.
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [expected] * 8
+
+
+def test_gives_up_when_patience_ends(narrow_server: "Server") -> None:
+    with Client(narrow_server.url, patience=0) as client:
+        started = [client.start_audit(**LIGHT).id for _ in range(2)]
+        with pytest.raises(ServiceError) as full:
+            client.start_audit(**LIGHT)
+        assert (full.value.status, full.value.kind) == (429, "too-many-audits")
+        for identifier in started:
+            assert client.cancel(identifier).state == "cancelled"
+
+
+def test_curl_lines_of_the_documentation(server: "Server", bundle: Bundle, tmp_path: Path) -> None:
+    """Every curl line of docs/api.md, as it is printed but for the address, in order; `ID` is the audit it started."""
+    (tmp_path / "digit.png").write_bytes(png(bundle.reference()[0][0]))
+    (tmp_path / "another.png").write_bytes(png(bundle.reference()[0][1]))
+    text = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line.startswith("curl ")]
+    assert len(lines) >= 8
+    identifier = ""
+    for line in lines:
+        command = line.replace("http://127.0.0.1:3000", server.url).replace("$ID", identifier)
+        command = command.replace('"samples": 200', '"samples": 2')
+        done = subprocess.run(
+            ["bash", "-c", command.replace("curl", "curl --silent --show-error --fail-with-body", 1)],
+            cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        if "Idempotency-Key" in line:
+            identifier = json.loads(done.stdout)["id"]
+        if "/events" in line:
+            assert '"state": "done"' in done.stdout
+    assert identifier
