@@ -8,8 +8,8 @@ from pydantic import BaseModel, Field
 class Patterns(BaseModel):
     """The two patterns of an image, and what the model says about the natural one.
 
-    They are of the image as the model got it, resized. Disagreement is a hint and no defence: an attacker who knows of
-    it makes both labels wrong alike (benchmarks/results/pattern_check.md).
+    They are of the image as the model got it, resized. Disagreement is a hint and no defence: about half of
+    the attacks that succeed, or more, leave both labels alike (benchmarks/results/pattern_check.md).
     """
 
     planes: int = Field(
