@@ -43,7 +43,7 @@ sbom: build/tools      ## what is in the image: CycloneDX and a table of licence
 		--output-file dist/licences.md
 
 vulnerabilities: build/tools      ## look the image's packages up in public lists of vulnerabilities; needs the internet
-	build/tools/bin/pip-audit --requirement deploy/requirements.txt --no-deps --disable-pip
+	build/tools/bin/pip-audit --requirement deploy/requirements.txt --no-deps --disable-pip --strict
 
 clean:           ## remove the virtual environment and everything that was built
 	rm -rf $(VENV) build dist runs bundles reports .f2at
