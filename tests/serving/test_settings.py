@@ -19,12 +19,13 @@ def test_the_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_every_setting_is_read_from_its_variable() -> None:
     env = {f"F2AT_{field.name.upper()}": "7" for field in fields(Settings)}
-    env |= {"F2AT_WORKER": "off", "F2AT_LOG_FORMAT": "JSON"}
+    env |= {"F2AT_WORKER": "off", "F2AT_METRICS": "key", "F2AT_LOG_FORMAT": "JSON"}
     settings = Settings.from_env(env)
     assert settings.bundle == Path("7").absolute()
     assert settings.database_url == "7"
     assert not settings.worker
     assert settings.log_format == "json"
+    assert (settings.metrics, settings.key_digest) == ("key", "7")
     numbers = [getattr(settings, field.name) for field in fields(Settings) if field.type is int]
     assert set(numbers) == {7}
 
