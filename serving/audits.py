@@ -19,10 +19,9 @@ from dbos import DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus
 from dbos import error as dbos_error
 
 import attacks
-from attacks.audit.cost import most_evaluations
-from attacks.audit.request import AuditRequest
 from serving.database import prepare_database, server_engine
 from serving.problems import Problem
+from serving.requests import read_request
 
 APPLICATION = "f2at"
 QUEUE = "audits"
@@ -122,7 +121,12 @@ class Audits:
                 accepted=_KEY.pattern,
                 received=key[:80],
             )
-        request = self._request(values).to_dict()
+        request = read_request(
+            values,
+            max_samples=self.max_samples,
+            max_evaluations=self._max_evaluations,
+            surrogate=self.surrogate is not None,
+        ).to_dict()
         if key is not None and (existing := self._find(key)):
             return self._same(existing, request), False
         if self._waiting() >= self.max_audits:
@@ -200,46 +204,6 @@ class Audits:
                 state=audit["state"],
             )
         return audit
-
-    def _request(self, values: dict[str, Any]) -> AuditRequest:
-        try:
-            request = AuditRequest.from_dict(values)
-        except ValueError as error:
-            raise Problem(422, "invalid-argument", str(error), received=values) from error
-        if request.plan.needs_surrogate and self.surrogate is None:
-            raise Problem(
-                422,
-                "no-surrogate",
-                f"The attacks of suite {request.suite!r} follow a second model, and this server has none: "
-                "F2AT_SURROGATE must name the folder of its bundle.",
-                argument="suite",
-                received=request.suite,
-            )
-        samples = self.max_samples if request.samples is None else request.samples
-        if samples > self.max_samples:
-            raise Problem(
-                422,
-                "invalid-argument",
-                f"samples must be at most {self.max_samples} on this server; got {samples}",
-                argument="samples",
-                accepted=f"1 to {self.max_samples}",
-                received=samples,
-            )
-        self._check_cost(request, samples)
-        return AuditRequest.from_dict({**request.to_dict(), "samples": samples})
-
-    def _check_cost(self, request: AuditRequest, samples: int) -> None:
-        cost = most_evaluations(request, samples)
-        if self._max_evaluations is not None and cost > self._max_evaluations:
-            raise Problem(
-                422,
-                "audit-too-large",
-                f"These attacks on {samples} images may take {cost} evaluations of the model; this server allows "
-                f"{self._max_evaluations} an audit (F2AT_MAX_EVALUATIONS). Ask for fewer samples, or shorter attacks.",
-                argument="samples" if request.attacks is None else "attacks",
-                accepted=f"at most {self._max_evaluations} evaluations",
-                received=cost,
-            )
 
     def _same(self, status: WorkflowStatus, request: dict[str, Any]) -> dict[str, Any]:
         if _arguments(status)[0] != request:  # of whichever model: it is a request sent again, and a swap came between
