@@ -17,6 +17,7 @@ from serving.files import acquire_lock
 from serving.settings import Settings
 
 _LOG = logging.getLogger("bentoml.f2at")
+ARBITER = "F2AT_ARBITER"  # variable with the process id of the server's main process, which sets it
 _LOOK = 0.5  # seconds between looks at the workers
 _LONGEST_BACKOFF = 30.0
 _PATIENCE = 5.0  # seconds in which a worker must leave when it is told to
@@ -42,8 +43,10 @@ class Supervisor:
     def __init__(self, settings: Settings, models: Callable[[], Sequence[Path]]) -> None:
         self._settings = settings
         self._models = models
-        # Set in the processes that BentoML's arbiter starts: there, and only there, the parent is the arbiter.
-        self._arbiter = None if bentoml.server_context.worker_index is None else os.getppid()
+        # Set in the processes that BentoML's arbiter starts: there, and only there, the parent is the arbiter. It may
+        # be gone by now, and another the parent.
+        child = bentoml.server_context.worker_index is not None
+        self._arbiter = int(os.environ.get(ARBITER) or os.getppid()) if child else None
         self._workers: dict[Path, _Worker] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)

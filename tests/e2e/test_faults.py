@@ -17,7 +17,8 @@ from sqlalchemy import create_engine, make_url, text
 from attacks.audit import AuditRequest, run_audit
 from attacks.audit.report import deterministic_part
 from attacks.cli.models import open_model
-from benchmarks.faults import VICTIMS, run
+from benchmarks.faults import VICTIMS, Deployment, run, wait_for
+from benchmarks.serving import is_ready
 from export.bundle import Bundle
 
 if TYPE_CHECKING:
@@ -102,6 +103,16 @@ def test_an_outage_of_the_database_is_waited_out(
     for name in outages:
         assert server.finish(name)["clean"]["n"] == 1
     server.stop()
+
+
+def test_a_server_ends_with_its_main_process_even_before_it_is_ready(bundle: Bundle, tmp_path: Path) -> None:
+    deployment = Deployment(bundle.path, tmp_path, {"OMP_NUM_THREADS": "1"})
+    try:
+        wait_for(lambda: "server process" in deployment.pids(), 60, "there is a server process")
+        assert deployment.kill("arbiter")  # waits until nothing is left, and starts another
+        wait_for(lambda: is_ready(deployment.client), 120, "the next server starts")
+    finally:
+        deployment.stop()
 
 
 def test_no_audit_notices_that_processes_are_killed(bundle: Bundle, tmp_path: Path) -> None:
