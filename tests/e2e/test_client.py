@@ -3,7 +3,10 @@
 import base64
 import io
 import json
+import os
+import re
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from itertools import pairwise
@@ -148,24 +151,43 @@ def test_gives_up_when_patience_ends(narrow_server: "Server") -> None:
             assert client.cancel(identifier).state == "cancelled"
 
 
-def test_curl_lines_of_the_documentation(server: "Server", bundle: Bundle, tmp_path: Path) -> None:
-    """Every curl line of docs/api.md, as it is printed but for the address, in order; `ID` is the audit it started."""
-    (tmp_path / "digit.png").write_bytes(png(bundle.reference()[0][0]))
-    (tmp_path / "another.png").write_bytes(png(bundle.reference()[0][1]))
-    text = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8").replace("\\\n", " ")
-    lines = [line for line in text.splitlines() if line.startswith("curl ")]
-    assert len(lines) >= 8
+REPOSITORY = Path(__file__).parents[2]
+ADDRESS = "http://127.0.0.1:3000"
+
+
+def run(command: list[str], cwd: Path) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def run_examples(page: Path, url: str, cwd: Path) -> tuple[int, int]:
+    """Run a page's curl lines and its examples of the client, as printed but for the address and for smaller audits.
+
+    `$ID` is the audit that a line with an Idempotency-Key has started. Returns how many of each there were.
+    """
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ").replace(ADDRESS, url)
+    text = re.sub(r"samples(\W+)200", r"samples\g<1>2", text).replace("adaptive", "quick")
+    lines = [line for line in text.splitlines() if line.startswith("curl ") and url in line]
     identifier = ""
     for line in lines:
-        command = line.replace("http://127.0.0.1:3000", server.url).replace("$ID", identifier)
-        command = command.replace('"samples": 200', '"samples": 2')
-        done = subprocess.run(
-            ["bash", "-c", command.replace("curl", "curl --silent --show-error --fail-with-body", 1)],
-            cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        command = line.replace("$ID", identifier).replace("curl", "curl --silent --show-error --fail-with-body", 1)
+        printed = run(["bash", "-c", command], cwd)
         if "Idempotency-Key" in line:
-            identifier = json.loads(done.stdout)["id"]
+            identifier = json.loads(printed)["id"]
         if "/events" in line:
-            assert '"state": "done"' in done.stdout
-    assert identifier
+            assert '"state": "done"' in printed
+    scripts = [code for code in re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S) if "Client(" in code]
+    for script in scripts:
+        run([sys.executable, "-c", script], cwd)
+    return len(lines), len(scripts)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/api.md"])
+def test_examples_of_the_documentation(server: "Server", bundle: Bundle, tmp_path: Path, page: str) -> None:
+    for name, image in zip(("digit.png", "another.png"), bundle.reference()[0], strict=False):
+        (tmp_path / name).write_bytes(png(image))
+    lines, scripts = run_examples(REPOSITORY / page, server.url, tmp_path)
+    assert lines > 0
+    assert scripts > 0
