@@ -62,12 +62,11 @@ class Server:
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """End the server with a signal and wait until none of its processes is left."""
-        if self.process.poll() is not None:
-            return
-        family = self.processes()
-        self.process.send_signal(number)
-        self.process.wait(30)
-        wait_for(lambda: not any(_alive(pid) for pid in family), seconds=10)
+        if self.process.poll() is None:
+            family = self.processes()
+            self.process.send_signal(number)
+            self.process.wait(30)
+            wait_for(lambda: not any(_alive(pid) for pid in family), seconds=10)
         self.client.close()
         self.log.close()
 
