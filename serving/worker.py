@@ -46,7 +46,9 @@ def run_worker(bundle: Bundle, surrogate: Bundle | None, settings: Settings, *, 
         supervised: a server started this process and holds the other end of standard input.
     """
     os.nice(19)  # predictions come first
-    if settings.audit_memory:  # a step that wants more fails, and its audit with it, rather than the machine
+    # A step that wants more fails, and its audit with it, rather than the machine. Not RLIMIT_AS: runtimes reserve far
+    # more addresses than they use.
+    if settings.audit_memory:
         resource.setrlimit(resource.RLIMIT_DATA, (settings.audit_memory << 20,) * 2)
     if supervised:
         threading.Thread(target=_leave_with_supervisor, daemon=True).start()
