@@ -24,7 +24,7 @@ from serving.problems import Problem
 from serving.settings import Settings
 from serving.signals import call_on_exit_signal, call_on_hangup, exit_within, pass_hangup_on
 from serving.store import MODEL_NAME, load_surrogate, pinned_bundle
-from serving.supervisor import ARBITER, Supervisor
+from serving.supervisor import ARBITER, MEMORY, Supervisor
 from serving.swap import BusyError, SwapError, Switch
 from serving.uploads import ImagesUpload, ImageUpload, read_files
 from serving.web import Backend, create_app, deployed
@@ -59,6 +59,7 @@ class RobustClassifier:
             raise BentoMLException(str(error)) from error
         # A built Bento runs elsewhere: from here on, folders are absolute.
         os.environ |= {**settings.paths(), "F2AT_BUNDLE": str(folder), ARBITER: str(os.getpid())}
+        os.environ |= {name: os.environ.get(name, value) for name, value in MEMORY.items()}
         pass_hangup_on()
 
     def __init__(self) -> None:

@@ -18,6 +18,9 @@ from serving.settings import Settings
 
 _LOG = logging.getLogger("bentoml.f2at")
 ARBITER = "F2AT_ARBITER"  # variable with the process id of the server's main process, which sets it
+# Of glibc, for server processes: it would keep what large images took, and the memory would grow by half. Of no use to
+# workers, whose large arrays come and go.
+MEMORY = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
 _LOOK = 0.5  # seconds between looks at the workers
 _LONGEST_BACKOFF = 30.0
 _PATIENCE = 5.0  # seconds in which a worker must leave when it is told to
@@ -99,7 +102,8 @@ class _Worker:
 
     def __init__(self, bundle: Path, lock: int, settings: Settings) -> None:
         threads = str(settings.audit_threads)  # of NumPy, too
-        self._environment = {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads} | os.environ
+        self._environment = {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+        self._environment |= dict(os.environ.items() - MEMORY.items())
         self._environment |= {**settings.paths(), "F2AT_BUNDLE": str(bundle)}
         self._lock = lock
         self._backoff = _LOOK
