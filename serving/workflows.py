@@ -26,6 +26,7 @@ SHARD = "shard"
 SHARDS = "shards"  # the queue
 _RECOVERIES = 10  # a shard that takes its worker down this often is given up
 _LOOK = 0.25  # seconds between looks at the shards of an audit
+_LONGEST_LOOK = 5.0  # the same, where looking takes long: with many shards, or after the database was away
 _CHECK = 0.5  # seconds between looks at whether the audit was cancelled
 
 Result = dict[str, Any]
@@ -120,7 +121,8 @@ def _report(plan: Audit, identifier: str, shards: Sequence[str], max_seconds: fl
             raise _too_long(max_seconds)
         waiting -= {child.workflow_id for child in children if child.status == "SUCCESS"}
         if waiting:
-            time.sleep(max(_LOOK, 20 * (time.monotonic() - started)))  # looking stays cheap, however many shards
+            # Looking stays cheap, however many shards.
+            time.sleep(min(max(_LOOK, 20 * (time.monotonic() - started)), _LONGEST_LOOK))
     status = DBOS.get_workflow_status(identifier)
     assert status is not None
     assert status.created_at is not None

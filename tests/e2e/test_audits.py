@@ -119,7 +119,7 @@ def test_the_same_key_is_the_same_audit(server: "Server") -> None:
     ("body", "status"),
     [
         (b"{", 400),
-        (b"[" * 100_000, 400),
+        (b"[" * 50_000, 400),
         (b"[1]", 422),
         (b'{"epz": "8/255"}', 422),
         (b'{"eps": "1e999"}', 422),

@@ -88,15 +88,16 @@ def test_the_whole_journey(page: Page, start_server: "Callable[..., Server]", bu
     expect(page.locator("figcaption").first).to_contain_text("upper 5 of 8")
 
     # An audit, watched attack by attack, to its report.
-    start_audit(page, samples=4)
+    start_audit(page, samples=100)  # enough to be seen running
     audit = page.locator(".audit").first
     expect(audit.locator(".state")).to_have_text("running")
-    expect(audit.get_by_role("row").filter(has_text="no attack")).to_contain_text("of 4")
+    expect(audit.get_by_role("row").filter(has_text="no attack")).to_contain_text("of 100")
     expect(audit.locator(".state")).to_have_text("done")
-    report = server.client.get("/audits").json()["audits"][0]["links"]["report"]
-    robust = server.client.get(report).json()["robust"]
+    path = server.client.get("/audits").json()["audits"][0]["links"]["report"]
+    report = server.client.get(path).json()
+    robust = report["robust"]
     expect(audit.locator(".summary")).to_have_text(
-        f"4 of 4 images are right without attack, {robust['k']} still are after every attack."
+        f"{report['clean']['k']} of 100 images are right without attack, {robust['k']} still are after every attack."
     )
     low, high = (f"{100 * end:.1f} %" for end in wilson_interval(robust["k"], robust["n"]))
     point = page.locator("#trend a")
