@@ -191,7 +191,8 @@ def _scatter(result: Result) -> Figure:
             theirs = [result.published(outcome.row.name, column) for column in (across, up)]
             if theirs[0] and theirs[1]:
                 axes.scatter(theirs[0][0], theirs[1][0], facecolors="none", edgecolors=colour)
-        axes.set(title=f"{group} (hollow: the paper's)".lstrip(), xlabel=f"{across} (%)", ylabel=f"{up} (%)")
+        title = f"{group} (hollow: the paper's)" if result.name in PUBLISHED else group
+        axes.set(title=title, xlabel=f"{across} (%)", ylabel=f"{up} (%)")
         axes.grid(alpha=0.3)
         axes.legend(frameon=False, fontsize="small")
     return figure
