@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MODEL ?= demo-f2at
+# A process a core, and a thread in each; tests of a file stay together, since they share servers.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: help demo serve test test-fast format requirements sbom vulnerabilities clean
@@ -20,10 +22,10 @@ test: $(VENV)/.dev      ## lint, types and every test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(PYTEST)
 
 test-fast: $(VENV)/.dev      ## only the tests that take seconds
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 format: $(VENV)/.dev      ## format the code and mend what lint can mend
 	$(BIN)/ruff format

@@ -1,7 +1,13 @@
-"""Prediction off the event loop: decode, run, shape the answer, with a bound on what may wait."""
+"""Prediction off the event loop: decode, run, shape the answer, with a bound on what may wait.
+
+What waits while the model is at work is run together next: nobody waits for company, and a busy server gets through
+its queue as fast as the model takes batches.
+"""
 
 import asyncio
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,11 +25,27 @@ from serving.problems import Problem
 from serving.settings import Settings
 
 
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """A request that waits: its files, K if it asks for patterns, and where its answer goes."""
+
+    files: list[bytes]
+    planes: int | None
+    answer: asyncio.Future[list[Prediction]]
+
+    @property
+    def rows(self) -> int:
+        """How many images it gives the model."""
+        return len(self.files) * (1 if self.planes is None else 2)
+
+
 class Predictor:
     """The classifier of a bundle, ready to answer: constructing it loads the graph and runs it once."""
 
-    # Two, so that one request is decoded while another is in ONNX Runtime.
+    # Two, so that the next images are decoded while ONNX Runtime has the ones before.
     _WORKERS = 2
+    # Images of several requests in one run; twice as many are hardly faster, and keep the first waiting longer.
+    _TOGETHER = 16
 
     def __init__(self, bundle: Bundle, settings: Settings) -> None:
         self.bundle = bundle
@@ -31,6 +53,7 @@ class Predictor:
         self.reference_images = len(bundle.reference()[1])
         self._session = create_session(bundle.files[CLASSIFIER], threads=settings.threads)
         self._executor = ThreadPoolExecutor(self._WORKERS, thread_name_prefix="predict")
+        self._jobs = deque[_Job]()
         self._pending = 0
         self._logits(np.zeros((1, *bundle.input_size, 3), np.uint8))
 
@@ -68,30 +91,73 @@ class Predictor:
             )
         self._pending += 1
         PENDING.inc()
-        future = self._executor.submit(self._run, files, planes)
         loop = asyncio.get_running_loop()
-        # Counted down when the work ends, not when its client leaves: a client that goes away frees no thread.
-        future.add_done_callback(lambda done: _call(loop, self._finished, done))
-        return await asyncio.wrap_future(future)
+        job = _Job(files, planes, loop.create_future())
+        self._jobs.append(job)
+        self._executor.submit(self._work, loop)
+        return await job.answer
 
     def close(self) -> None:
-        """Stop the threads; predictions under way finish."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        """Stop the threads, once what waits is answered."""
+        self._executor.shutdown(wait=False)
 
-    def _finished(self, _: Future[list[Prediction]]) -> None:
-        self._pending -= 1
-        PENDING.dec()
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Answer some of what waits; nothing, if others have taken it already."""
+        if not (jobs := self._take()):
+            return
+        try:
+            outcomes = self._run(jobs)
+        except Exception as error:  # of the runtime: nobody may be left waiting
+            outcomes = [error] * len(jobs)
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(self._deliver, jobs, outcomes)
 
-    def _run(self, files: list[bytes], planes: int | None) -> list[Prediction]:
+    def _take(self) -> list[_Job]:
+        jobs: list[_Job] = []
+        while sum(job.rows for job in jobs) < self._TOGETHER:
+            try:
+                jobs.append(self._jobs.popleft())
+            except IndexError:
+                break
+        return jobs
+
+    def _deliver(self, jobs: list[_Job], outcomes: list[list[Prediction] | Exception]) -> None:
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            # Counted down when the work is done, not when its client leaves: a client that goes away frees no thread.
+            self._pending -= 1
+            PENDING.dec()
+            if job.answer.done():  # its client has left
+                continue
+            if isinstance(outcome, Exception):
+                job.answer.set_exception(outcome)
+            else:
+                job.answer.set_result(outcome)
+
+    def _run(self, jobs: list[_Job]) -> list[list[Prediction] | Exception]:
+        """The outcome of each job, all in one run of the model; a bad image is the trouble of its own job only."""
+        inputs = [self._decode(job) for job in jobs]
+        good = [images for images in inputs if not isinstance(images, Problem)]
+        answers = iter(self._answer(np.concatenate(good)) if good else [])
+        return [
+            images if isinstance(images, Problem) else self._finish(job, images, [next(answers) for _ in images])
+            for job, images in zip(jobs, inputs, strict=True)
+        ]
+
+    def _decode(self, job: _Job) -> NDArray[np.uint8] | Problem:
+        """What the model gets for a job: its images, and behind them their natural patterns, if it wants those."""
         size, limit = self.bundle.input_size, self.settings.max_pixels
-        images = np.stack([decode_image(file, size=size, max_pixels=limit) for file in files])
-        if planes is None:
-            return self._answer(images)
-        answers = self._answer(np.concatenate([images, natural_pattern(images, planes=planes)]))
-        whole, natural = answers[: len(images)], answers[len(images) :]
-        for image, answer, below in zip(images, whole, natural, strict=True):
-            answer.patterns = patterns.compare(image, answer, below, planes)
-        return whole
+        try:
+            images = np.stack([decode_image(file, size=size, max_pixels=limit) for file in job.files])
+        except Problem as problem:
+            return problem
+        return images if job.planes is None else np.concatenate([images, natural_pattern(images, planes=job.planes)])
+
+    def _finish(self, job: _Job, images: NDArray[np.uint8], answers: list[Prediction]) -> list[Prediction]:
+        count = len(job.files)
+        if job.planes is not None:
+            for image, answer, below in zip(images[:count], answers, answers[count:], strict=False):
+                answer.patterns = patterns.compare(image, answer, below, job.planes)
+        return answers[:count]
 
     def _answer(self, images: NDArray[np.uint8]) -> list[Prediction]:
         return [self._shape(row) for row in self._logits(images).astype(np.float64)]
@@ -112,8 +178,3 @@ class Predictor:
             margin=float(first - second),
             model=self.bundle.digest,
         )
-
-
-def _call(loop: asyncio.AbstractEventLoop, function: Any, argument: Any) -> None:
-    if not loop.is_closed():
-        loop.call_soon_threadsafe(function, argument)

@@ -13,27 +13,25 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from export.signatures import read_private_key
-from serving import logs
+from serving import logs, predictions
 from serving.access import Access, Guard
 from serving.answers import Prediction, Predictions
 from serving.database import prepare_database
 from serving.deployment import claim, settle
 from serving.middleware import Gate, Observer
-from serving.patterns import read_planes
-from serving.problems import Problem
 from serving.settings import Settings
 from serving.signals import call_on_exit_signal, call_on_hangup, exit_within, pass_hangup_on
 from serving.store import MODEL_NAME, load_surrogate, pinned_bundle
 from serving.supervisor import ARBITER, MEMORY, Supervisor
 from serving.swap import BusyError, SwapError, Switch
-from serving.uploads import ImagesUpload, ImageUpload, read_files
-from serving.web import Backend, create_app, deployed
+from serving.uploads import ImagesUpload, ImageUpload
+from serving.web import Backend, create_app
 
 _LOG = logging.getLogger("bentoml.f2at")
 backend = Backend()
 
 
-# Prediction uses BentoML's own endpoints: its Python client and OpenAPI page then work, for half a millisecond a call.
+# Predictions are declared as BentoML's own endpoints, too: its Python client and OpenAPI page then work.
 # What those cannot do (GET, DELETE, paths with parameters, event streams) is the mounted application.
 # BentoML's own metrics and access log are replaced: see serving.metrics and serving.middleware.
 @bentoml.service(name=MODEL_NAME, metrics={"enabled": False}, logging={"access": {"enabled": False}})
@@ -60,6 +58,7 @@ class RobustClassifier:
         # A built Bento runs elsewhere: from here on, folders are absolute.
         os.environ |= {**settings.paths(), "F2AT_BUNDLE": str(folder), ARBITER: str(os.getpid())}
         os.environ |= {name: os.environ.get(name, value) for name, value in MEMORY.items()}
+        os.environ |= logs.untraced(os.environ)
         pass_hangup_on()
 
     def __init__(self) -> None:
@@ -97,24 +96,16 @@ class RobustClassifier:
         self.supervisor.stop()
         backend.switch.stop()
 
+    # Declared for BentoML: its OpenAPI page and its Python client know these. Requests take the short way.
     @bentoml.api(input_spec=ImageUpload, output_spec=Prediction)
-    async def predict(self, image: Request) -> Prediction | Response:
+    async def predict(self, image: Request) -> Response:
         """Classify one image; with `?planes=K`, say what its upper K bit-planes look like to the model, too."""
-        try:
-            planes = read_planes(image.query_params.get("planes"))
-            return (await deployed(image).predictor.predict(await read_files(image, "image", most=1), planes))[0]
-        except Problem as problem:
-            return problem.response()
+        return await predictions.predict(image)
 
     @bentoml.api(input_spec=ImagesUpload, output_spec=Predictions)
-    async def predict_batch(self, images: Request) -> Predictions | Response:
+    async def predict_batch(self, images: Request) -> Response:
         """Classify several images; one that cannot be read refuses them all."""
-        try:
-            files = await read_files(images, "images", most=backend.settings.max_batch)
-            deployment = deployed(images)
-            return Predictions(predictions=await deployment.predictor.predict(files), model=deployment.digest)
-        except Problem as problem:
-            return problem.response()
+        return await predictions.predict_batch(images)
 
 
 RobustClassifier.add_asgi_middleware(Observer)
@@ -122,3 +113,7 @@ RobustClassifier.add_asgi_middleware(
     Gate, max_body=lambda: backend.settings.max_body, deployment=lambda: backend.deployment
 )
 RobustClassifier.add_asgi_middleware(Access, guard=lambda: backend.guard)
+RobustClassifier.add_asgi_middleware(
+    predictions.ShortWay,
+    endpoints={"/predict": predictions.predict, "/predict_batch": predictions.predict_batch},
+)
