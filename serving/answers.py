@@ -65,6 +65,7 @@ class Audit(BaseModel):
     id: str
     state: str = Field(description="queued, running, done, failed or cancelled")
     model: str = Field(description="digest of the model that is audited")
+    by: str | None = Field(default=None, description="name of the API key that asked for it")
     request: dict[str, Any] = Field(description="the request in full, defaults included")
     created: float = Field(description="seconds since 1970, as all times here")
     started: float | None = None

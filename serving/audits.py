@@ -106,8 +106,13 @@ class Audits:
         other.max_samples = min(self._most_samples, reference_images)
         return other
 
-    def submit(self, values: dict[str, Any], key: str | None) -> tuple[dict[str, Any], bool]:
+    def submit(self, values: dict[str, Any], key: str | None, by: str | None = None) -> tuple[dict[str, Any], bool]:
         """Queue an audit; return it and whether it is new. The same key and request give the same audit.
+
+        Args:
+            values: the request.
+            key: the Idempotency-Key.
+            by: who asks, the name of an API key; kept with the audit.
 
         Raises:
             Problem: 400 a bad key, 409 the key was used for another request, 422 a bad request, 429 a full queue.
@@ -149,6 +154,7 @@ class Audits:
                 },
                 request,
                 self.digest,
+                by,
             )
         except dbos_error.DBOSWorkflowIDInUseError:  # another request with this key came first
             return self._same(self._status(identifier), request), False
@@ -158,9 +164,11 @@ class Audits:
         """The audit `identifier`; 404 if there is none."""
         return self._view(self._status(identifier))
 
-    def list(self, limit: int = 50) -> list[dict[str, Any]]:
-        """The latest audits, newest first."""
-        found = self._client.list_workflows(name=WORKFLOW, limit=limit, sort_desc=True, load_output=False)
+    def list(self, limit: int = 50, offset: int = 0) -> list[dict[str, Any]]:
+        """The latest audits but for `offset` of them, newest first."""
+        found = self._client.list_workflows(
+            name=WORKFLOW, limit=limit, offset=offset, sort_desc=True, load_output=False
+        )
         return [self._view(status) for status in found]
 
     def count_by_state(self) -> dict[str, int]:
@@ -240,11 +248,12 @@ class Audits:
         return status
 
     def _view(self, status: WorkflowStatus) -> dict[str, Any]:
-        request, model = _arguments(status)
+        request, model, by = _arguments(status)
         audit = {
             "id": status.workflow_id,
             "state": _state(status),
             "model": model,
+            "by": by,
             "request": request,
             "created": _seconds(status.created_at),
             "started": _seconds(status.dequeued_at),
@@ -259,10 +268,11 @@ class Audits:
         return audit
 
 
-def _arguments(status: WorkflowStatus) -> tuple[dict[str, Any], str]:
+def _arguments(status: WorkflowStatus) -> tuple[dict[str, Any], str, str | None]:
+    """The request, the digest of the model, and who asked, which older versions did not record."""
     assert status.input is not None
-    request, digest = status.input["args"]
-    return request, digest
+    request, digest, *by = status.input["args"]
+    return request, digest, by[0] if by else None
 
 
 def _state(status: WorkflowStatus) -> str:

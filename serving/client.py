@@ -102,9 +102,17 @@ class Client:
         headers = {"Idempotency-Key": idempotency_key or str(uuid4())}
         return Audit.model_validate(self._json("POST", "/audits", json=request, headers=headers))
 
-    def audits(self) -> list[Audit]:
-        """The latest audits, newest first."""
-        return [Audit.model_validate(audit) for audit in self._json("GET", "/audits")["audits"]]
+    def audits(self) -> Iterator[Audit]:
+        """Every audit, newest first, read as far as one looks."""
+        path: str | None = "/audits"
+        seen: set[str] = set()  # one that is started meanwhile moves the others to later pages
+        while path:
+            page = self._json("GET", path)
+            for audit in map(Audit.model_validate, page["audits"]):
+                if audit.id not in seen:
+                    seen.add(audit.id)
+                    yield audit
+            path = page["links"].get("next")
 
     def audit(self, identifier: str) -> Audit:
         """An audit as it stands."""

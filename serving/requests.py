@@ -1,6 +1,8 @@
-"""What a server takes as the request of an audit."""
+"""What a server takes as the request of an audit, and in the query of a list."""
 
 from typing import Any
+
+from starlette.requests import Request
 
 from attacks.audit.cost import most_evaluations
 from attacks.audit.request import AuditRequest
@@ -56,3 +58,22 @@ def read_request(
             received=cost,
         )
     return AuditRequest.from_dict({**request.to_dict(), "samples": samples})
+
+
+def read_integer(request: Request, name: str, *, default: int, accepted: range) -> int:
+    """The whole number that the query has under `name`, or the default where it has none.
+
+    Raises:
+        Problem: 422, it is none of those accepted.
+    """
+    text = request.query_params.get(name, str(default))
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) not in accepted:
+        raise Problem(
+            422,
+            "invalid-argument",
+            f"{name} must be a whole number from {accepted.start} to {accepted.stop - 1}.",
+            argument=name,
+            accepted=f"{accepted.start} to {accepted.stop - 1}",
+            received=text[:40],
+        )
+    return int(text)

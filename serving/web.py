@@ -28,6 +28,7 @@ from serving.json_body import read_json_object
 from serving.metrics import AuditCollector, expose
 from serving.openapi import document
 from serving.problems import Problem
+from serving.requests import read_integer
 from serving.settings import Settings
 from serving.swap import BusyError, SwapError, Switch
 
@@ -110,15 +111,25 @@ def create_app(backend: Backend) -> Starlette:
 
     async def submit(request: Request) -> Response:
         values = await read_json_object(request)
+        caller = caller_of(request)
         audit, new = await run_in_threadpool(
-            deployed(request).audits.submit, values, request.headers.get("idempotency-key")
+            deployed(request).audits.submit,
+            values,
+            request.headers.get("idempotency-key"),
+            caller.name if caller.key else None,
         )
         return JSONResponse(_linked(audit), status_code=202 if new else 200, headers={"Location": _path(audit)})
 
     async def listing(request: Request) -> Response:
         deployment = deployed(request)
-        audits = await run_in_threadpool(deployment.audits.list)
-        return JSONResponse({"audits": [_linked(audit) for audit in audits], "model": deployment.digest})
+        limit = read_integer(request, "limit", default=50, accepted=range(1, 201))
+        offset = read_integer(request, "offset", default=0, accepted=range(10**9))
+        audits = await run_in_threadpool(
+            deployment.audits.list, limit + 1, offset
+        )  # one more, to see whether it is there
+        links = {"next": f"/audits?limit={limit}&offset={offset + limit}"} if len(audits) > limit else {}
+        body = {"audits": [_linked(audit) for audit in audits[:limit]], "model": deployment.digest, "links": links}
+        return JSONResponse(body)
 
     async def audit(request: Request) -> Response:
         act = deployed(request).audits.cancel if request.method == "DELETE" else deployed(request).audits.get

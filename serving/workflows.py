@@ -62,7 +62,7 @@ def register(open_audit: OpenAudit, *, max_seconds: float = math.inf) -> None:
 
     # Restarts cost the parent nothing, so they are not counted against it.
     @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)
-    def audit(request: dict[str, Any], digest: str) -> None:
+    def audit(request: dict[str, Any], digest: str, by: str | None = None) -> None:  # noqa: ARG001 (read in lists)
         plan, identifier = open_audit(request, digest), _own_id()
         # No Idempotency-Key has a slash in it, so no audit can be called what a shard is.
         shards = [f"{identifier}/{number}" for number in range(len(plan.shards))]

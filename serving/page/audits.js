@@ -8,6 +8,8 @@ import { drawTrend } from "./trend.js";
 const FINISHED = ["done", "failed", "cancelled"];
 const LATEST = 6; // audits shown before one asks for older ones
 const RETRY = 3000; // milliseconds
+const known = new Map(); // every audit that is drawn, by its id
+let older = null; // path of the audits before those
 let timer = null;
 let followed = null; // id of the audit whose events are read: one at a time, browsers allow few connections to a server
 let following = null; // ends that
@@ -16,22 +18,49 @@ const card = (id) => document.getElementById(`audit-${id}`);
 
 // Draw every audit and follow the one that runs, or else the next in the queue.
 export async function refresh() {
-  let known;
+  let latest;
   try {
-    known = (await json("audits")).audits;
+    latest = await json("audits");
   } catch (error) {
     if (!document.querySelector(".audit")) show("audits", failure(error));
     follow(null);
     if (!error.status || error.status === 503) later(RETRY); // away or busy: it comes back
     return;
   }
-  for (const audit of [...known].reverse()) draw(audit);
+  if (!known.size) older = latest.links.next;
+  for (const audit of latest.audits.toReversed()) draw(audit);
   $("audits").querySelector(":scope > .error")?.remove();
-  if (!known.length) show("audits", element("p", { className: "muted", textContent: "None yet." }));
-  $("older").hidden = known.length <= LATEST || !$("audits").classList.contains("folded");
-  drawTrend(known);
-  const waiting = known.filter((audit) => audit.state === "queued" && !audit.detail);
-  follow(known.find((audit) => audit.state === "running") ?? waiting.at(-1));
+  if (!known.size) show("audits", element("p", { className: "muted", textContent: "None yet." }));
+  offerOlder();
+  const waiting = latest.audits.filter((audit) => audit.state === "queued" && !audit.detail);
+  follow(latest.audits.find((audit) => audit.state === "running") ?? waiting.at(-1));
+}
+
+function offerOlder() {
+  const folded = known.size > LATEST && $("audits").classList.contains("folded");
+  $("older").hidden = !folded && !older;
+  drawTrend([...known.values()]);
+}
+
+// First those that are here already, then a page of the server's at a time.
+async function showOlder({ target }) {
+  if ($("audits").classList.contains("folded") && known.size > LATEST) {
+    $("audits").classList.remove("folded");
+    offerOlder();
+    return;
+  }
+  target.disabled = true;
+  try {
+    const page = await json(older.slice(1));
+    older = page.links.next;
+    $("audits").classList.remove("folded");
+    for (const audit of page.audits) draw(audit, "append");
+    offerOlder();
+  } catch (error) {
+    show("audit-error", failure(error));
+  } finally {
+    target.disabled = false;
+  }
 }
 
 async function follow(audit) {
@@ -56,13 +85,14 @@ function later(milliseconds) {
   timer = setTimeout(refresh, milliseconds);
 }
 
-function draw(audit) {
+function draw(audit, place = "prepend") {
+  known.set(audit.id, audit);
   const { request, progress, state } = audit;
   const title = `${request.suite}, ${request.norm === "l2" ? "L2" : "Linf"} ${request.eps}, ${request.samples} images`;
   const actions = element("span", { className: "actions" }, element("span", { className: `state ${state}`, textContent: state }));
   if (audit.links.report_html) actions.append(reportLink(audit.links.report_html, title));
   if (!FINISHED.includes(state)) actions.append(cancelButton(audit, title));
-  const about = element("span", { className: "muted", textContent: `${shortDigest(audit.model)}, ${when(audit.created)}` });
+  const about = element("span", { className: "muted", textContent: `${shortDigest(audit.model)}, ${when(audit.created)}${audit.by ? `, by ${audit.by}` : ""}` });
   about.title = audit.model;
   const node = element("article", { className: "audit", id: `audit-${audit.id}` },
     element("div", {}, element("span", {}, element("strong", { textContent: title }), " ", about), actions));
@@ -78,7 +108,7 @@ function draw(audit) {
   if (old) old.replaceWith(node);
   else {
     if (!document.querySelector(".audit")) show("audits");
-    $("audits").prepend(node);
+    $("audits")[place](node);
   }
   if (focused) (node.querySelector(focused) ?? node.querySelector("a, button"))?.focus(); // keep a keyboard user's place
 }
@@ -149,8 +179,5 @@ const randomKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (
 
 export function listen() {
   $("audit-form").addEventListener("submit", start);
-  $("older").addEventListener("click", ({ target }) => {
-    $("audits").classList.remove("folded");
-    target.hidden = true;
-  });
+  $("older").addEventListener("click", showOlder);
 }

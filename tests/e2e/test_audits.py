@@ -229,6 +229,24 @@ def test_an_audit_waits_for_its_own_model(server: "Server") -> None:
     server.client.delete(f"/audits/{audit['id']}").raise_for_status()
 
 
+def test_the_list_names_the_next_part_and_checks_what_is_asked(server: "Server") -> None:
+    for _ in range(3):
+        identifier = server.submit(**SHORT)["id"]
+        server.client.delete(f"/audits/{identifier}")
+    everything = [audit["id"] for audit in server.client.get("/audits?limit=200").json()["audits"]]
+    path, parts = "/audits?limit=2", list[str]()
+    while path:
+        body = server.client.get(path).raise_for_status().json()
+        assert len(body["audits"]) <= 2
+        parts += [audit["id"] for audit in body["audits"]]
+        path = body["links"].get("next", "")
+    assert parts == everything
+    for query in ("limit=0", "limit=201", "offset=-1", "limit=x", "limit=", "offset=1e3", f"offset={10**30}"):
+        refused = server.client.get(f"/audits?{query}")
+        assert refused.status_code == 422
+        assert refused.json()["argument"] == query.partition("=")[0]
+
+
 def test_a_worker_may_run_on_its_own(narrow_server: "Server") -> None:
     for audit in narrow_server.client.get("/audits").json()["audits"]:
         narrow_server.client.delete(f"/audits/{audit['id']}").raise_for_status()

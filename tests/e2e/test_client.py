@@ -83,7 +83,7 @@ def test_an_audit_with_a_key(start_server: Callable[..., "Server"], bundle: Bund
     token = add_key(keys, "client", ["predict", "audit"])
     server = start_server(F2AT_KEYS=str(keys))
     with Client(server.url, patience=0) as stranger, pytest.raises(ServiceError) as refused:
-        stranger.audits()
+        list(stranger.audits())
     assert (refused.value.status, refused.value.kind) == (401, "key-required")
 
     with Client(server.url, key=token) as client:
@@ -106,6 +106,7 @@ def test_an_audit_with_a_key(start_server: Callable[..., "Server"], bundle: Bund
             client.wait(other.id, timeout=0)
         assert client.cancel(other.id).state == "cancelled"
         assert [row.state for row in client.audits()] == ["cancelled", "done"]
+        assert {row.by for row in client.audits()} == {"client"}
     server.stop()
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from attacks.audit.statistics import wilson_interval
 from export.bundle import Bundle
@@ -113,6 +113,19 @@ def test_the_whole_journey(page: Page, start_server: "Callable[..., Server]", bu
     page.get_by_role("button", name="Cancel audit").click()
     expect(page.locator(".audit").first.locator(".state")).to_have_text("cancelled")
     assert server.client.get("/audits").json()["audits"][0]["state"] == "cancelled"
+
+    # With more audits than the server lists at a time.
+    def shorter(route: Route) -> None:
+        route.continue_(url=f"{server.url}/audits?limit=1")
+
+    page.route("**/audits", shorter)
+    page.reload()
+    expect(page.locator(".audit")).to_have_count(1)
+    expect(point).to_have_count(0)
+    page.get_by_role("button", name="Show older audits").click()
+    expect(page.locator(".audit .state")).to_have_text(["cancelled", "done"])
+    expect(point).to_have_count(1)
+    expect(page.get_by_role("button", name="Show older audits")).to_be_hidden()
     server.stop()
 
 

@@ -61,6 +61,20 @@ def test_the_same_key_gives_the_same_audit(audits: Audits) -> None:
         audits.submit({"seed": 1}, "../key")
 
 
+def test_an_audit_says_who_asked(audits: Audits) -> None:
+    assert audits.submit({}, "mine", by="ci")[0]["by"] == "ci"
+    assert audits.submit({}, "mine", by="another")[0]["by"] == "ci"  # sent again: the first stays
+    assert audits.submit({}, None)[0]["by"] is None
+
+
+def test_the_list_comes_in_parts(audits: Audits) -> None:
+    for key in ("one", "two", "three"):
+        audits.submit({}, key)
+    assert [audit["id"] for audit in audits.list(limit=2)] == ["three", "two"]
+    assert [audit["id"] for audit in audits.list(limit=2, offset=2)] == ["one"]
+    assert audits.list(offset=3) == []
+
+
 def test_a_race_for_one_key_has_one_winner(audits: Audits) -> None:
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(lambda _: audits.submit({}, "key"), range(8)))
