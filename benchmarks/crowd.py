@@ -1,0 +1,129 @@
+"""Many clients: what 500 open connections, and far more requests than can be answered, do to those that are answered.
+
+Overload is 200 clients that each ask again as soon as they are answered, refused or not; a polite one waits as
+`Retry-After` says. The service bounds what waits (F2AT_MAX_PENDING), so that an accepted request waits as long as that.
+"""
+
+import asyncio
+import statistics
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.common import parser, publish
+from benchmarks.serving import png, served
+
+HEALTHY = 4  # clients
+CROWD = 200
+IDLE = 250  # connections
+SLOW = 250  # clients that send a byte a second
+
+
+@dataclass
+class Answers:
+    """Seconds of the answered requests by status, and how many of the refusals said when to come back."""
+
+    seconds: dict[int, list[float]] = field(default_factory=dict)
+    told: int = 0
+
+    def row(self, name: str) -> str:
+        """A row of the table."""
+        counts = Counter({status: len(times) for status, times in self.seconds.items()})
+        cuts = statistics.quantiles(self.seconds.get(200, [0, 0]), n=100)
+        statuses = ", ".join(f"{count} x {status}" for status, count in sorted(counts.items()))
+        refused = counts.total() - counts[200]
+        told = f"{self.told} of {refused}" if refused else ""
+        return f"| {name} | {1000 * cuts[49]:.1f} | {1000 * cuts[98]:.1f} | {statuses} | {told} |"
+
+
+async def ask(port: int, request: bytes, answers: Answers, until: float) -> None:
+    """Ask on one connection, again and again."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    while time.monotonic() < until:
+        started = time.monotonic()
+        writer.write(request)
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        await reader.readexactly(int(head.partition("content-length: ")[2].partition("\r")[0]))
+        status = int(head.split()[1])
+        answers.seconds.setdefault(status, []).append(time.monotonic() - started)
+        answers.told += status != 200 and "retry-after:" in head
+    writer.close()
+
+
+async def dawdle(port: int, request: bytes) -> None:
+    """Send a request byte by byte."""
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    for byte in request:
+        writer.write(bytes([byte]))
+        await asyncio.sleep(1)
+
+
+async def phase(port: int, requests: Sequence[bytes], seconds: float) -> list[Answers]:
+    """Clients with these requests, a client each, all at a time; what each was answered."""
+    answers = [Answers() for _ in requests]
+    until = time.monotonic() + seconds
+    await asyncio.gather(*(ask(port, *each, until) for each in zip(requests, answers, strict=True)))
+    return answers
+
+
+def together(parts: Sequence[Answers]) -> Answers:
+    """The answers of several clients as one's."""
+    whole = Answers(told=sum(part.told for part in parts))
+    for part in parts:
+        for status, times in part.seconds.items():
+            whole.seconds.setdefault(status, []).extend(times)
+    return whole
+
+
+async def measure(port: int, image: bytes, seconds: float) -> list[str]:
+    """The rows of the table."""
+    head = (
+        f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: {len(image)}\r\n\r\n"
+    )
+    predict, live = head.encode() + image, b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    await phase(port, [predict] * HEALTHY, 1)
+    rows = [together(await phase(port, [predict] * HEALTHY, seconds)).row(f"{HEALTHY} clients")]
+    idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(IDLE)]
+    slow = [asyncio.create_task(dawdle(port, predict)) for _ in range(SLOW)]
+    await asyncio.sleep(2)
+    crowded = together(await phase(port, [predict] * HEALTHY, seconds))
+    rows.append(crowded.row(f"{HEALTHY} clients, beside {IDLE} idle connections and {SLOW} that send a byte a second"))
+    for _, writer in idle:
+        writer.close()
+    for task in slow:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    *parts, probe = await phase(port, [predict] * CROWD + [live], seconds)
+    rows += [together(parts).row(f"{CROWD} clients"), probe.row("beside them, `GET /livez`")]
+    return rows
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("bundle", type=Path, help="folder of the bundle to serve")
+    arguments.add_argument("--seconds", type=float, default=10, help="of each phase (default: %(default)s)")
+    options = arguments.parse_args()
+    image = png(options.bundle)
+    with served(options.bundle) as (client, _, _):
+        assert client.base_url.port is not None
+        rows = asyncio.run(measure(client.base_url.port, image, options.seconds))
+    body = "\n".join(
+        [
+            f"One server process on loopback, the clients on the same cores, {options.seconds:.0f} s each. Clients ask "
+            "again at once, refused or not.",
+            "",
+            "| who | p50 of 200s, ms | p99 of 200s, ms | answers | refusals with Retry-After |",
+            "| --- | --- | --- | --- | --- |",
+            *rows,
+        ]
+    )
+    packages = ["bentoml", "uvicorn", "uvloop", "onnxruntime-gpu", "onnxruntime"]
+    publish("crowd", f"python -m benchmarks.crowd {options.bundle}", body, packages, write=options.write)
+
+
+if __name__ == "__main__":
+    main()
