@@ -4,7 +4,7 @@ from pathlib import Path
 
 from attacks.audit import AuditRequest, run_audit
 from attacks.audit.html import render
-from attacks.cli.models import open_bundle
+from attacks.opening import open_bundle
 from benchmarks.common import interleaved, parser, publish
 
 

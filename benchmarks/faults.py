@@ -25,7 +25,7 @@ from sqlalchemy import make_url
 
 from attacks.audit import AuditRequest, run_audit
 from attacks.audit.report import deterministic_part
-from attacks.cli.models import open_bundle
+from attacks.opening import open_bundle
 from benchmarks.common import parser, publish
 from benchmarks.serving import ROOT, is_ready, processes
 

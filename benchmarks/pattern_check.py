@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from attacks.bitplanes import natural_pattern
-from attacks.cli.models import open_bundle
 from attacks.grid import to_images, to_inputs
 from attacks.objectives import objective_weights
+from attacks.opening import open_bundle
 from attacks.pgd import pgd
 from attacks.target import Target
 from attacks.threat import LEVELS, effective_eps, parse_eps, project, snap, uniform_start

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from attacks.audit import AuditRequest, run_audit
-from attacks.cli.models import open_model
+from attacks.opening import open_model
 from benchmarks.common import interleaved, parser, publish, ratio
 from export.bundle import CLASSIFIER, Bundle, load_bundle
 from export.runtime import create_session

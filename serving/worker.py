@@ -19,7 +19,7 @@ from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
 from dbos import error as dbos_error
 
 from attacks.audit import Audit, AuditRequest
-from attacks.cli.models import Model, open_model
+from attacks.opening import Model, open_model
 from export.bundle import Bundle
 from serving import logs
 from serving.audits import APPLICATION, QUEUE, application_version

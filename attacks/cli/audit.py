@@ -14,8 +14,8 @@ from tqdm import tqdm
 from attacks.audit import Audit, AuditRequest, Step, run_audit
 from attacks.audit.files import write_report
 from attacks.audit.suites import CUSTOM, SUITES
-from attacks.cli.models import Images, Labels, Model, open_bundle, open_onnx, read_images
 from attacks.onnx_classifier import LAYOUTS
+from attacks.opening import Images, Labels, Model, open_bundle, open_onnx, read_images
 from attacks.threat import NORMS
 
 _ONNX_ONLY = ("class_names", "layout", "mean", "std", "scale", "output_name")

@@ -17,7 +17,7 @@ from dbos import DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus
 
 from attacks.audit import Audit, AuditRequest, run_audit
 from attacks.audit.report import deterministic_part
-from attacks.cli.models import open_model
+from attacks.opening import open_model
 from export.bundle import CLASSIFIER, GRADIENT, Bundle, write_bundle
 from serving.audits import APPLICATION, FINISHED, WORKFLOW, Audits
 from serving.workflows import SHARD

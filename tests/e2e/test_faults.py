@@ -16,7 +16,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from attacks.audit import AuditRequest, run_audit
 from attacks.audit.report import deterministic_part
-from attacks.cli.models import open_model
+from attacks.opening import open_model
 from benchmarks.faults import VICTIMS, Deployment, run, wait_for
 from benchmarks.serving import is_ready
 from export.bundle import Bundle

@@ -23,7 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from attacks.audit import AuditRequest, run_audit
 from attacks.audit.report import deterministic_part
-from attacks.cli.models import open_model
+from attacks.opening import open_model
 from export.bundle import Bundle
 from serving.audits import Audits, connect
 

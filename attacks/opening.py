@@ -1,4 +1,4 @@
-"""What the command line opens: bundles, ONNX files, surrogates and labelled images."""
+"""What audits start from: bundles, ONNX files and labelled images, opened."""
 
 import hashlib
 import zipfile
