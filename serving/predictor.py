@@ -1,13 +1,14 @@
 """Prediction off the event loop: decode, run, shape the answer, with a bound on what may wait.
 
-What waits while the model is at work is run together next: nobody waits for company, and a busy server gets through
-its queue as fast as the model takes batches.
+What has been decoded while the model was at work is run together next: nobody waits for company, and a busy server gets
+through its queue as fast as the model takes batches.
 """
 
 import asyncio
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -27,16 +28,14 @@ from serving.settings import Settings
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    """A request that waits: its files, K if it asks for patterns, and where its answer goes."""
+    """A request: its files, K if it asks for patterns, and where its answer goes."""
 
     files: list[bytes]
     planes: int | None
     answer: asyncio.Future[list[Prediction]]
 
-    @property
-    def rows(self) -> int:
-        """How many images it gives the model."""
-        return len(self.files) * (1 if self.planes is None else 2)
+
+_Outcome = list[Prediction] | Exception
 
 
 class Predictor:
@@ -53,7 +52,8 @@ class Predictor:
         self.reference_images = len(bundle.reference()[1])
         self._session = create_session(bundle.files[CLASSIFIER], threads=settings.threads)
         self._executor = ThreadPoolExecutor(self._WORKERS, thread_name_prefix="predict")
-        self._jobs = deque[_Job]()
+        self._ready = deque[tuple[_Job, NDArray[np.uint8]]]()  # decoded, for the next run
+        self._running = Lock()  # the model is at work
         self._pending = 0
         self._logits(np.zeros((1, *bundle.input_size, 3), np.uint8))
 
@@ -91,37 +91,65 @@ class Predictor:
             )
         self._pending += 1
         PENDING.inc()
-        loop = asyncio.get_running_loop()
-        job = _Job(files, planes, loop.create_future())
-        self._jobs.append(job)
-        self._executor.submit(self._work, loop)
+        job = _Job(files, planes, asyncio.get_running_loop().create_future())
+        self._executor.submit(self._work, job)
         return await job.answer
 
     def close(self) -> None:
         """Stop the threads, once what waits is answered."""
         self._executor.shutdown(wait=False)
 
-    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Answer some of what waits; nothing, if others have taken it already."""
-        if not (jobs := self._take()):
-            return
+    def _work(self, job: _Job) -> None:
+        """Decode a request, and run the model on all that is ready; if that is going on, this one is taken along."""
         try:
-            outcomes = self._run(jobs)
+            self._ready.append((job, self._decode(job)))
+        except Exception as error:  # its own trouble, and nobody else's
+            self._send([job], [error])
+        while self._ready and self._running.acquire(blocking=False):
+            try:
+                self._run(self._take())
+            finally:
+                self._running.release()
+
+    def _decode(self, job: _Job) -> NDArray[np.uint8]:
+        """What the model gets for a request: its images, and behind them their natural patterns, if it wants those."""
+        size, limit = self.bundle.input_size, self.settings.max_pixels
+        images = np.stack([decode_image(file, size=size, max_pixels=limit) for file in job.files])
+        return images if job.planes is None else np.concatenate([images, natural_pattern(images, planes=job.planes)])
+
+    def _take(self) -> list[tuple[_Job, NDArray[np.uint8]]]:
+        taken: list[tuple[_Job, NDArray[np.uint8]]] = []
+        while self._ready and sum(len(images) for _, images in taken) < self._TOGETHER:
+            taken.append(self._ready.popleft())
+        return taken
+
+    def _run(self, taken: list[tuple[_Job, NDArray[np.uint8]]]) -> None:
+        """Answer requests in one run of the model."""
+        if not taken:  # another thread was quicker
+            return
+        jobs = [job for job, _ in taken]
+        try:
+            answers = iter(self._answer(np.concatenate([images for _, images in taken])))
+            outcomes: list[_Outcome] = [
+                self._finish(job, images, [next(answers) for _ in images]) for job, images in taken
+            ]
         except Exception as error:  # of the runtime: nobody may be left waiting
             outcomes = [error] * len(jobs)
+        self._send(jobs, outcomes)
+
+    def _finish(self, job: _Job, images: NDArray[np.uint8], answers: list[Prediction]) -> list[Prediction]:
+        count = len(job.files)
+        if job.planes is not None:
+            for image, answer, below in zip(images[:count], answers[:count], answers[count:], strict=True):
+                answer.patterns = patterns.compare(image, answer, below, job.planes)
+        return answers[:count]
+
+    def _send(self, jobs: list[_Job], outcomes: list[_Outcome]) -> None:
+        loop = jobs[0].answer.get_loop()
         if not loop.is_closed():
             loop.call_soon_threadsafe(self._deliver, jobs, outcomes)
 
-    def _take(self) -> list[_Job]:
-        jobs: list[_Job] = []
-        while sum(job.rows for job in jobs) < self._TOGETHER:
-            try:
-                jobs.append(self._jobs.popleft())
-            except IndexError:
-                break
-        return jobs
-
-    def _deliver(self, jobs: list[_Job], outcomes: list[list[Prediction] | Exception]) -> None:
+    def _deliver(self, jobs: list[_Job], outcomes: list[_Outcome]) -> None:
         for job, outcome in zip(jobs, outcomes, strict=True):
             # Counted down when the work is done, not when its client leaves: a client that goes away frees no thread.
             self._pending -= 1
@@ -132,32 +160,6 @@ class Predictor:
                 job.answer.set_exception(outcome)
             else:
                 job.answer.set_result(outcome)
-
-    def _run(self, jobs: list[_Job]) -> list[list[Prediction] | Exception]:
-        """The outcome of each job, all in one run of the model; a bad image is the trouble of its own job only."""
-        inputs = [self._decode(job) for job in jobs]
-        good = [images for images in inputs if not isinstance(images, Problem)]
-        answers = iter(self._answer(np.concatenate(good)) if good else [])
-        return [
-            images if isinstance(images, Problem) else self._finish(job, images, [next(answers) for _ in images])
-            for job, images in zip(jobs, inputs, strict=True)
-        ]
-
-    def _decode(self, job: _Job) -> NDArray[np.uint8] | Problem:
-        """What the model gets for a job: its images, and behind them their natural patterns, if it wants those."""
-        size, limit = self.bundle.input_size, self.settings.max_pixels
-        try:
-            images = np.stack([decode_image(file, size=size, max_pixels=limit) for file in job.files])
-        except Problem as problem:
-            return problem
-        return images if job.planes is None else np.concatenate([images, natural_pattern(images, planes=job.planes)])
-
-    def _finish(self, job: _Job, images: NDArray[np.uint8], answers: list[Prediction]) -> list[Prediction]:
-        count = len(job.files)
-        if job.planes is not None:
-            for image, answer, below in zip(images[:count], answers, answers[count:], strict=False):
-                answer.patterns = patterns.compare(image, answer, below, job.planes)
-        return answers[:count]
 
     def _answer(self, images: NDArray[np.uint8]) -> list[Prediction]:
         return [self._shape(row) for row in self._logits(images).astype(np.float64)]

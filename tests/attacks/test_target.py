@@ -206,7 +206,8 @@ def test_torch_target_leaves_the_model_as_it_was(convnet: Callable[..., nn.Modul
 
 def test_torch_target_works_under_autocast(convnet: Callable[..., nn.Module]) -> None:
     target = TorchTarget(convnet(), classes=10)
-    inputs, labels = torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 2, 3])
+    inputs = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([0, 1, 2, 3])
     weights = objective_weights(torch, "cross_entropy", 4)
     exact = target.gradient(inputs, labels, labels, weights)
     with torch.autocast("cpu", torch.bfloat16):
