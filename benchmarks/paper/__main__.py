@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.common import RESULTS, environment
-from benchmarks.paper.experiments import EXPERIMENTS, Experiment
+from benchmarks.paper.experiments import EXPERIMENTS, Experiment, with_rows
 from benchmarks.paper.render import Result, markdown, write
 from benchmarks.paper.runner import Runner, estimate
 from benchmarks.paper.scales import SCALES, scale_for, with_settings
@@ -34,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("\n".join(f"{name:<11} {experiment.title}" for name, experiment in EXPERIMENTS.items()))
         return
     name = _NAMES[options.name.lower()]
-    experiment = EXPERIMENTS[name]
     try:
+        experiment = with_rows(EXPERIMENTS[name], options.row)
         scale = with_settings(scale_for(options.scale, options.data, options.seeds), options.set)
         runner = Runner(scale, options.runs / options.scale)
         if options.plan:
@@ -127,6 +127,9 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="SECTION.KEY=VALUE",
         help="another value of a training configuration, as optimizer.epochs=30 or awp.gamma=0.005; may be repeated",
+    )
+    parser.add_argument(
+        "--row", action="append", default=[], metavar="NAME", help="only this row (default: all); may be repeated"
     )
     parser.add_argument("--plan", action="store_true", help="say what would be done, and stop")
     parser.add_argument("--yes", action="store_true", help="start at scale full, after saying how long it will take")

@@ -6,7 +6,7 @@ so.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -84,6 +84,18 @@ class Experiment:
             if column.evaluation not in found:
                 found.append(column.evaluation)
         return found
+
+
+def with_rows(experiment: Experiment, names: Sequence[str]) -> Experiment:
+    """The experiment with only the rows of these names, in its own order; with all of them, where none is named.
+
+    Raises:
+        ValueError: it has no row of such a name.
+    """
+    known = [row.name for row in experiment.rows]
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"row must be among {known}; got {unknown[0]!r}")
+    return replace(experiment, rows=[row for row in experiment.rows if not names or row.name in names])
 
 
 def accuracy(record: Record) -> float:

@@ -13,7 +13,7 @@ from torch import nn
 from attacks.registry import ATTACKS
 from benchmarks.paper.__main__ import epochs, main, plan
 from benchmarks.paper.evaluation import evaluate
-from benchmarks.paper.experiments import EXPERIMENTS, Column, Evaluation, Experiment, Row, Run, accuracy
+from benchmarks.paper.experiments import EXPERIMENTS, Column, Evaluation, Experiment, Row, Run, accuracy, with_rows
 from benchmarks.paper.published import PUBLISHED, TABLES
 from benchmarks.paper.render import Result, density, draw, markdown, table
 from benchmarks.paper.runner import Outcome, Runner, estimate, gradients, seconds_per_image
@@ -187,6 +187,12 @@ def test_epochs_that_are_asked_for_are_those_of_every_run(tmp_path: Path) -> Non
     assert epochs(Runner(scale, tmp_path), EXPERIMENTS["table-I"]) == "7 (SAT, TRADES, MART, SEAT, F2AT)"
 
 
+def test_rows_that_are_asked_for_are_kept_in_order() -> None:
+    table = EXPERIMENTS["table-I"]
+    assert [row.name for row in with_rows(table, ["F2AT", "SAT"]).rows] == ["SAT", "F2AT"]
+    assert with_rows(table, []) == table
+
+
 def test_settings_are_laid_over_a_scale_and_are_said() -> None:
     texts = ["optimizer.epochs=30", "attack.eps=16/255", "model.depth=16", "averaging.decay=0.99"]
     scale = with_settings(SCALES["smoke"], texts)
@@ -347,6 +353,7 @@ def test_figures_run_from_the_command_line_and_nothing_is_done_twice(
     [
         (["table-IX"], "must be list or one of table-I,"),
         (["table-I", "--scale", "smoke", "--data", "x"], "data must be left out at scale smoke"),
+        (["table-I", "--row", "sat"], "row must be among ['SAT', 'TRADES', 'MART', 'SEAT', 'F2AT']; got 'sat'"),
         (["table-I", "--scale", "full", "--data", "/nowhere"], "no intact CIFAR10 under data.root = /nowhere"),
     ],
 )
