@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-AUDIT: dict[str, Any] = {"eps": "1/255", "samples": 50}
+AUDIT: dict[str, Any] = {"eps": "1/255", "samples": 200}
 PNG = {"Content-Type": "image/png"}
 
 
