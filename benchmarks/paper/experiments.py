@@ -16,7 +16,7 @@ from attacks.registry import ATTACKS, Attack
 from benchmarks.paper.published import BLACK_BOX, WHITE_BOX
 
 Record = Mapping[str, Any]  # what benchmarks.paper.evaluation.evaluate returns
-Drawing = Literal["bars", "lines", "scatter", "classes", "densities", "planes"]
+Drawing = Literal["bars", "lines", "scatter", "rows", "classes", "densities", "planes"]
 
 
 @dataclass(frozen=True)
@@ -365,7 +365,7 @@ EXPERIMENTS: Mapping[str, Experiment] = MappingProxyType(
                 _f2at("patterns move BatchNorm", pattern_statistics=True),
             ],
             columns=_SUMMARY,
-            drawing="scatter",
+            drawing="rows",
         ),
     }
 )

@@ -198,6 +198,23 @@ def _scatter(result: Result) -> Figure:
     return figure
 
 
+def _rows(result: Result) -> Figure:
+    """For many rows: one under another, a panel for each column, with the deviation over seeds."""
+    columns = result.experiment.columns
+    figure, panels = _figure(result, len(columns), width=2.5 + 1.8 * len(columns))
+    figure.set_figheight(1.5 + 0.25 * len(result.outcomes))
+    for axes, column in zip(panels, columns, strict=True):
+        for place, outcome in enumerate(result.outcomes):
+            mean, deviation = _spread(outcome.values(result.experiment, column))
+            if mean is not None:
+                axes.errorbar(mean, place, xerr=deviation, fmt="o", markersize=4, color="C0")
+        axes.set(xlabel=f"{column.name} (%)", yticks=range(len(result.outcomes)), yticklabels=[])
+        axes.invert_yaxis()
+        axes.grid(alpha=0.3)
+    panels[0].set_yticklabels([outcome.row.name for outcome in result.outcomes], fontsize="small")
+    return figure
+
+
 def _densities(result: Result) -> Figure:
     """Density of the true class's probability over the images of all seeds, one panel for each column."""
     columns = result.experiment.columns
@@ -259,6 +276,7 @@ _DRAWINGS: Mapping[str, Callable[[Result], Figure]] = {
     "bars": _bars,
     "lines": _lines,
     "scatter": _scatter,
+    "rows": _rows,
     "classes": _classes,
     "densities": _densities,
     "planes": _planes,

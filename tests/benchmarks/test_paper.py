@@ -300,7 +300,15 @@ def test_csv_holds_every_seed() -> None:
 
 @pytest.mark.parametrize(
     ("name", "panels"),
-    [("table-I", 1), ("figure-1", 18), ("figure-4", 2), ("figure-5", 2), ("figure-6", 1), ("figure-10", 2)],
+    [
+        ("table-I", 1),
+        ("figure-1", 18),
+        ("figure-4", 2),
+        ("figure-5", 2),
+        ("figure-6", 1),
+        ("figure-10", 2),
+        ("readings", 4),
+    ],
 )
 def test_pictures_are_drawn_around_refused_rows_and_absent_classes(name: str, panels: int) -> None:
     figure = draw(result_of(name, [1, 0, 1, 1], [1, 1, 1, 1]))
