@@ -42,8 +42,8 @@ async def predict_batch(request: Request) -> Response:
 class ShortWay:
     """ASGI middleware, the innermost: hands a POST to one of `endpoints`, by path, right to the function.
 
-    BentoML's way from a request to a method costs several times what a small model does
-    (benchmarks/results/throughput.md), and gives nothing that is used here.
+    BentoML's way from a request to a method and back, with its context, its streamed answers and a span for each part,
+    takes longer than a small model, and gives nothing that is used here.
     """
 
     def __init__(self, app: ASGIApp, *, endpoints: Mapping[str, Endpoint]) -> None:
