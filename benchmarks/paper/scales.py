@@ -221,4 +221,6 @@ def with_settings(scale: Scale, texts: Sequence[str]) -> Scale:
         except tomllib.TOMLDecodeError:
             settings.setdefault(section, {})[name] = value  # text, as on the command line of training
     note = f"{scale.note} Changed: {', '.join(texts)}." if texts else scale.note
+    if scale.passes and "epochs" in settings.get("optimizer", {}):
+        note += " So all train for as long, whatever it costs."
     return replace(scale, settings=settings, note=note)
