@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchmarks.common import parser, publish
 from benchmarks.serving import png, served
+from export.bundle import load_bundle
 
 HEALTHY = 4  # clients
 CROWD = 200
@@ -107,7 +108,7 @@ def main() -> None:
     arguments.add_argument("bundle", type=Path, help="folder of the bundle to serve")
     arguments.add_argument("--seconds", type=float, default=10, help="of each phase (default: %(default)s)")
     options = arguments.parse_args()
-    image = png(options.bundle)
+    image = png(load_bundle(options.bundle).reference()[0][0])
     with served(options.bundle) as (client, _, _):
         assert client.base_url.port is not None
         rows = asyncio.run(measure(client.base_url.port, image, options.seconds))

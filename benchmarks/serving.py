@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,6 +17,8 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 import httpx
+import numpy as np
+from numpy.typing import NDArray
 from packaging.requirements import Requirement
 from PIL import Image
 
@@ -48,7 +50,7 @@ def main() -> None:
     arguments.add_argument("--clients", type=int, default=2, help="clients at a time (default: %(default)s)")
     arguments.add_argument("--eps", default="8/255", help="radius of the audit (default: %(default)s)")
     options = arguments.parse_args()
-    image = png(options.bundle)
+    image = png(load_bundle(options.bundle).reference()[0][0])
     with served(options.bundle) as (client, process, ready):
 
         def phase(latencies: Latencies) -> Latencies:
@@ -88,26 +90,48 @@ def main() -> None:
 
 @contextmanager
 def served(bundle: Path) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes], float]]:
-    """A server with a state of its own: a client, its main process, and the seconds it took to be ready."""
+    """This service, see `started`."""
+    with started(["-m", "serving", "serve", str(bundle.absolute()), "--port", "{port}"], is_ready) as server:
+        yield server
+
+
+@contextmanager
+def started(
+    arguments: Sequence[str],
+    ready: Callable[[httpx.Client], bool],
+    *,
+    environment: Mapping[str, str] | None = None,
+    stderr: int | None = None,
+) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes], float]]:
+    """A server with a state of its own: a client, its main process, and the seconds it took to be ready.
+
+    Args:
+        arguments: of Python; "{port}" is the port to listen on.
+        ready: whether it is.
+        environment: further variables.
+        stderr: see `subprocess.Popen`.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    command = [sys.executable, *(argument.format(port=port) for argument in arguments)]
     with tempfile.TemporaryDirectory() as folder, httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
         state = {"BENTOML_HOME": f"{folder}/bentoml", "F2AT_STATE": f"{folder}/state", "BENTOML_DO_NOT_TRACK": "1"}
         state["F2AT_RATE"] = "0"
-        started = time.monotonic()
+        begun = time.monotonic()
         process = subprocess.Popen(
-            [sys.executable, "-m", "serving", "serve", str(bundle.absolute()), "--port", str(port)],
+            command,
             cwd=ROOT,
-            env=os.environ | state,
+            env={**os.environ, **state, **(environment or {})},
             stdout=subprocess.DEVNULL,
+            stderr=stderr,
         )
         try:
-            while not is_ready(client):
-                if process.poll() is not None or time.monotonic() - started > 60:
-                    sys.exit("the server did not start")
+            while not ready(client):
+                if process.poll() is not None or time.monotonic() - begun > 60:
+                    sys.exit(f"the server did not start: {' '.join(command)}")
                 time.sleep(0.02)
-            yield client, process, time.monotonic() - started
+            yield client, process, time.monotonic() - begun
         finally:
             process.terminate()
             process.wait()
@@ -156,10 +180,10 @@ def predict(client: httpx.Client, image: bytes, count: int, clients: int, latenc
     return latencies
 
 
-def png(bundle: Path) -> bytes:
-    """The first reference image as a file."""
+def png(image: NDArray[np.uint8]) -> bytes:
+    """An image (H, W, 3) as a file."""
     buffer = io.BytesIO()
-    Image.fromarray(load_bundle(bundle).reference()[0][0]).save(buffer, "PNG")
+    Image.fromarray(image).save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -4,11 +4,9 @@ Needs wrk (Debian's package) and LitServe (pip install litserve). One server run
 """
 
 import argparse
-import io
 import json
 import os
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
@@ -17,22 +15,22 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
 import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from attacks.objectives import OBJECTIVES
 from benchmarks.common import RESULTS, parser, publish, ratio
+from benchmarks.serving import png, started
 from export.bundle import CLASSIFIER, Bundle, load_bundle, write_bundle
 from export.runtime import create_session
 
-ROOT = Path(__file__).parents[1]
 CLIENTS = (1, 16)
-OURS, BARE = "this service", "Starlette + ONNX Runtime"
+OURS = "this service"
 _BOUNDARY = "boundary"
 _SCRIPT = """
 wrk.method = "POST"
@@ -48,11 +46,15 @@ end
 """
 
 
+Result = dict[str, int]  # of one run of wrk
+Results = Mapping[tuple[str, int], Sequence[Result]]  # by server and number of clients; one a round
+
+
 @dataclass(frozen=True)
 class Server:
-    """How to start one, with {bundle} and {port}, and what it is asked."""
+    """How to start one on F2AT_BUNDLE, by arguments of Python with {port}, and what it is asked."""
 
-    command: Sequence[str]
+    arguments: Sequence[str]
     path: str = "/predict"
     array: bool = False  # takes JSON
 
@@ -64,7 +66,7 @@ class Server:
 
 
 SERVERS: Mapping[str, Server] = {
-    OURS: Server(["-m", "serving", "serve", "{bundle}", "--port", "{port}"]),
+    OURS: Server(["-m", "bentoml", "serve", "serving.service:RobustClassifier", "--port", "{port}"]),
     "BentoML tutorial, image": Server(
         ["-m", "bentoml", "serve", "benchmarks.rivals.bentoml_tutorial:Tutorial", "--port", "{port}"]
     ),
@@ -74,7 +76,7 @@ SERVERS: Mapping[str, Server] = {
         array=True,
     ),
     "LitServe": Server(["-m", "benchmarks.rivals.litserve_api", "{port}"]),
-    BARE: Server(
+    "Starlette + ONNX Runtime": Server(
         ["-m", "uvicorn", "benchmarks.rivals.starlette_app:app", "--port", "{port}", "--log-level", "warning"]
     ),
 }
@@ -91,6 +93,8 @@ def main() -> None:
     options = arguments.parse_args()
     if not shutil.which("wrk"):
         sys.exit("wrk is needed: apt install wrk")
+    if not find_spec("litserve"):
+        sys.exit("LitServe is needed: pip install litserve")
     with tempfile.TemporaryDirectory() as folder:
         bundle = load_bundle(options.bundle)
         if options.width:
@@ -101,9 +105,7 @@ def main() -> None:
 def measure(bundle: Bundle, options: argparse.Namespace) -> None:
     """Load every server in turn, and publish."""
     image = bundle.reference()[0][0]
-    rates: dict[tuple[str, int], list[float]] = {}
-    medians: dict[tuple[str, int], list[float]] = {}
-    tails: dict[tuple[str, int], list[float]] = {}
+    results: dict[tuple[str, int], list[Result]] = {}
     batches: list[float] = []
     raw: list[float] = []
     for _ in range(options.rounds):
@@ -111,21 +113,18 @@ def measure(bundle: Bundle, options: argparse.Namespace) -> None:
             with running(server, bundle.path, image) as url:
                 for clients in CLIENTS:
                     result = load(url + server.path, *server.body(image), clients=clients, seconds=options.seconds)
-                    key = name, clients
-                    rates.setdefault(key, []).append(result["requests"] / result["microseconds"] * 1e6)
-                    medians.setdefault(key, []).append(result["p50"] / 1000)
-                    tails.setdefault(key, []).append(result["p99"] / 1000)
+                    results.setdefault((name, clients), []).append(result)
                 if name == OURS:
                     batches.append(batch_rate(f"{url}/predict_batch", bundle, 4 * options.seconds))
         raw.append(best_raw_rate(bundle))
-    body = report(bundle, options, rates, medians, tails)
+    body = report(bundle, options, results)
     body += (
         f"\n\n`POST /predict_batch` of 32 PNG files, 3 clients: {statistics.median(batches):.0f} images/s. Raw "
         f"`session.run` at its best batch size, nothing else running: {statistics.median(raw):.0f} images/s. "
         f"Ratio: {ratio(batches, raw)}; goal: 0.85."
     )
     if options.write:
-        draw(rates, RESULTS / f"{name_of(options)}.png")
+        draw(results, RESULTS / f"{name_of(options)}.png")
     packages = ["bentoml", "litserve", "starlette", "uvicorn", "uvloop", "httptools", "onnxruntime-gpu", "onnxruntime"]
     command = f"python -m benchmarks.throughput {options.bundle}" + (
         f" --width {options.width}" if options.width else ""
@@ -151,10 +150,7 @@ def random_bundle(path: Path, width: int, like: Bundle) -> Bundle:
     return write_bundle(path, manifest=manifest, classifier=classifier, gradient=gradient, images=images, labels=labels)
 
 
-Samples = Mapping[tuple[str, int], Sequence[float]]
-
-
-def report(bundle: Bundle, options: argparse.Namespace, rates: Samples, medians: Samples, tails: Samples) -> str:
+def report(bundle: Bundle, options: argparse.Namespace, results: Results) -> str:
     """The table."""
     lines = [
         f"{bundle.manifest['architecture']['name']} at {bundle.input_size[0]}x{bundle.input_size[1]}, one PNG file a "
@@ -168,12 +164,12 @@ def report(bundle: Bundle, options: argparse.Namespace, rates: Samples, medians:
     for name in SERVERS:
         cells = []
         for clients in CLIENTS:
-            key = name, clients
+            mine = results[name, clients]
             cells += [
-                f"{statistics.median(rates[key]):.0f}",
-                f"{statistics.median(medians[key]):.2f}",
-                f"{statistics.median(tails[key]):.1f}",
-                "" if name == OURS else ratio(rates[OURS, clients], rates[key]),
+                f"{statistics.median(rates(mine)):.0f}",
+                f"{statistics.median(result['p50'] for result in mine) / 1000:.2f}",
+                f"{statistics.median(result['p99'] for result in mine) / 1000:.1f}",
+                "" if name == OURS else ratio(rates(results[OURS, clients]), rates(mine)),
             ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -182,45 +178,22 @@ def report(bundle: Bundle, options: argparse.Namespace, rates: Samples, medians:
 @contextmanager
 def running(server: Server, bundle: Path, image: NDArray[np.uint8]) -> Iterator[str]:
     """The address of a server that has answered once."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
     kind, content = server.body(image)
-    with tempfile.TemporaryDirectory() as folder:
-        state = {"BENTOML_HOME": f"{folder}/bentoml", "F2AT_STATE": f"{folder}/state", "BENTOML_DO_NOT_TRACK": "1"}
-        state |= {"F2AT_RATE": "0", "F2AT_BUNDLE": str(bundle.absolute())}
-        command = [part.format(bundle=bundle.absolute(), port=port) for part in server.command]
-        process = subprocess.Popen(
-            [sys.executable, *command],
-            cwd=ROOT,
-            env=os.environ | state,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+
+    def answers(client: httpx.Client) -> bool:
         try:
-            started = time.monotonic()
-            while not answers(url + server.path, kind, content):
-                if process.poll() is not None or time.monotonic() - started > 60:
-                    sys.exit(f"did not start: {' '.join(command)}")
-                time.sleep(0.2)
-            time.sleep(1)  # the audit worker of this service starts, too
-            yield url
-        finally:
-            process.terminate()
-            process.wait()
+            answer = client.post(server.path, content=content, headers={"Content-Type": kind}, timeout=30)
+        except httpx.TransportError:
+            return False
+        return answer.status_code == 200 and "label" in answer.json()
+
+    environment = {"F2AT_BUNDLE": str(bundle.absolute())}
+    with started(server.arguments, answers, environment=environment, stderr=subprocess.DEVNULL) as (client, _, _):
+        time.sleep(1)  # the audit worker of this service starts, too
+        yield str(client.base_url).rstrip("/")
 
 
-def answers(url: str, kind: str, content: bytes) -> bool:
-    """Whether a request is answered with a prediction."""
-    try:
-        answer = httpx.post(url, content=content, headers={"Content-Type": kind}, timeout=30)
-    except httpx.TransportError:
-        return False
-    return answer.status_code == 200 and "label" in answer.json()
-
-
-def load(url: str, kind: str, content: bytes, *, clients: int, seconds: int) -> dict[str, int]:
+def load(url: str, kind: str, content: bytes, *, clients: int, seconds: int) -> Result:
     """What wrk says: requests, microseconds in all, and of an answer, at the middle and at the 99th of a hundred."""
     with tempfile.TemporaryDirectory() as folder:
         script, body = Path(folder) / "post.lua", Path(folder) / "body"
@@ -232,10 +205,15 @@ def load(url: str, kind: str, content: bytes, *, clients: int, seconds: int) -> 
             text = subprocess.run(
                 [*command, f"-d{duration}"], env=environment, capture_output=True, text=True, check=True
             ).stdout
-    result: dict[str, int] = json.loads(text.splitlines()[-1])
+    result: Result = json.loads(text.splitlines()[-1])
     if result["wrong"]:
         sys.exit(f"{url}: {result['wrong']} requests were not answered with 200")
     return result
+
+
+def rates(results: Sequence[Result]) -> list[float]:
+    """Requests a second."""
+    return [result["requests"] / result["microseconds"] * 1e6 for result in results]
 
 
 def form(field: str, images: Sequence[NDArray[np.uint8]]) -> tuple[str, bytes]:
@@ -250,18 +228,11 @@ def form(field: str, images: Sequence[NDArray[np.uint8]]) -> tuple[str, bytes]:
     return f"multipart/form-data; boundary={_BOUNDARY}", parts + f"--{_BOUNDARY}--\r\n".encode()
 
 
-def png(image: NDArray[np.uint8]) -> bytes:
-    """The image as a file."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def batch_rate(url: str, bundle: Bundle, seconds: int) -> float:
     """Images a second in requests of 32; for longer, since requests that are under way at the end do not count."""
     images = list(bundle.reference()[0][:32])
     result = load(url, *form("images", images), clients=3, seconds=seconds)
-    return result["requests"] * len(images) / result["microseconds"] * 1e6
+    return len(images) * rates([result])[0]
 
 
 def best_raw_rate(bundle: Bundle) -> float:
@@ -281,12 +252,12 @@ def best_raw_rate(bundle: Bundle) -> float:
     return max(rate(size) for size in (1, 8, 16, 32, 64, 128, 256))
 
 
-def draw(rates: Samples, path: Path) -> None:
+def draw(results: Results, path: Path) -> None:
     """Bars of the rates."""
     figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
     height = 0.8 / len(CLIENTS)
     for index, clients in enumerate(CLIENTS):
-        values = [statistics.median(rates[name, clients]) for name in SERVERS]
+        values = [statistics.median(rates(results[name, clients])) for name in SERVERS]
         bars = axes.barh([row + index * height for row in range(len(SERVERS))], values, height, label=f"{clients}")
         axes.bar_label(bars, fmt="%.0f", padding=3)
     axes.set_yticks([row + height * (len(CLIENTS) - 1) / 2 for row in range(len(SERVERS))], list(SERVERS))

@@ -9,7 +9,7 @@ from PIL import Image
 
 from attacks.bitplanes import BITS, natural_pattern, perturbed_pattern
 from serving.answers import Patterns, Prediction
-from serving.problems import Problem
+from serving.requests import read_integer
 
 
 def read_planes(text: str | None) -> int | None:
@@ -20,16 +20,8 @@ def read_planes(text: str | None) -> int | None:
     """
     if text is None:
         return None
-    if len(text) != 1 or text not in "12345678":
-        raise Problem(
-            422,
-            "invalid-argument",
-            f"planes must be a whole number from 1 to {BITS}: how many upper bit-planes the natural pattern keeps.",
-            argument="planes",
-            accepted=f"1 to {BITS}",
-            received=text[:40],
-        )
-    return int(text)
+    meaning = ": how many upper bit-planes the natural pattern keeps"
+    return read_integer(text, "planes", range(1, BITS + 1), meaning)
 
 
 def compare(image: NDArray[np.uint8], whole: Prediction, natural: Prediction, planes: int) -> Patterns:

@@ -1,12 +1,13 @@
 """What a server takes as the request of an audit, and in the query of a list."""
 
+import re
 from typing import Any
-
-from starlette.requests import Request
 
 from attacks.audit.cost import most_evaluations
 from attacks.audit.request import AuditRequest
 from serving.problems import Problem
+
+_WHOLE = re.compile("0|[1-9][0-9]{0,8}")
 
 
 def read_request(
@@ -60,20 +61,20 @@ def read_request(
     return AuditRequest.from_dict({**request.to_dict(), "samples": samples})
 
 
-def read_integer(request: Request, name: str, *, default: int, accepted: range) -> int:
-    """The whole number that the query has under `name`, or the default where it has none.
+def read_integer(text: str, name: str, accepted: range, meaning: str = "") -> int:
+    """The whole number that a query gives for `name`; `meaning` ends the sentence that refuses another.
 
     Raises:
         Problem: 422, it is none of those accepted.
     """
-    text = request.query_params.get(name, str(default))
-    if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) not in accepted:
+    if not _WHOLE.fullmatch(text) or int(text) not in accepted:
+        bounds = f"{accepted.start} to {accepted.stop - 1}"
         raise Problem(
             422,
             "invalid-argument",
-            f"{name} must be a whole number from {accepted.start} to {accepted.stop - 1}.",
+            f"{name} must be a whole number from {bounds}{meaning}.",
             argument=name,
-            accepted=f"{accepted.start} to {accepted.stop - 1}",
+            accepted=bounds,
             received=text[:40],
         )
     return int(text)

@@ -122,11 +122,10 @@ def create_app(backend: Backend) -> Starlette:
 
     async def listing(request: Request) -> Response:
         deployment = deployed(request)
-        limit = read_integer(request, "limit", default=50, accepted=range(1, 201))
-        offset = read_integer(request, "offset", default=0, accepted=range(10**9))
-        audits = await run_in_threadpool(
-            deployment.audits.list, limit + 1, offset
-        )  # one more, to see whether it is there
+        limit = read_integer(request.query_params.get("limit", "50"), "limit", range(1, 201))
+        offset = read_integer(request.query_params.get("offset", "0"), "offset", range(10**9))
+        # One more, to see whether it is there.
+        audits = await run_in_threadpool(deployment.audits.list, limit + 1, offset)
         links = {"next": f"/audits?limit={limit}&offset={offset + limit}"} if len(audits) > limit else {}
         body = {"audits": [_linked(audit) for audit in audits[:limit]], "model": deployment.digest, "links": links}
         return JSONResponse(body)

@@ -36,15 +36,16 @@ export async function refresh() {
   follow(latest.audits.find((audit) => audit.state === "running") ?? waiting.at(-1));
 }
 
+const folded = () => known.size > LATEST && $("audits").classList.contains("folded");
+
 function offerOlder() {
-  const folded = known.size > LATEST && $("audits").classList.contains("folded");
-  $("older").hidden = !folded && !older;
+  $("older").hidden = !folded() && !older;
   drawTrend([...known.values()]);
 }
 
 // First those that are here already, then a page of the server's at a time.
 async function showOlder({ target }) {
-  if ($("audits").classList.contains("folded") && known.size > LATEST) {
+  if (folded()) {
     $("audits").classList.remove("folded");
     offerOlder();
     return;
