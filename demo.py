@@ -87,7 +87,7 @@ def served(bundle: Path) -> Iterator[httpx.Client]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    words = ["-m", "serving", "serve", str(bundle), "--port", port]
+    words = ["-m", "f2at.serving", "serve", str(bundle), "--port", port]
     log = REPORTS / "demo-server.log"
     print(f"$ python {shlex.join(words)}   (log: {log})", flush=True)
     environment = {**os.environ, "BENTOML_HOME": str(Path(".f2at/bentoml").resolve()), "BENTOML_DO_NOT_TRACK": "True"}

@@ -1,6 +1,6 @@
 """Attacks on image classifiers, written once for numpy and torch arrays, and the audit harness around them."""
 
-from attacks.registry import ATTACKS, Attack
-from attacks.target import CountingTarget, Evaluation, Target
+from f2at.attacks.registry import ATTACKS, Attack
+from f2at.attacks.target import CountingTarget, Evaluation, Target
 
 __all__ = ["ATTACKS", "Attack", "CountingTarget", "Evaluation", "Target"]

@@ -9,22 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks import threat
-from attacks.threat import LEVELS
-
-Images = NDArray[np.uint8]
-
-
-def to_inputs(images: Images, dtype: type[np.floating[Any]] = np.float32) -> NDArray[Any]:
-    """Model inputs (N, 3, H, W) in [0, 1] of 8-bit images (N, H, W, 3)."""
-    inputs = images.transpose(0, 3, 1, 2).astype(dtype) / dtype(LEVELS)
-    return np.asarray(inputs, order="C")
-
-
-def to_images(inputs: NDArray[Any]) -> Images:
-    """The nearest 8-bit images (N, H, W, 3) of inputs (N, 3, H, W) in [0, 1]."""
-    pixels = np.rint(inputs * LEVELS).astype(np.uint8)
-    return np.asarray(pixels.transpose(0, 2, 3, 1), order="C")
+from f2at.attacks import threat
+from f2at.images.pixels import LEVELS, Images, to_images, to_inputs
 
 
 def clip_to_ball(clean: Images, inputs: NDArray[Any], eps: Fraction, norm: str) -> NDArray[np.float64]:

@@ -9,22 +9,22 @@ from typing import Any, Literal
 
 import numpy as np
 
-from attacks.apgd import apgd, apgd_targeted
-from attacks.carlini_wagner import carlini_wagner
-from attacks.di_fgsm import di_fgsm
-from attacks.fab import fab_targeted
-from attacks.fgsm import fgsm
-from attacks.hopskipjump import hopskipjump
-from attacks.mi_fgsm import mi_fgsm
-from attacks.multi_targeted import multi_targeted
-from attacks.objectives import objective_weights
-from attacks.pgd import pgd
-from attacks.rays import rays
-from attacks.square import square
-from attacks.target import Evaluation, Target
-from attacks.threat import NORMS, check_batch, check_threat
-from attacks.ti_fgsm import ti_fgsm
-from attacks.vmi_fgsm import vmi_fgsm
+from f2at.attacks.black_box.hopskipjump import hopskipjump
+from f2at.attacks.black_box.rays import rays
+from f2at.attacks.black_box.square import square
+from f2at.attacks.objectives import objective_weights
+from f2at.attacks.target import Evaluation, Target
+from f2at.attacks.threat import NORMS, check_batch, check_threat
+from f2at.attacks.transfer.di_fgsm import di_fgsm
+from f2at.attacks.transfer.ti_fgsm import ti_fgsm
+from f2at.attacks.transfer.vmi_fgsm import vmi_fgsm
+from f2at.attacks.white_box.apgd import apgd, apgd_targeted
+from f2at.attacks.white_box.carlini_wagner import carlini_wagner
+from f2at.attacks.white_box.fab import fab_targeted
+from f2at.attacks.white_box.fgsm import fgsm
+from f2at.attacks.white_box.mi_fgsm import mi_fgsm
+from f2at.attacks.white_box.multi_targeted import multi_targeted
+from f2at.attacks.white_box.pgd import pgd
 
 Knowledge = Literal["white-box", "black-box", "transfer"]  # transfer: gradients of another model, a surrogate
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")

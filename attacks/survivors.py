@@ -4,7 +4,7 @@ from typing import Any
 
 from array_api_compat import array_namespace, device
 
-from attacks.target import Target
+from f2at.attacks.target import Target
 
 
 class Survivors:

@@ -11,7 +11,7 @@ class Evaluation(NamedTuple):
     """One gradient evaluation of N samples."""
 
     logits: Any  # (N, C)
-    objectives: Any  # (N, J), in the order of attacks.objectives.OBJECTIVES
+    objectives: Any  # (N, J), in the order of f2at.attacks.objectives.OBJECTIVES
     gradient: Any  # (N, 3, H, W): d(sum_j weights_j objective_j) / d inputs
 
 

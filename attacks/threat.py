@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, device
 
+from f2at.images.pixels import LEVELS
+
 NORMS = ("linf", "l2")
-LEVELS = 255  # steps of the uint8 grid
 
 _FRACTION = re.compile(r"\d{1,9}(/\d{1,9}|\.\d{1,12})?|\.\d{1,12}")
 _TINY = 1e-12

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from attacks.audit import AuditRequest, run_audit
-from attacks.audit.html import render
-from attacks.opening import open_bundle
 from benchmarks.common import interleaved, parser, publish
+from f2at.audit import AuditRequest, run_audit
+from f2at.audit.opening import open_bundle
+from f2at.audit.page.html import render
 
 
 def main() -> None:

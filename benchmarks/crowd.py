@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.common import parser, publish
-from benchmarks.serving import png, served
-from export.bundle import load_bundle
+from benchmarks.serving import served
+from f2at.bundle.format import load_bundle
+from f2at.images.png import png
 
 HEALTHY = 4  # clients
 CROWD = 200

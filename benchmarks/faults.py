@@ -23,11 +23,11 @@ from typing import Any
 import httpx
 from sqlalchemy import make_url
 
-from attacks.audit import AuditRequest, run_audit
-from attacks.audit.report import deterministic_part
-from attacks.opening import open_bundle
 from benchmarks.common import parser, publish
 from benchmarks.serving import ROOT, is_ready, processes
+from f2at.audit import AuditRequest, run_audit
+from f2at.audit.opening import open_bundle
+from f2at.audit.report import deterministic_part
 
 VICTIMS = ("arbiter", "server process", "audit worker")  # as `benchmarks.serving.processes` names them
 SEEDS = 3  # different audits
@@ -71,7 +71,7 @@ class Deployment:
     def start(self) -> None:
         """Start; does not wait until it is ready."""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "serving", "serve", str(self._bundle), "--port", str(self._port)],
+            [sys.executable, "-m", "f2at.serving", "serve", str(self._bundle), "--port", str(self._port)],
             cwd=ROOT,
             env=self._environment,
             stdout=self._log,

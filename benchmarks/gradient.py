@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attacks.objectives import OBJECTIVES, objectives
 from benchmarks.common import interleaved, parser, publish, ratio
-from export.graphs import export_graphs
-from export.runtime import create_session
-from models import ARCHITECTURES, create_model
+from f2at.attacks.objectives import OBJECTIVES, objectives
+from f2at.bundle.runtime import create_session
+from f2at.export.graphs import export_graphs
+from f2at.models import ARCHITECTURES, create_model
 
 CLASSES = 10
 PACKAGES = ("torch", "onnxruntime-gpu", "onnxruntime", "onnx")

@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from attacks.bitplanes import natural_pattern
-from attacks.grid import to_images, to_inputs
-from attacks.objectives import objective_weights
-from attacks.opening import open_bundle
-from attacks.pgd import pgd
-from attacks.target import Target
-from attacks.threat import LEVELS, effective_eps, parse_eps, project, snap, uniform_start
 from benchmarks.common import RESULTS, parser, publish
+from f2at.attacks.objectives import objective_weights
+from f2at.attacks.target import Target
+from f2at.attacks.threat import effective_eps, parse_eps, project, snap, uniform_start
+from f2at.attacks.white_box.pgd import pgd
+from f2at.audit.opening import open_bundle
+from f2at.images.bitplanes import natural_pattern
+from f2at.images.pixels import LEVELS, to_images, to_inputs
 
 Scores = NDArray[np.float64]
 TOLERATED = 0.05  # share of clean images that may be flagged, for the second reading of the curve

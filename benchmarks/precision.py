@@ -1,6 +1,6 @@
 """A classifier in float32 and rounded to int8, side by side: speed, clean accuracy, and accuracy under the same audit.
 
-Both bundles are exported from one run (`python -m export RUN --output BUNDLE --precision int8`).
+Both bundles are exported from one run (`python -m f2at.export RUN --output BUNDLE --precision int8`).
 """
 
 from collections.abc import Callable
@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from attacks.audit import AuditRequest, run_audit
-from attacks.opening import open_model
 from benchmarks.common import interleaved, parser, publish, ratio
-from export.bundle import CLASSIFIER, Bundle, load_bundle
-from export.runtime import create_session
+from f2at.audit import AuditRequest, run_audit
+from f2at.audit.opening import open_model
+from f2at.bundle.format import CLASSIFIER, Bundle, load_bundle
+from f2at.bundle.runtime import create_session
 
 BATCHES = (1, 64)
 

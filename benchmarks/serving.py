@@ -1,6 +1,5 @@
 """The service: what an audit does to predictions, how it starts, what it weighs, and what not needing torch saves."""
 
-import io
 import os
 import socket
 import statistics
@@ -17,13 +16,11 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 import httpx
-import numpy as np
-from numpy.typing import NDArray
 from packaging.requirements import Requirement
-from PIL import Image
 
 from benchmarks.common import parser, publish
-from export.bundle import load_bundle
+from f2at.bundle.format import load_bundle
+from f2at.images.png import png
 
 ROOT = Path(__file__).parents[1]
 
@@ -91,7 +88,7 @@ def main() -> None:
 @contextmanager
 def served(bundle: Path) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes], float]]:
     """This service, see `started`."""
-    with started(["-m", "serving", "serve", str(bundle.absolute()), "--port", "{port}"], is_ready) as server:
+    with started(["-m", "f2at.serving", "serve", str(bundle.absolute()), "--port", "{port}"], is_ready) as server:
         yield server
 
 
@@ -178,13 +175,6 @@ def predict(client: httpx.Client, image: bytes, count: int, clients: int, latenc
             else:
                 latencies.milliseconds.append(milliseconds)
     return latencies
-
-
-def png(image: NDArray[np.uint8]) -> bytes:
-    """An image (H, W, 3) as a file."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def processes(pid: int) -> Iterator[tuple[str, int]]:

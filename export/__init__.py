@@ -1,1 +1,1 @@
-"""Checkpoint to deployable bundle. `export.bundle` and `export.runtime` import without PyTorch."""
+"""Checkpoint to deployable bundle. `f2at.bundle.format` and `f2at.bundle.runtime` import without PyTorch."""

@@ -1,12 +1,12 @@
-"""`python -m export`: turn a finished training run into a bundle; sign and verify what is handed on."""
+"""`python -m f2at.export`: turn a finished training run into a bundle; sign and verify what is handed on."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from export.bundle import CLASSIFIER, GRADIENT, PRECISIONS, REFERENCE, Bundle
-from export.sign import run_sign, run_verify
+from f2at.bundle.commands import run_sign, run_verify
+from f2at.bundle.format import CLASSIFIER, GRADIENT, PRECISIONS, REFERENCE, Bundle
 
 COMMANDS = {"sign": run_sign, "verify": run_verify}
 
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _export(arguments: Sequence[str]) -> None:
     options = _parser().parse_args(arguments)
-    from export.build import build_bundle  # brings PyTorch, which signatures do without
+    from f2at.export.build import build_bundle  # brings PyTorch, which signatures do without
 
     checkpoint, reference = _sources(options.source, options.checkpoint, options.reference)
     bundle = build_bundle(
@@ -36,13 +36,13 @@ def _export(arguments: Sequence[str]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m export",
-        usage="python -m export RUN --output BUNDLE [options]\n"
-        "       python -m export sign BUNDLE|REPORT.json --key FILE\n"
-        "       python -m export verify BUNDLE|REPORT.json --public-key FILE",
+        prog="python -m f2at.export",
+        usage="python -m f2at.export RUN --output BUNDLE [options]\n"
+        "       python -m f2at.export sign BUNDLE|REPORT.json --key FILE\n"
+        "       python -m f2at.export verify BUNDLE|REPORT.json --public-key FILE",
         description="Export a trained model as a bundle: a folder with the model and its gradient as ONNX graphs, "
         "proven equal to the PyTorch model, that can be served and audited without PyTorch.",
-        epilog="example: python -m export runs/digits --output bundles/digits",
+        epilog="example: python -m f2at.export runs/digits --output bundles/digits",
     )
     parser.add_argument(
         "source", type=Path, help="the folder of a training run, or a .safetensors checkpoint (with --reference)"
@@ -83,7 +83,7 @@ def _sources(source: Path, which: str | None, reference: Path | None) -> tuple[P
 
 
 def _report(checkpoint: Path, bundle: Bundle) -> None:
-    from export.parity import TOLERANCE
+    from f2at.export.parity import TOLERANCE
 
     manifest = bundle.manifest
     height, width = bundle.input_size
@@ -100,8 +100,8 @@ def _report(checkpoint: Path, bundle: Bundle) -> None:
             f"the same label on {rounding['agreement']:.1%} of the reference images"
         )
     print(f"digest    {bundle.digest}")
-    print(f"next      python -m attacks {bundle.path}")
-    print(f"          python -m serving serve {bundle.path}")
+    print(f"next      python -m f2at.audit {bundle.path}")
+    print(f"          python -m f2at.serving serve {bundle.path}")
 
 
 if __name__ == "__main__":

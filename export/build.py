@@ -13,12 +13,12 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from attacks.objectives import OBJECTIVES
-from export.bundle import PRECISIONS, Bundle, BundleError, check_destination, check_reference, write_bundle
-from export.graphs import export_graphs
-from export.parity import check_parity
-from export.quantize import CALIBRATION_IMAGES, compare, quantize
-from models import CheckpointInfo, load_checkpoint
+from f2at.attacks.objectives import OBJECTIVES
+from f2at.bundle.format import PRECISIONS, Bundle, BundleError, check_destination, check_reference, write_bundle
+from f2at.export.graphs import export_graphs
+from f2at.export.parity import check_parity
+from f2at.export.quantize import CALIBRATION_IMAGES, compare, quantize
+from f2at.models import CheckpointInfo, load_checkpoint
 
 
 def build_bundle(

@@ -10,23 +10,23 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from attacks.objectives import OBJECTIVES, objectives
-from export.backward import RULES
-from export.fold import fold_batch_norm
+from f2at.attacks.objectives import OBJECTIVES, objectives
+from f2at.export.backward import RULES
+from f2at.export.fold import fold_batch_norm
 
 _OPSET = 20
 _EXAMPLES = 7  # images in a traced batch: a size that no other dimension has, since equal sizes are taken for one
 
 
 def export_graphs(model: nn.Module, input_size: tuple[int, int]) -> tuple[bytes, bytes]:
-    """Serialised classifier.onnx and gradient.onnx (see `export.bundle`) of a model in eval mode.
+    """Serialised classifier.onnx and gradient.onnx (see `f2at.bundle.format`) of a model in eval mode.
 
     Args:
         model: images float32 (N,3,H,W) in [0,1] -> logits (N,C).
         input_size: (H, W) in pixels.
 
     Raises:
-        NotImplementedError: the model has an operation that no rule in `export.backward` covers.
+        NotImplementedError: the model has an operation that no rule in `f2at.export.backward` covers.
     """
     folded = fold_batch_norm(model)
     height, width = input_size

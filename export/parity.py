@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from attacks.objectives import OBJECTIVES, objectives
-from export.runtime import create_session
+from f2at.attacks.objectives import OBJECTIVES, objectives
+from f2at.bundle.runtime import create_session
 
 TOLERANCE = 1e-4  # relative; float32 leaves about 1e-6
 _SAMPLES = 16

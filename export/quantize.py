@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from export.runtime import create_session
+from f2at.bundle.runtime import create_session
 
 CALIBRATION_IMAGES = 512
 _BATCH = 64

@@ -15,8 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from models.classifier import Classifier
-from models.registry import create_model
+from f2at.models.classifier import Classifier
+from f2at.models.registry import create_model
 
 FORMAT = "f2at-checkpoint/1"
 

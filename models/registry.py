@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import nn
 
-from models.classifier import Classifier
-from models.resnet import BasicBlock, Bottleneck, resnet
-from models.vgg import vgg16_bn
-from models.wide_resnet import wide_resnet
+from f2at.models.classifier import Classifier
+from f2at.models.resnet import BasicBlock, Bottleneck, resnet
+from f2at.models.vgg import vgg16_bn
+from f2at.models.wide_resnet import wide_resnet
 
 Body = tuple[nn.Module, int]
 

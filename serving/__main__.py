@@ -1,4 +1,4 @@
-"""The command line: `python -m serving serve|worker|pin|keys`."""
+"""The command line: `python -m f2at.serving serve|worker|pin|keys`."""
 
 import argparse
 import os
@@ -6,9 +6,9 @@ import socket
 import sys
 from pathlib import Path
 
-from export.bundle import load_bundle
-from serving import key_commands
-from serving.settings import Settings
+from f2at.bundle.format import load_bundle
+from f2at.serving.access import commands as key_commands
+from f2at.serving.settings import Settings
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from serving.store import load_trusted  # brings BentoML, which --help need not wait for
+    from f2at.serving.model.store import load_trusted  # brings BentoML, which --help need not wait for
 
     settings = Settings.from_env()
     load_trusted(options.bundle, settings)
@@ -31,8 +31,8 @@ def _serve(options: argparse.Namespace) -> int:
     port: int = options.port
     _check_free(host, port)
     os.environ |= {**settings.paths(), "F2AT_BUNDLE": str(options.bundle.absolute())}
-    command = [sys.executable, "-m", "bentoml", "serve", "serving.service:RobustClassifier"]
-    command += ["--host", host, "--port", str(port), "--working-dir", str(Path(__file__).parent.parent)]
+    command = [sys.executable, "-m", "bentoml", "serve", "f2at.serving.service:RobustClassifier"]
+    command += ["--host", host, "--port", str(port)]
     os.execv(sys.executable, command)
 
 
@@ -47,10 +47,10 @@ def _check_free(host: str, port: int) -> None:
 
 
 def _worker(options: argparse.Namespace) -> int:
-    from serving.files import acquire_lock
-    from serving.store import load_surrogate, load_trusted, pinned_bundle
-    from serving.supervisor import worker_lock
-    from serving.worker import run_worker
+    from f2at.serving.jobs.supervisor import worker_lock
+    from f2at.serving.jobs.worker import run_worker
+    from f2at.serving.model.store import load_surrogate, load_trusted, pinned_bundle
+    from f2at.serving.process.files import acquire_lock
 
     settings = Settings.from_env()
     bundle = load_trusted(settings.bundle or pinned_bundle(None), settings)
@@ -61,7 +61,7 @@ def _worker(options: argparse.Namespace) -> int:
 
 
 def _pin(options: argparse.Namespace) -> int:
-    from serving.store import pin
+    from f2at.serving.model.store import pin
 
     model = pin(options.bundle)
     print(f"{model.tag!s} holds {load_bundle(options.bundle).digest}; `bentoml build` puts it into the next Bento")
@@ -69,8 +69,8 @@ def _pin(options: argparse.Namespace) -> int:
 
 
 def _purge(options: argparse.Namespace) -> int:
-    from serving.audits import connect
-    from serving.retention import purge
+    from f2at.serving.jobs.audits import connect
+    from f2at.serving.jobs.retention import purge
 
     with connect(Settings.from_env().database_url) as jobs:
         count = purge(jobs, options.days)
@@ -87,7 +87,7 @@ def _days(text: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m serving",
+        prog="python -m f2at.serving",
         description="Serve the model of a bundle, and audit it on demand.",
         epilog="Settings are environment variables (F2AT_...); serving/settings.py lists them.",
     )

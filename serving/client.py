@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import httpx
 
-from serving.answers import Audit, Prediction, Predictions
+from f2at.serving.answers import Audit, Prediction, Predictions
 
 Image = Path | bytes  # a file, or the content of one: PNG, JPEG, WebP or BMP
 _RETRIED = (429, 503)
@@ -94,7 +94,7 @@ class Client:
         return self._json("GET", "/model")
 
     def start_audit(self, *, idempotency_key: str | None = None, **request: Any) -> Audit:
-        """Start an audit, such as `suite="adaptive", eps="8/255", samples=200`; see `attacks.audit.AuditRequest`.
+        """Start an audit, such as `suite="adaptive", eps="8/255", samples=200`; see `f2at.audit.AuditRequest`.
 
         `idempotency_key` names the audit: another call with the same key and request answers the same audit, so a
         program that was killed and runs again starts nothing twice. The default is a new name.

@@ -5,7 +5,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
-from serving.logs import request_id
+from f2at.serving.process.logs import request_id
 
 MEDIA_TYPE = "application/problem+json"
 

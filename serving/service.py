@@ -1,4 +1,4 @@
-"""The BentoML service: `F2AT_BUNDLE=bundles/digits bentoml serve serving.service:RobustClassifier`."""
+"""The BentoML service: `F2AT_BUNDLE=bundles/digits bentoml serve f2at.serving.service:RobustClassifier`."""
 
 # mypy: disable-error-code="untyped-decorator, attr-defined"
 # (BentoML's decorators are untyped, and turn the class into a service with attributes of its own.)
@@ -12,20 +12,21 @@ from bentoml.exceptions import BentoMLException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from export.signatures import read_private_key
-from serving import logs, predictions
-from serving.access import Access, Guard
-from serving.answers import Prediction, Predictions
-from serving.database import prepare_database
-from serving.deployment import claim, settle
-from serving.middleware import Gate, Observer
-from serving.settings import Settings
-from serving.signals import call_on_exit_signal, call_on_hangup, exit_within, pass_hangup_on
-from serving.store import MODEL_NAME, load_surrogate, pinned_bundle
-from serving.supervisor import ARBITER, MEMORY, Supervisor
-from serving.swap import BusyError, SwapError, Switch
-from serving.uploads import ImagesUpload, ImageUpload
-from serving.web import Backend, create_app
+from f2at.bundle.signatures import read_private_key
+from f2at.serving.access.guard import Access, Guard
+from f2at.serving.answers import Prediction, Predictions
+from f2at.serving.api import predictions
+from f2at.serving.api.middleware import Gate, Observer
+from f2at.serving.api.routes import Backend, create_app
+from f2at.serving.api.uploads import ImagesUpload, ImageUpload
+from f2at.serving.jobs.database import prepare_database
+from f2at.serving.jobs.supervisor import ARBITER, MEMORY, Supervisor
+from f2at.serving.model.deployment import claim, settle
+from f2at.serving.model.store import MODEL_NAME, load_surrogate, pinned_bundle
+from f2at.serving.model.swap import BusyError, SwapError, Switch
+from f2at.serving.process import logs
+from f2at.serving.process.signals import call_on_exit_signal, call_on_hangup, exit_within, pass_hangup_on
+from f2at.serving.settings import Settings
 
 _LOG = logging.getLogger("bentoml.f2at")
 backend = Backend()
@@ -33,7 +34,7 @@ backend = Backend()
 
 # Predictions are declared as BentoML's own endpoints, too: its Python client and OpenAPI page then work.
 # What those cannot do (GET, DELETE, paths with parameters, event streams) is the mounted application.
-# BentoML's own metrics and access log are replaced: see serving.metrics and serving.middleware.
+# BentoML's own metrics and access log are replaced: see f2at.serving.process.metrics and f2at.serving.api.middleware.
 @bentoml.service(name=MODEL_NAME, metrics={"enabled": False}, logging={"access": {"enabled": False}})
 @bentoml.asgi_app(create_app(backend), path="/")
 class RobustClassifier:

@@ -9,7 +9,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from serving.settings import Settings
+from f2at.serving.settings import Settings
 
 FOLDER = Path(__file__).parents[1] / "deploy" / "kubernetes"
 VERSION = "1.31"  # preStop.sleep is from 1.30 on

@@ -1,38 +1,36 @@
-"""The direction of imports between the packages, read from the source."""
+"""The architecture: which package stands on which, read from the source. One way, without exceptions."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
-PACKAGES = {"models", "attacks", "training", "export", "serving", "benchmarks"}
 
-# What each package may import of the others. A dotted entry allows that module alone.
-ALLOWED = {
-    "models": set(),
-    "attacks": set(),
-    "training": {"models", "attacks"},
-    "export": {"models", "attacks"},
-    "serving": {"attacks", "export.bundle", "export.runtime", "export.signatures"},
-}
-# Where a package joins what it keeps apart otherwise: bundles, and audits of them.
-JOINTS = {"attacks/opening.py": {"export.bundle", "export.runtime"}}
-
-# What runs in production, where no PyTorch is installed.
-TORCH_FREE = [
-    *("attacks", "serving"),
-    *(f"export/{name}.py" for name in ("__init__", "bundle", "runtime", "signatures", "sign")),
+# From the ground up. A package imports from the layers below its own, and from itself.
+LAYERS = [
+    {"images", "models"},
+    {"bundle"},
+    {"attacks"},
+    {"audit"},
+    {"training", "export"},
+    {"serving"},
+    {"benchmarks"},
 ]
-TRAINING_ONLY = {"torch", "torchvision", "lightning_fabric", "safetensors", "sklearn", "onnxscript", "tomli_w"}
-TORCH_ALLOWED = {"attacks/torch_target.py", "attacks/audit/module.py"}  # for models that are not exported yet
+PACKAGES = {package for layer in LAYERS for package in layer}
+UNSHIPPED = {"benchmarks"}  # imported by its own name; the others are f2at.NAME
+
+# What runs in production, where no PyTorch is installed: these modules, and all that they import.
+TRAINING_ONLY = ["torch", "torchvision", "lightning_fabric", "safetensors", "sklearn", "onnxscript", "tomli_w"]
+# These say by their name or their docstring that they are about PyTorch modules, and nothing above imports them.
+ABOUT_TORCH = {"f2at.attacks.targets.torch_target", "f2at.audit.module"}
 
 
-def modules(*roots: str) -> Iterator[Path]:
-    for root in roots:
-        path = REPOSITORY / root
-        yield from [path] if path.is_file() else sorted(path.rglob("*.py"))
+def modules(package: str) -> list[Path]:
+    return sorted((REPOSITORY / package).rglob("*.py"))
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -41,32 +39,66 @@ def imported(path: Path) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
+            assert not node.level, f"{path} imports relatively"
             yield node.module
+            if node.module == "f2at":
+                yield from (f"f2at.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("package", sorted(ALLOWED))
+def package_of(module: str) -> str | None:
+    """Which of our packages a module belongs to."""
+    parts = module.split(".")
+    if parts[0] == "f2at":
+        return parts[1] if len(parts) > 1 and parts[1] in PACKAGES else None
+    return parts[0] if parts[0] in UNSHIPPED else None
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
 def test_packages_import_in_one_direction(package: str) -> None:
-    wrong = []
-    for path in modules(package):
-        name = str(path.relative_to(REPOSITORY))
-        allowed = ALLOWED[package] | {package} | JOINTS.get(name, set())
-        for module in imported(path):
-            top = module.split(".")[0]
-            if top in PACKAGES and not {top, ".".join(module.split(".")[:2])} & allowed:
-                wrong.append(f"{name} imports {module}")
-    assert not wrong
-
-
-def test_production_code_names_no_training_library() -> None:
+    height = next(number for number, layer in enumerate(LAYERS) if package in layer)
+    allowed = {package}.union(*LAYERS[:height])
     wrong = [
         f"{path.relative_to(REPOSITORY)} imports {module}"
-        for path in modules(*TORCH_FREE)
-        if str(path.relative_to(REPOSITORY)) not in TORCH_ALLOWED
+        for path in modules(package)
         for module in imported(path)
-        if module.split(".")[0] in TRAINING_ONLY or module in ("attacks.torch_target", "attacks.audit.module")
+        if package_of(module) not in {None, *allowed}
     ]
     assert not wrong
 
 
-def test_every_package_is_where_the_tree_says() -> None:
-    assert all((REPOSITORY / package / "__init__.py").is_file() for package in ALLOWED)
+def test_no_file_imports_a_folder_by_its_bare_name() -> None:
+    """`import models` would find the user's own."""
+    files = [
+        REPOSITORY / "demo.py",
+        *(path for folder in (*PACKAGES, "tests", "deploy", "f2at") for path in modules(folder)),
+    ]
+    wrong = [
+        f"{path.relative_to(REPOSITORY)} imports {module}"
+        for path in files
+        for module in imported(path)
+        if module.split(".")[0] in PACKAGES - UNSHIPPED
+    ]
+    assert not wrong
+
+
+def test_the_links_are_the_packages_that_are_shipped() -> None:
+    links = {path.name for path in (REPOSITORY / "f2at").iterdir() if path.is_symlink()}
+    assert links == PACKAGES - UNSHIPPED
+    assert all((REPOSITORY / package / "__init__.py").is_file() for package in PACKAGES)
+
+
+@pytest.mark.slow
+def test_production_code_runs_without_any_training_library() -> None:
+    """Every module that is not about PyTorch, imported where there is none of them."""
+    names = [
+        ".".join(["f2at", *path.relative_to(REPOSITORY).with_suffix("").parts]).removesuffix(".__init__")
+        for package in ("images", "bundle", "attacks", "audit", "serving")
+        for path in modules(package)
+    ]
+    names = [name for name in names if name not in ABOUT_TORCH and not name.endswith("__main__")]
+    code = (
+        f"import importlib, sys\n"
+        f"for name in {TRAINING_ONLY}: sys.modules[name] = None\n"
+        f"for name in {names}: importlib.import_module(name)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY, timeout=120)

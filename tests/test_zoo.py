@@ -8,9 +8,9 @@ import jsonschema
 import numpy as np
 import pytest
 
-from attacks.audit.schema import report_schema
-from export.bundle import CLASSIFIER, load_bundle
-from export.runtime import create_session
+from f2at.audit.schema import report_schema
+from f2at.bundle.format import CLASSIFIER, load_bundle
+from f2at.bundle.runtime import create_session
 
 ZOO = Path(__file__).parents[1] / "zoo"
 MODELS = sorted(path for path in ZOO.iterdir() if path.is_dir())

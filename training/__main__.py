@@ -1,20 +1,20 @@
-"""`python -m training --config FILE --output FOLDER`."""
+"""`python -m f2at.training --config FILE --output FOLDER`."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from training.config_file import add_config_flags, load_config
-from training.loop import DivergenceError, train
+from f2at.training.config_file import add_config_flags, load_config
+from f2at.training.loop import DivergenceError, train
 
 
 def main() -> None:
     """Train a classifier as a TOML file says, with any of its values overridden by flags."""
     parser = argparse.ArgumentParser(
-        prog="python -m training",
+        prog="python -m f2at.training",
         usage="%(prog)s --config FILE --output FOLDER [--overwrite] [--SECTION.KEY VALUE ...]",
         description="Train a robust image classifier. The result is a folder with its checkpoints, metrics and "
-        "curves, which `python -m export` turns into a bundle for serving. The same command again resumes a run "
+        "curves, which `python -m f2at.export` turns into a bundle for serving. The same command again resumes a run "
         "that was interrupted.",
     )
     parser.add_argument("--config", type=Path, required=True, help="a TOML file, as in configs/")
@@ -28,12 +28,12 @@ def main() -> None:
         config = load_config(path, overrides)
         metrics = train(config, output, overwrite=overwrite)
     except (ValueError, DivergenceError) as error:
-        sys.exit(f"python -m training: error: {error}")
+        sys.exit(f"python -m f2at.training: error: {error}")
     if metrics:
         test = metrics["test"]
         print(
             f"best checkpoint: epoch {metrics['epoch']}; on {test['images']} test images clean {test['clean']:.1%}, "
-            f"{test['attack']} at eps {config.attack.eps} {test['robust']:.1%}\nnext: python -m export {output} "
+            f"{test['attack']} at eps {config.attack.eps} {test['robust']:.1%}\nnext: python -m f2at.export {output} "
             f"--output bundles/{output.name}"
         )
 

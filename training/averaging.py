@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from models import Classifier
+from f2at.models import Classifier
 
 
 class WeightAverage:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from training.methods import Method, PlainTraining
-from training.methods.base import option
+from f2at.training.methods import Method, PlainTraining
+from f2at.training.methods.base import option
 
 SCHEDULES = ("piecewise", "piecewise-linear", "one-cycle", "cyclic", "cosine")
 

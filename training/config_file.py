@@ -8,8 +8,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from training.config import SECTIONS, Config, ConfigError
-from training.methods import METHODS, Method
+from f2at.training.config import SECTIONS, Config, ConfigError
+from f2at.training.methods import METHODS, Method
 
 
 def config_from_table(table: Mapping[str, Any]) -> Config:

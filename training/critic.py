@@ -1,4 +1,4 @@
-"""`python -m training.critic RUN --output critic.safetensors`: learn F2AT's critics on the model of a finished run.
+"""`python -m f2at.training.critic RUN --output critic.safetensors`: learn F2AT's critics on a finished run's model.
 
 They are what `method.estimator = "donsker-varadhan"` judges dependence by, in another run; see
 methods/donsker_varadhan.py.
@@ -17,14 +17,14 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from tqdm import tqdm
 
-from models import Classifier, load_checkpoint
-from training.config import Config
-from training.config_file import load_config
-from training.data import ImageSet, augment, draw_crops, load_dataset, split_validation
-from training.inner_attack import draw_noise, find_adversarial
-from training.methods.donsker_varadhan import Critics, save_critics
-from training.methods.f2at import slice_patterns
-from training.run_folder import RunFolder
+from f2at.models import Classifier, load_checkpoint
+from f2at.training.config import Config
+from f2at.training.config_file import load_config
+from f2at.training.data import ImageSet, augment, draw_crops, load_dataset, split_validation
+from f2at.training.inner_attack import draw_noise, find_adversarial
+from f2at.training.methods.donsker_varadhan import Critics, save_critics
+from f2at.training.methods.f2at import slice_patterns
+from f2at.training.run_folder import RunFolder
 
 
 def train_critics(
@@ -115,9 +115,9 @@ def _bounds(critics: Critics, natural: Tensor, perturbed: Tensor, logits: Tensor
 def main() -> None:
     """Learn critics and write them."""
     parser = argparse.ArgumentParser(
-        prog="python -m training.critic",
+        prog="python -m f2at.training.critic",
         description="Learn, on the frozen model of a finished run, the critics that F2AT's Donsker-Varadhan estimator "
-        "needs. Then: python -m training ... --method.estimator donsker-varadhan --method.critic FILE",
+        "needs. Then: python -m f2at.training ... --method.estimator donsker-varadhan --method.critic FILE",
     )
     parser.add_argument("run", type=Path, help="a finished run folder, as of `--method.name sat`")
     parser.add_argument("--output", type=Path, required=True, help="the .safetensors file to write")
@@ -133,10 +133,10 @@ def main() -> None:
         )
         save_critics(arguments.output, critics, bounds=bounds)
     except (OSError, ValueError) as error:
-        sys.exit(f"python -m training.critic: error: {error}")
+        sys.exit(f"python -m f2at.training.critic: error: {error}")
     print(
         f"I(X_nat; h(x')) >= {bounds['natural']:.2f} nats, I(X_pert; h(x')) >= {bounds['perturbed']:.2f} nats, on "
-        f"validation images\nnext: python -m training --config CONFIG --output RUN "
+        f"validation images\nnext: python -m f2at.training --config CONFIG --output RUN "
         f"--method.estimator donsker-varadhan --method.critic {arguments.output}"
     )
 

@@ -14,7 +14,7 @@ from torchvision.datasets.folder import default_loader
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as transforms
 
-from training.config import DataConfig
+from f2at.training.config import DataConfig
 
 
 class DataError(ValueError):

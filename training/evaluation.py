@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attacks.pgd import pgd
-from attacks.torch_target import TorchTarget
-from models import Classifier
-from training.data import ImageSet
+from f2at.attacks.targets.torch_target import TorchTarget
+from f2at.attacks.white_box.pgd import pgd
+from f2at.models import Classifier
+from f2at.training.data import ImageSet
 
 BATCH = 256
 

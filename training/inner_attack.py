@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from attacks.objectives import objective_weights
-from attacks.pgd import GAUSSIAN_SCALE, pgd
-from attacks.target import Evaluation, Target
-from attacks.threat import project
-from attacks.torch_target import TorchTarget
-from training.config import AttackConfig
+from f2at.attacks.objectives import objective_weights
+from f2at.attacks.target import Evaluation, Target
+from f2at.attacks.targets.torch_target import TorchTarget
+from f2at.attacks.threat import project
+from f2at.attacks.white_box.pgd import GAUSSIAN_SCALE, pgd
+from f2at.training.config import AttackConfig
 
 
 class KLTarget(TorchTarget):

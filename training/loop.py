@@ -17,13 +17,13 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from models import CheckpointInfo, Classifier, create_model, load_checkpoint, save_checkpoint
-from training.averaging import WeightAverage
-from training.batch_norm import running_statistics
-from training.config import Config
-from training.config_file import config_to_table
-from training.curves import draw_curves
-from training.data import (
+from f2at.models import CheckpointInfo, Classifier, create_model, load_checkpoint, save_checkpoint
+from f2at.training.averaging import WeightAverage
+from f2at.training.batch_norm import running_statistics
+from f2at.training.config import Config
+from f2at.training.config_file import config_to_table
+from f2at.training.curves import draw_curves
+from f2at.training.data import (
     Dataset,
     ImageSet,
     augment,
@@ -32,13 +32,13 @@ from training.data import (
     load_dataset,
     split_validation,
 )
-from training.evaluation import evaluate
-from training.folded import FoldedModel
-from training.inner_attack import draw_noise, find_adversarial
-from training.methods import Method
-from training.run_folder import RunFolder
-from training.schedule import learning_rate
-from training.weight_perturbation import weight_perturbation
+from f2at.training.evaluation import evaluate
+from f2at.training.folded import FoldedModel
+from f2at.training.inner_attack import draw_noise, find_adversarial
+from f2at.training.methods import Method
+from f2at.training.run_folder import RunFolder
+from f2at.training.schedule import learning_rate
+from f2at.training.weight_perturbation import weight_perturbation
 
 CHECK_EVERY = 20  # steps between looks at the loss; looking makes the host wait for the device
 

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import tomli_w
 
-from models.checkpoint import load_tensors, save_tensors
-from training.config import Config
-from training.config_file import config_to_table
-from training.data import ImageSet
+from f2at.models.checkpoint import load_tensors, save_tensors
+from f2at.training.config import Config
+from f2at.training.config_file import config_to_table
+from f2at.training.data import ImageSet
 
 
 class RunError(ValueError):

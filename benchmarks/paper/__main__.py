@@ -20,8 +20,8 @@ from benchmarks.paper.experiments import EXPERIMENTS, Experiment, with_rows
 from benchmarks.paper.render import Result, markdown, write
 from benchmarks.paper.runner import Runner, estimate
 from benchmarks.paper.scales import SCALES, scale_for, with_settings
-from training.config import ConfigError
-from training.loop import DivergenceError
+from f2at.training.config import ConfigError
+from f2at.training.loop import DivergenceError
 
 _NAMES = {name.lower(): name for name in EXPERIMENTS}
 

@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from attacks.audit.stages import png
-from attacks.audit.subject import Scores, Subject
-from attacks.bitplanes import bit_planes, natural_pattern
-from attacks.grid import snap
-from attacks.torch_target import TorchTarget
 from benchmarks.paper.experiments import Evaluation, Record
-from models import Classifier
+from f2at.attacks.grid import snap
+from f2at.attacks.targets.torch_target import TorchTarget
+from f2at.audit.subject import Scores, Subject
+from f2at.images.bitplanes import bit_planes, natural_pattern
+from f2at.images.png import base64_png
+from f2at.models import Classifier
 
 BATCH = 256
 
@@ -72,7 +72,7 @@ def evaluate(
         "right": right.astype(int).tolist(),
         "confidence": confidence.round(4).tolist(),
         **_patterns(subject, images, found, labels, attacked),
-        "example": {"clean": png(images[shown]), "adversarial": png(found[shown])},
+        "example": {"clean": base64_png(images[shown]), "adversarial": base64_png(found[shown])},
         "costs": subject.costs,
     }
 

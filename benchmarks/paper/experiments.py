@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from attacks.registry import ATTACKS, Attack
 from benchmarks.paper.published import BLACK_BOX, WHITE_BOX
+from f2at.attacks.registry import ATTACKS, Attack
 
 Record = Mapping[str, Any]  # what benchmarks.paper.evaluation.evaluate returns
 Drawing = Literal["bars", "lines", "scatter", "rows", "classes", "densities", "planes"]

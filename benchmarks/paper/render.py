@@ -14,10 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from attacks.bitplanes import bit_planes
 from benchmarks.paper.experiments import Experiment
 from benchmarks.paper.published import PUBLISHED, REMARKS, Value
 from benchmarks.paper.runner import Outcome
+from f2at.images.bitplanes import bit_planes
 
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 

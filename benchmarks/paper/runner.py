@@ -17,21 +17,21 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from attacks.audit.cost import most_per_sample
-from attacks.registry import Attack
 from benchmarks.paper.evaluation import evaluate
 from benchmarks.paper.experiments import Column, Evaluation, Experiment, Record, Row, Run, sat, surrogate
 from benchmarks.paper.scales import Scale
-from models import Classifier, load_checkpoint
-from training.config import Config, ConfigError, DataConfig
-from training.config_file import config_to_table
-from training.cost import forward_passes
-from training.critic import train_critics
-from training.data import Dataset, ImageSet, load_dataset
-from training.loop import DivergenceError, Trainer, train
-from training.methods import F2AT
-from training.methods.donsker_varadhan import save_critics
-from training.run_folder import RunFolder
+from f2at.attacks.registry import Attack
+from f2at.audit.cost import most_per_sample
+from f2at.models import Classifier, load_checkpoint
+from f2at.training.config import Config, ConfigError, DataConfig
+from f2at.training.config_file import config_to_table
+from f2at.training.cost import forward_passes
+from f2at.training.critic import train_critics
+from f2at.training.data import Dataset, ImageSet, load_dataset
+from f2at.training.loop import DivergenceError, Trainer, train
+from f2at.training.methods import F2AT
+from f2at.training.methods.donsker_varadhan import save_critics
+from f2at.training.run_folder import RunFolder
 
 EVALUATION_VERSION = 1  # raise it when `evaluate` changes what it measures: what was kept is then measured again
 

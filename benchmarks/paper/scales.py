@@ -7,11 +7,11 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
 
-from attacks.registry import ATTACKS, Attack
 from benchmarks.paper.experiments import Evaluation, Run
-from training.config import Config
-from training.config_file import config_from_table
-from training.cost import forward_passes
+from f2at.attacks.registry import ATTACKS, Attack
+from f2at.training.config import Config
+from f2at.training.config_file import config_from_table
+from f2at.training.cost import forward_passes
 
 PAPER_EPS = Fraction(8, 255)
 _ARCHITECTURES = {"ResNet-18": "resnet18", "ResNet-50": "resnet50", "VGG-16": "vgg16_bn", "WRN-34-10": "wide_resnet"}

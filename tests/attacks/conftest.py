@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attacks.torch_target import TorchTarget
+from f2at.attacks.targets.torch_target import TorchTarget
 
 SHAPE = (3, 4, 4)
 

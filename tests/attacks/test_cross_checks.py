@@ -15,13 +15,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attacks.apgd import apgd
-from attacks.carlini_wagner import carlini_wagner
-from attacks.fab import fab_targeted
-from attacks.fgsm import fgsm
-from attacks.mi_fgsm import mi_fgsm
-from attacks.threat import NORMS, norms
-from attacks.torch_target import TorchTarget
+from f2at.attacks.targets.torch_target import TorchTarget
+from f2at.attacks.threat import NORMS, norms
+from f2at.attacks.white_box.apgd import apgd
+from f2at.attacks.white_box.carlini_wagner import carlini_wagner
+from f2at.attacks.white_box.fab import fab_targeted
+from f2at.attacks.white_box.fgsm import fgsm
+from f2at.attacks.white_box.mi_fgsm import mi_fgsm
 
 Make = Callable[..., nn.Module]
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attacks.grid import clip_to_ball, distances, snap, to_images, to_inputs
+from f2at.attacks.grid import clip_to_ball, distances, snap
+from f2at.images.pixels import to_images, to_inputs
 
 CLEAN = hnp.arrays(np.uint8, (2, 2, 3, 3))
 WILD = hnp.arrays(np.float32, (2, 3, 2, 3), elements=st.floats(-2, 3, width=32) | st.just(math.nan))

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attacks import matrices
+from f2at.attacks import matrices
 
 
 def rng(seed: int = 0) -> np.random.Generator:

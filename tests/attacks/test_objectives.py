@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from attacks.objectives import OBJECTIVES, objective_weights, objectives
+from f2at.attacks.objectives import OBJECTIVES, objective_weights, objectives
 
 
 def named(logits: Any, labels: Any, targets: Any) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 import attacks
-from attacks import ATTACKS, CountingTarget
-from attacks.objectives import OBJECTIVES
-from attacks.threat import NORMS, norms
-from attacks.torch_target import TorchTarget
+from f2at.attacks import ATTACKS, CountingTarget
+from f2at.attacks.objectives import OBJECTIVES
+from f2at.attacks.targets.torch_target import TorchTarget
+from f2at.attacks.threat import NORMS, norms
 
 # Parameters for tests, and by how much eps must exceed the nearest boundary of a linear model for a sure success.
 QUICK: dict[str, tuple[dict[str, Any], float]] = {
@@ -241,5 +241,5 @@ def test_the_registry_cannot_be_changed() -> None:
 
 
 def test_importing_attacks_needs_no_torch() -> None:
-    code = "import sys; sys.modules['torch'] = None; import attacks, attacks.onnx_target"
+    code = "import sys; sys.modules['torch'] = None; import attacks, f2at.attacks.targets.onnx_target"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,6 +1,6 @@
 import numpy as np
 
-from attacks.survivors import Survivors, misclassified, wrong_classes
+from f2at.attacks.survivors import Survivors, misclassified, wrong_classes
 
 
 def test_wrong_classes_by_logit() -> None:

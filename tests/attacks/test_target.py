@@ -9,10 +9,10 @@ from onnx import helper
 from onnxruntime import InferenceSession
 from torch import nn
 
-from attacks import ATTACKS, CountingTarget, Evaluation
-from attacks.objectives import OBJECTIVES, objective_weights
-from attacks.onnx_target import OnnxTarget
-from attacks.torch_target import TorchTarget
+from f2at.attacks import ATTACKS, CountingTarget, Evaluation
+from f2at.attacks.objectives import OBJECTIVES, objective_weights
+from f2at.attacks.targets.onnx_target import OnnxTarget
+from f2at.attacks.targets.torch_target import TorchTarget
 
 SHAPE = (3, 4, 4)
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from attacks.threat import (
+from f2at.attacks.threat import (
     NORMS,
     check_attack,
     check_batch,

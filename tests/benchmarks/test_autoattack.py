@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from attacks.audit import Audit, AuditRequest, run_audit
-from attacks.audit.suites import SUITES
-from attacks.grid import to_inputs
-from attacks.torch_target import TorchTarget
-from benchmarks import official, ours
-from benchmarks.agreement import GOALS, Agreement, accuracy_within, common_part, full_budget
-from benchmarks.autoattack import main
-from benchmarks.passes import Passes, PassesOfModel
-from benchmarks.record import Record, carry_out
-from models import create_model
-from models.checkpoint import CheckpointInfo, save_checkpoint
+from benchmarks.autoattack import official, ours
+from benchmarks.autoattack.__main__ import main
+from benchmarks.autoattack.agreement import GOALS, Agreement, accuracy_within, common_part, full_budget
+from benchmarks.autoattack.passes import Passes, PassesOfModel
+from benchmarks.autoattack.record import Record, carry_out
+from f2at.attacks.targets.torch_target import TorchTarget
+from f2at.audit import Audit, AuditRequest, run_audit
+from f2at.audit.suites import SUITES
+from f2at.images.pixels import to_inputs
+from f2at.models import create_model
+from f2at.models.checkpoint import CheckpointInfo, save_checkpoint
 
 CLASSES, SAMPLES = 10, 30  # two shards
 EPS = Fraction(2, 255)  # breaks about half

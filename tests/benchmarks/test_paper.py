@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import nn
 
-from attacks.registry import ATTACKS
 from benchmarks.paper.__main__ import epochs, main, plan
 from benchmarks.paper.evaluation import evaluate
 from benchmarks.paper.experiments import EXPERIMENTS, Column, Evaluation, Experiment, Row, Run, accuracy, with_rows
@@ -18,9 +17,10 @@ from benchmarks.paper.published import PUBLISHED, TABLES
 from benchmarks.paper.render import Result, density, draw, markdown, table
 from benchmarks.paper.runner import Outcome, Runner, estimate, gradients, seconds_per_image
 from benchmarks.paper.scales import SCALES, scale_for, with_settings
-from models import Classifier
-from training.config import ConfigError
-from training.cost import forward_passes
+from f2at.attacks.registry import ATTACKS
+from f2at.models import Classifier
+from f2at.training.config import ConfigError
+from f2at.training.cost import forward_passes
 
 SAT = Row("SAT", Run("CIFAR-10", "ResNet-18", {"name": "sat"}))
 

@@ -3,11 +3,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attacks.bitplanes import natural_pattern
-from attacks.grid import to_images, to_inputs
-from attacks.objectives import objectives
-from attacks.target import Evaluation
 from benchmarks.pattern_check import attacked, curve, disagreement, flippable, joint_attack, natural_inputs
+from f2at.attacks.objectives import objectives
+from f2at.attacks.target import Evaluation
+from f2at.images.bitplanes import natural_pattern
+from f2at.images.pixels import to_images, to_inputs
 
 EPS = 8 / 255
 

@@ -2,9 +2,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.training_step import ours, reference
-from models import create_model
-from training.config import AttackConfig
-from training.methods import SAT
+from f2at.models import create_model
+from f2at.training.config import AttackConfig
+from f2at.training.methods import SAT
 
 
 def test_both_loops_take_the_same_step() -> None:

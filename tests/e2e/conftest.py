@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export.bundle import Bundle, write_bundle
+from f2at.bundle.format import Bundle, write_bundle
 
 REPOSITORY = Path(__file__).parents[2]
-SERVICE = "serving.service:RobustClassifier"
+SERVICE = "f2at.serving.service:RobustClassifier"
 
 
 class Server:
@@ -164,9 +164,9 @@ def random_bundle(path: Path, seed: int) -> Bundle:
     """A narrow ResNet-18 with random weights; its own answers are the labels, so clean accuracy is 1."""
     import torch
 
-    from attacks.objectives import OBJECTIVES
-    from export.graphs import export_graphs
-    from models import create_model
+    from f2at.attacks.objectives import OBJECTIVES
+    from f2at.export.graphs import export_graphs
+    from f2at.models import create_model
 
     torch.manual_seed(seed)
     model = create_model("resnet18", classes=10, width=8, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)).eval()

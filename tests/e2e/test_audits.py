@@ -15,12 +15,12 @@ import httpx
 import pytest
 from dbos import DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus
 
-from attacks.audit import Audit, AuditRequest, run_audit
-from attacks.audit.report import deterministic_part
-from attacks.opening import open_model
-from export.bundle import CLASSIFIER, GRADIENT, Bundle, write_bundle
-from serving.audits import APPLICATION, FINISHED, WORKFLOW, Audits
-from serving.workflows import SHARD
+from f2at.audit import Audit, AuditRequest, run_audit
+from f2at.audit.opening import open_model
+from f2at.audit.report import deterministic_part
+from f2at.bundle.format import CLASSIFIER, GRADIENT, Bundle, write_bundle
+from f2at.serving.jobs.audits import APPLICATION, FINISHED, WORKFLOW, Audits
+from f2at.serving.jobs.workflows import SHARD
 
 if TYPE_CHECKING:
     from tests.conftest import NewDatabase
@@ -251,7 +251,7 @@ def test_a_worker_may_run_on_its_own(narrow_server: "Server") -> None:
     for audit in narrow_server.client.get("/audits").json()["audits"]:
         narrow_server.client.delete(f"/audits/{audit['id']}").raise_for_status()
     identifier = narrow_server.submit(**SHORT)["id"]
-    worker = subprocess.Popen([sys.executable, "-m", "serving", "worker"], env=narrow_server.environment)
+    worker = subprocess.Popen([sys.executable, "-m", "f2at.serving", "worker"], env=narrow_server.environment)
     assert narrow_server.finish(identifier)["clean"]["n"] == SHORT["samples"]
     worker.terminate()
     assert worker.wait(5) == 0
@@ -302,7 +302,7 @@ def test_a_surrogate_of_other_classes_is_refused(
     other = rename([f"other {k}" for k in range(10)])
     folders = {"F2AT_BUNDLE": bundle.path, "F2AT_SURROGATE": other.path, "F2AT_STATE": tmp_path}
     worker = subprocess.run(
-        [sys.executable, "-m", "serving", "worker"],
+        [sys.executable, "-m", "f2at.serving", "worker"],
         env=os.environ | {name: str(path) for name, path in folders.items()},
         cwd=Path(__file__).parents[2],
         capture_output=True,
@@ -326,7 +326,7 @@ class Fleet:
         state = self.folder / f"worker-{len(self.workers)}"
         environment = {"F2AT_BUNDLE": self.bundle.path, "F2AT_STATE": state, "F2AT_DATABASE_URL": self.url}
         worker = subprocess.Popen(
-            [sys.executable, "-m", "serving", "worker"],
+            [sys.executable, "-m", "f2at.serving", "worker"],
             env=os.environ
             | {name: str(value) for name, value in environment.items()}
             | {"F2AT_TAKEOVER": "3", "F2AT_AUDIT_THREADS": "1", "OMP_NUM_THREADS": "1"},

@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export.bundle import Bundle
-from serving.answers import Audit
-from serving.client import Client, ServiceError
-from serving.keys import add_key
+from f2at.bundle.format import Bundle
+from f2at.images.png import png
+from f2at.serving.access.keys import add_key
+from f2at.serving.answers import Audit
+from f2at.serving.client import Client, ServiceError
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Server
@@ -28,12 +29,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 LIGHT: dict[str, Any] = {"suite": "custom", "attacks": [{"name": "fgsm"}], "eps": "1/255", "samples": 4}
-
-
-def png(image: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def test_predicts(server: "Server", bundle: Bundle, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from export.bundle import Bundle
+from f2at.bundle.format import Bundle
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Server
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).parents[2]
-SERVE = ["bentoml", "serve", "serving.service:RobustClassifier"]
+SERVE = ["bentoml", "serve", "f2at.serving.service:RobustClassifier"]
 
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -14,12 +14,12 @@ import httpx
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from attacks.audit import AuditRequest, run_audit
-from attacks.audit.report import deterministic_part
-from attacks.opening import open_model
 from benchmarks.faults import VICTIMS, Deployment, run, wait_for
 from benchmarks.serving import is_ready
-from export.bundle import Bundle
+from f2at.audit import AuditRequest, run_audit
+from f2at.audit.opening import open_model
+from f2at.audit.report import deterministic_part
+from f2at.bundle.format import Bundle
 
 if TYPE_CHECKING:
     from tests.conftest import NewDatabase, Outage

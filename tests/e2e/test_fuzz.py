@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.fuzz import run
-from export.bundle import Bundle
+from benchmarks.fuzz.__main__ import run
+from f2at.bundle.format import Bundle
 
 pytestmark = pytest.mark.slow
 

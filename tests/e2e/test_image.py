@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from export.bundle import Bundle
+from f2at.bundle.format import Bundle
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Server
@@ -35,7 +35,7 @@ def image(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     environment = {**os.environ, "BENTOML_HOME": str(folder / "home"), "BENTOML_DO_NOT_TRACK": "1"}
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
     for command in (
-        ["-m", "serving", "pin", str(bundle.path)],
+        ["-m", "f2at.serving", "pin", str(bundle.path)],
         ["-m", "bentoml", "build"],
         ["-c", CONTEXT, str(folder / "bento")],
     ):
@@ -67,7 +67,7 @@ def test_server_and_worker_run_from_a_read_only_image(
     identifier = server.submit(eps="1/255", samples=4)["id"]
     database = f"sqlite:///{server.environment['F2AT_STATE']}/audits.sqlite"
     worker = subprocess.Popen(
-        [sys.executable, "-m", "serving", "worker"],
+        [sys.executable, "-m", "f2at.serving", "worker"],
         cwd=image / "src",
         env={**server.environment, "F2AT_STATE": str(tmp_path / "state"), "F2AT_DATABASE_URL": database},
     )

@@ -12,9 +12,9 @@ import httpx
 import pytest
 from jsonschema import Draft202012Validator
 
-from attacks.audit.schema import report_schema
-from export.bundle import Bundle
-from serving.keys import SCOPES, add_key, revoke_key
+from f2at.audit.schema import report_schema
+from f2at.bundle.format import Bundle
+from f2at.serving.access.keys import SCOPES, add_key, revoke_key
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Server
@@ -77,9 +77,9 @@ def keyed(
 def png(bundle: Bundle) -> bytes:
     import base64
 
-    from attacks.audit.stages import png
+    from f2at.images.png import base64_png
 
-    return base64.b64decode(png(bundle.reference()[0][0]))
+    return base64.b64decode(base64_png(bundle.reference()[0][0]))
 
 
 @pytest.mark.parametrize(("method", "path", "scope", "status"), ROUTES)

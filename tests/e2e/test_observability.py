@@ -1,6 +1,5 @@
 """Metrics, request ids, logs and traces of a real server with two processes."""
 
-import io
 import json
 import re
 import time
@@ -15,10 +14,10 @@ import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
-from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
-from export.bundle import Bundle
+from f2at.bundle.format import Bundle
+from f2at.images.png import png
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Server
@@ -104,12 +103,6 @@ def test_all_processes_count_into_one_answer(observed: "Server", bundle: Bundle)
         assert samples["f2at_request_duration_seconds_count", "/predict"] >= before + sent
         assert samples["f2at_predictions_pending",] == 0
         assert samples["f2at_model_info", bundle.digest] == 1
-
-
-def png(image: Any) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def scrape_anew(server: "Server") -> Samples:

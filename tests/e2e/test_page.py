@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
-from attacks.audit.statistics import wilson_interval
-from export.bundle import Bundle
-from serving.keys import add_key
+from f2at.audit.statistics import wilson_interval
+from f2at.bundle.format import Bundle
+from f2at.serving.access.keys import add_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable

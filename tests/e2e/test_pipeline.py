@@ -1,6 +1,5 @@
 """The whole path with the commands that a user types: train, export, audit offline, serve, predict, audit over HTTP."""
 
-import io
 import json
 import subprocess
 import sys
@@ -10,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from attacks.audit.report import deterministic_part
+from f2at.audit.report import deterministic_part
+from f2at.images.png import png
 
 REPOSITORY = Path(__file__).parents[2]
 SMALL = [
@@ -28,13 +27,6 @@ def command(module: str, *arguments: object) -> str:
     result = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=300)
     assert result.returncode == 0, result.stderr
     return result.stdout
-
-
-def png(image: np.ndarray) -> bytes:
-    """An image file."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 @pytest.mark.slow

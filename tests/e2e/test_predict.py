@@ -1,5 +1,4 @@
 import asyncio
-import io
 import json
 import socket
 import subprocess
@@ -15,18 +14,13 @@ import onnxruntime as ort
 import pytest
 from PIL import Image
 
-from export.bundle import CLASSIFIER, Bundle
+from f2at.bundle.format import CLASSIFIER, Bundle
+from f2at.images.png import png
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Server
 
 pytestmark = pytest.mark.slow
-
-
-def png(image: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def expected(bundle: Bundle, images: np.ndarray) -> np.ndarray:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from export.bundle import Bundle
-from serving.audits import Audits
-from serving.database import server_engine
+from f2at.bundle.format import Bundle
+from f2at.serving.jobs.audits import Audits
+from f2at.serving.jobs.database import server_engine
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +28,7 @@ def test_a_worker_deletes_what_is_older_than_f2at_keep_days(bundle: Bundle, tmp_
     engine.dispose()
     settings = {"BUNDLE": bundle.path, "STATE": tmp_path, "DATABASE_URL": url, "KEEP_DAYS": 1, "AUDIT_THREADS": 1}
     worker = subprocess.Popen(
-        [sys.executable, "-m", "serving", "worker"],
+        [sys.executable, "-m", "f2at.serving", "worker"],
         env=os.environ | {f"F2AT_{name}": str(value) for name, value in settings.items()} | {"OMP_NUM_THREADS": "1"},
         cwd=Path(__file__).parents[2],
     )

@@ -1,6 +1,5 @@
 """A server that is told to stop, and clients that hold their connections."""
 
-import io
 import json
 import signal
 import socket
@@ -18,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import numpy as np
 import pytest
-from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
-from attacks.audit import AuditRequest, run_audit
-from attacks.audit.report import deterministic_part
-from attacks.opening import open_model
-from export.bundle import Bundle
-from serving.audits import Audits, connect
+from f2at.audit import AuditRequest, run_audit
+from f2at.audit.opening import open_model
+from f2at.audit.report import deterministic_part
+from f2at.bundle.format import Bundle
+from f2at.images.png import png
+from f2at.serving.jobs.audits import Audits, connect
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Server
@@ -34,12 +33,6 @@ pytestmark = pytest.mark.slow
 
 AUDIT: dict[str, Any] = {"eps": "1/255", "samples": 200}
 PNG = {"Content-Type": "image/png"}
-
-
-def png(image: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
@@ -100,7 +93,7 @@ def test_a_stopped_server_loses_neither_predictions_nor_audits(
         assert client.list_workflows(status="PENDING") == []
         assert client.list_workflows(workflow_ids=["handed-back"])[0].status == "ENQUEUED"
     elsewhere = {**server.environment, "F2AT_STATE": str(tmp_path / "elsewhere"), "F2AT_DATABASE_URL": url}
-    worker = subprocess.Popen([sys.executable, "-m", "serving", "worker"], env=elsewhere)
+    worker = subprocess.Popen([sys.executable, "-m", "f2at.serving", "worker"], env=elsewhere)
     audits = Audits(url, bundle.digest, reference_images=200, max_audits=9, max_samples=200)
     try:
         wait_for(lambda: audits.get("handed-back")["state"] == "done", seconds=120)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from export.bundle import SIGNATURE, Bundle
+from f2at.bundle.format import SIGNATURE, Bundle
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Server
@@ -46,7 +46,7 @@ def test_what_is_not_signed_is_not_served(bundle: Bundle, keys: Keys, tmp_path: 
     environment |= {"BENTOML_HOME": str(tmp_path / "bentoml"), "BENTOML_DO_NOT_TRACK": "1"}
     environment |= {"F2AT_BUNDLE": str(bundle.path)}
     for command in (
-        ["bentoml", "serve", "serving.service:RobustClassifier"],
+        ["bentoml", "serve", "f2at.serving.service:RobustClassifier"],
         ["serving", "serve", bundle.path],
         ["serving", "worker"],
     ):

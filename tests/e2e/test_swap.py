@@ -1,7 +1,6 @@
 """Another model in the place of the one that is served: no request lost, no answer under the wrong name."""
 
 import gc
-import io
 import json
 import os
 import shutil
@@ -25,15 +24,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from onnx import TensorProto, helper
-from PIL import Image
 
-from attacks.audit.report import deterministic_part
-from export.bundle import CLASSIFIER, GRADIENT, SIGNATURE, Bundle, write_bundle
-from serving.deployment import Record, StateError, claim, record_path, settle
-from serving.files import acquire_lock
-from serving.settings import Settings
-from serving.store import every_kept
-from serving.swap import BusyError, SwapError, Switch
+from f2at.audit.report import deterministic_part
+from f2at.bundle.format import CLASSIFIER, GRADIENT, SIGNATURE, Bundle, write_bundle
+from f2at.images.png import png
+from f2at.serving.model.deployment import Record, StateError, claim, record_path, settle
+from f2at.serving.model.store import every_kept
+from f2at.serving.model.swap import BusyError, SwapError, Switch
+from f2at.serving.process.files import acquire_lock
+from f2at.serving.settings import Settings
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Server
@@ -49,12 +48,6 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds} s in vain"
         time.sleep(0.05)
-
-
-def png(image: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def first_logits(bundle: Bundle, image: np.ndarray) -> np.ndarray:
@@ -396,7 +389,7 @@ def test_hangup_reads_the_configured_bundle_again(
     server.start()
     assert served(server) == {bundle.digest}  # swapped in while "two" was configured, as it still is
     second = subprocess.run(
-        [sys.executable, "-m", "serving", "serve", str(folder / "one"), "--port", "0"],
+        [sys.executable, "-m", "f2at.serving", "serve", str(folder / "one"), "--port", "0"],
         env=server.environment,
         cwd=Path(__file__).parents[2],
         capture_output=True,

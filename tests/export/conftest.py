@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from attacks.objectives import OBJECTIVES
-from export.bundle import Bundle, write_bundle
-from export.graphs import export_graphs
+from f2at.attacks.objectives import OBJECTIVES
+from f2at.bundle.format import Bundle, write_bundle
+from f2at.export.graphs import export_graphs
 
 
 def _randomise_norms(model: nn.Module) -> nn.Module:

@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from export.backward import (
+from f2at.export.backward import (
     average_pool_backward,
     convolution_backward,
     max_pool_backward,

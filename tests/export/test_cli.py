@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from export.__main__ import main
-from export.bundle import load_bundle
-from models import CheckpointInfo, Classifier, create_model, save_checkpoint
+from f2at.bundle.format import load_bundle
+from f2at.export.__main__ import main
+from f2at.models import CheckpointInfo, Classifier, create_model, save_checkpoint
 
 ARCHITECTURE = {"name": "wide_resnet", "classes": 3, "width": 1, "depth": 10, "mean": [0.5, 0.4, 0.3], "std": [0.2] * 3}
 
@@ -52,7 +52,7 @@ def test_a_run_becomes_a_bundle(run_folder: Path, tmp_path: Path, capsys: pytest
     assert bundle.manifest["versions"]["training"] == {"torch": "1"}
     printed = capsys.readouterr().out
     assert bundle.digest in printed
-    assert f"python -m serving serve {output}" in printed
+    assert f"python -m f2at.serving serve {output}" in printed
 
     assert main([str(run_folder), "--output", str(output)]) == 1
     assert capsys.readouterr().err == f"error: {output} exists: choose another folder, or say --overwrite\n"
@@ -101,12 +101,12 @@ def test_help_tells_a_newcomer_what_to_type(capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit) as stop:
         main(["--help"])
     assert stop.value.code == 0
-    assert "python -m export runs/digits --output bundles/digits" in capsys.readouterr().out
+    assert "python -m f2at.export runs/digits --output bundles/digits" in capsys.readouterr().out
 
 
 def test_a_failed_parity_check_writes_nothing(
     run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("export.parity.TOLERANCE", 1e-12)  # no float32 computation is this exact
+    monkeypatch.setattr("f2at.export.parity.TOLERANCE", 1e-12)  # no float32 computation is this exact
     expect(capsys, [str(run_folder), "--output", str(tmp_path / "bundle")], "limit 1e-12")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from export.fold import fold_batch_norm
-from models import create_model
+from f2at.export.fold import fold_batch_norm
+from f2at.models import create_model
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from attacks.objectives import OBJECTIVES, objectives
-from export.graphs import export_graphs
-from export.onnx_check import check_same_weights, parse_model
-from export.runtime import create_session
+from f2at.attacks.objectives import OBJECTIVES, objectives
+from f2at.bundle.onnx_check import check_same_weights, parse_model
+from f2at.bundle.runtime import create_session
+from f2at.export.graphs import export_graphs
 
 Array = NDArray[Any]
 

@@ -8,10 +8,10 @@ import torch
 from onnx import helper, numpy_helper
 from torch import nn
 
-from attacks.objectives import OBJECTIVES
-from export.graphs import export_graphs
-from export.parity import TOLERANCE, ParityError, check_parity
-from models import create_model
+from f2at.attacks.objectives import OBJECTIVES
+from f2at.export.graphs import export_graphs
+from f2at.export.parity import TOLERANCE, ParityError, check_parity
+from f2at.models import create_model
 
 
 def check(exported: Any, **changes: bytes) -> dict[str, Any]:

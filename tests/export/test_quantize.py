@@ -8,12 +8,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from attacks.objectives import OBJECTIVES
-from attacks.onnx_target import OnnxTarget
-from export.bundle import BundleError, load_bundle, write_bundle
-from export.onnx_check import OnnxError, check_same_weights, parse_model
-from export.quantize import compare, quantize
-from export.runtime import create_session
+from f2at.attacks.objectives import OBJECTIVES
+from f2at.attacks.targets.onnx_target import OnnxTarget
+from f2at.bundle.format import BundleError, load_bundle, write_bundle
+from f2at.bundle.onnx_check import OnnxError, check_same_weights, parse_model
+from f2at.bundle.runtime import create_session
+from f2at.export.quantize import compare, quantize
 
 
 @pytest.fixture(scope="module")

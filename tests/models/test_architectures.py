@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from models import create_model
+from f2at.models import create_model
 
 
 # Parameter counts for 10 classes, as the implementations in common use for CIFAR publish them; VGG less its 4,224

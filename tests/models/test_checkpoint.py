@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from models import CheckpointError, CheckpointInfo, create_model, load_checkpoint, save_checkpoint
+from f2at.models import CheckpointError, CheckpointInfo, create_model, load_checkpoint, save_checkpoint
 
 ARCHITECTURE = {"name": "resnet18", "classes": 3, "width": 2, "mean": [0.5] * 3, "std": [0.25] * 3}
 INFO = CheckpointInfo(

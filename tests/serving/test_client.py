@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from serving.client import Client, ServiceError
+from f2at.serving.client import Client, ServiceError
 
 
 class Answer(NamedTuple):

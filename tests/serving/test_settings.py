@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.settings import Settings, SettingsError
+from f2at.serving.settings import Settings, SettingsError
 
 
 def test_the_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

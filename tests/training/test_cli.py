@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from training.__main__ import main
+from f2at.training.__main__ import main
 
 DIGITS = ["--config", str(Path(__file__).parents[2] / "configs/digits.toml")]
 
@@ -34,7 +34,7 @@ def test_bad_input_is_one_line_and_no_run(
 ) -> None:
     printed = run(monkeypatch, *arguments, "--output", str(tmp_path / "run"))
     assert isinstance(printed, str)
-    assert printed.startswith("python -m training: error: ")
+    assert printed.startswith("python -m f2at.training: error: ")
     assert message in printed
     assert "\n" not in printed
     assert not (tmp_path / "run").exists()

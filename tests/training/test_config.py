@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from training.config import Config, ConfigError
-from training.config_file import config_from_table, config_to_table, load_config
-from training.methods import F2AT, MART, SAT, SEAT, TRADES
+from f2at.training.config import Config, ConfigError
+from f2at.training.config_file import config_from_table, config_to_table, load_config
+from f2at.training.methods import F2AT, MART, SAT, SEAT, TRADES
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from training.config_file import config_from_table
-from training.cost import forward_passes
+from f2at.training.config_file import config_from_table
+from f2at.training.cost import forward_passes
 
 
 @pytest.mark.parametrize(

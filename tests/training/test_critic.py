@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.config_file import config_from_table
-from training.critic import train_critics
-from training.loop import train
-from training.methods.donsker_varadhan import load_critics, save_critics
+from f2at.training.config_file import config_from_table
+from f2at.training.critic import train_critics
+from f2at.training.loop import train
+from f2at.training.methods.donsker_varadhan import load_critics, save_critics
 
 REPOSITORY = Path(__file__).parents[2]
 pytestmark = pytest.mark.filterwarnings("ignore:.*lightning.*:")
@@ -72,13 +72,15 @@ def test_options_out_of_range(run: Path, options: dict[str, float]) -> None:
 
 @pytest.mark.slow
 def test_the_command(run: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "training.critic", str(run), "--epochs", "1", "--output", str(tmp_path / "c")]
+    command = [sys.executable, "-m", "f2at.training.critic", str(run), "--epochs", "1", "--output", str(tmp_path / "c")]
     first = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=300)
     assert first.returncode == 0, first.stderr
     assert "nats" in first.stdout
     again = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=300)
     assert again.returncode == 1
-    assert again.stderr == f"python -m training.critic: error: output {tmp_path / 'c'} exists; choose another file\n"
+    assert (
+        again.stderr == f"python -m f2at.training.critic: error: output {tmp_path / 'c'} exists; choose another file\n"
+    )
     command[3] = str(tmp_path / "none")
     command[-1] = str(tmp_path / "d")
     missing = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=300)

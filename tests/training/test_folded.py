@@ -3,8 +3,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models import ARCHITECTURES, Classifier, create_model
-from training.folded import FoldedModel
+from f2at.models import ARCHITECTURES, Classifier, create_model
+from f2at.training.folded import FoldedModel
 
 
 def used(name: str) -> Classifier:

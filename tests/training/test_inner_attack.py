@@ -8,10 +8,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from attacks.torch_target import TorchTarget
-from models import Classifier, create_model
-from training.config import AttackConfig
-from training.inner_attack import KLTarget, draw_noise, find_adversarial, n_fgsm
+from f2at.attacks.targets.torch_target import TorchTarget
+from f2at.models import Classifier, create_model
+from f2at.training.config import AttackConfig
+from f2at.training.inner_attack import KLTarget, draw_noise, find_adversarial, n_fgsm
 
 EPS = Fraction(8, 255)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from models import create_model, load_checkpoint
+from f2at.models import create_model, load_checkpoint
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -17,8 +17,8 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from torch import nn
-from training import loop
-from training.config_file import load_config
+from f2at.training import loop
+from f2at.training.config_file import load_config
 
 create_model = loop.create_model
 

@@ -1,7 +1,7 @@
 import pytest
 
-from training.config import OptimizerConfig
-from training.schedule import learning_rate
+from f2at.training.config import OptimizerConfig
+from f2at.training.schedule import learning_rate
 
 
 def test_piecewise_divides_at_milestones() -> None:

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from models import Classifier, create_model
-from training.averaging import WeightAverage
-from training.batch_norm import running_statistics
-from training.weight_perturbation import weight_perturbation
+from f2at.models import Classifier, create_model
+from f2at.training.averaging import WeightAverage
+from f2at.training.batch_norm import running_statistics
+from f2at.training.weight_perturbation import weight_perturbation
 
 
 @pytest.fixture

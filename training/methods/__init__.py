@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
-from training.methods.base import Method
-from training.methods.f2at import F2AT
-from training.methods.mart import MART
-from training.methods.plain import PlainTraining
-from training.methods.sat import SAT
-from training.methods.seat import SEAT
-from training.methods.trades import TRADES
+from f2at.training.methods.base import Method
+from f2at.training.methods.f2at import F2AT
+from f2at.training.methods.mart import MART
+from f2at.training.methods.plain import PlainTraining
+from f2at.training.methods.sat import SAT
+from f2at.training.methods.seat import SEAT
+from f2at.training.methods.trades import TRADES
 
 METHODS: Mapping[str, type[Method]] = {method.name: method for method in (PlainTraining, SAT, TRADES, MART, SEAT, F2AT)}
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 from torch.nn import functional
 
-from models import Classifier
+from f2at.models import Classifier
 
 
 def option(default: Any, description: str) -> Any:

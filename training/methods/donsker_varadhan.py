@@ -3,8 +3,8 @@
 Donsker and Varadhan bound I(X; Z) from below by E_joint[T] - log E_product[exp T] for any critic T, and a good critic
 makes it tight. As Zhou et al. do, T is local (one score for each place of the image), it sees the pattern as an image
 and the response as logits, natural and perturbed patterns have a critic each, and both are trained on a frozen model
-(`python -m training.critic`) and then frozen. Logits, not features: an axis of feature space means nothing to the next
-model, a class does.
+(`python -m f2at.training.critic`) and then frozen. Logits, not features: an axis of feature space means nothing to the
+next model, a class does.
 """
 
 from functools import lru_cache
@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.checkpoint import load_tensors, save_tensors
-from training.losses import donsker_varadhan
+from f2at.models.checkpoint import load_tensors, save_tensors
+from f2at.training.losses import donsker_varadhan
 
 FORMAT = "f2at-critic/1"
 WIDTH = 64  # of the space in which patterns and responses are compared

@@ -6,12 +6,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from attacks.bitplanes import natural_pattern, perturbed_pattern
-from models import Classifier
-from training.batch_norm import running_statistics
-from training.losses import MARGIN_SCOPES, cosine_dependence, natural_margin_loss, pattern_dependent_loss
-from training.methods.base import CrossEntropyMethod, option
-from training.methods.donsker_varadhan import load_critics
+from f2at.images.bitplanes import natural_pattern, perturbed_pattern
+from f2at.models import Classifier
+from f2at.training.batch_norm import running_statistics
+from f2at.training.losses import MARGIN_SCOPES, cosine_dependence, natural_margin_loss, pattern_dependent_loss
+from f2at.training.methods.base import CrossEntropyMethod, option
+from f2at.training.methods.donsker_varadhan import load_critics
 
 ESTIMATORS = ("cosine", "donsker-varadhan")
 
@@ -32,7 +32,7 @@ class F2AT(CrossEntropyMethod):
     upsilon: float = option(0.995, "v of L_mg")
     planes: int = option(2, "K: bit-planes of the natural pattern, 1 to 8; the perturbed pattern has the other 8 - K")
     estimator: str = option("cosine", f"what stands for the mutual information: {', '.join(ESTIMATORS)}")
-    critic: str = option("", "donsker-varadhan: the file that `python -m training.critic` wrote")
+    critic: str = option("", "donsker-varadhan: the file that `python -m f2at.training.critic` wrote")
     scope: str = option("all", f"classes in L_mg: {', '.join(MARGIN_SCOPES)}; others is Eq. 19 as printed, hard Eq. 18")
     natural: str = option("pattern", "pattern, or clean: the clean image in place of X_nat (ablation (i))")
     warmup: int = option(0, "epochs over which alpha rises from 0")
@@ -62,7 +62,7 @@ class F2AT(CrossEntropyMethod):
         if (self.estimator == "donsker-varadhan") != bool(self.critic):
             raise ValueError(
                 "critic must be given with estimator = donsker-varadhan, and only then: the file that "
-                f"`python -m training.critic` wrote; got estimator {self.estimator!r}, critic {self.critic!r}"
+                f"`python -m f2at.training.critic` wrote; got estimator {self.estimator!r}, critic {self.critic!r}"
             )
 
     @property

@@ -5,8 +5,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from models import Classifier
-from training.methods.base import CrossEntropyMethod
+from f2at.models import Classifier
+from f2at.training.methods.base import CrossEntropyMethod
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from training.methods.base import option
-from training.methods.sat import SAT
+from f2at.training.methods.base import option
+from f2at.training.methods.sat import SAT
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from models import Classifier
-from training.losses import trades_regulariser
-from training.methods.base import CrossEntropyMethod, option
+from f2at.models import Classifier
+from f2at.training.losses import trades_regulariser
+from f2at.training.methods.base import CrossEntropyMethod, option
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,49 @@
+"""An exported bundle as a target: gradients of gradient.onnx, logits of the deployed classifier.onnx."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from f2at.attacks.target import Evaluation
+from f2at.attacks.threat import to_grid
+from f2at.images.pixels import to_images
+
+
+class OnnxTarget:
+    """Two ONNX Runtime sessions of one model, on numpy arrays; inputs are snapped to the uint8 grid (see Target).
+
+    classifier: "images" uint8 (N, H, W, 3) -> "logits" float32 (N, C)
+    gradient: "images" float32 (N, 3, H, W), "labels" int64 (N,), "targets" int64 (N,), "weights" float32 (N, J)
+        -> "logits" (N, C), "objectives" (N, J), "gradient" (N, 3, H, W)
+
+    quantized: the classifier's weights are the gradient graph's, rounded. Attacks then follow the gradient from before
+        rounding, and stop where the classifier itself is wrong: its logits, at the cost of a forward pass, are given.
+    """
+
+    def __init__(self, classifier: Any, gradient: Any, *, quantized: bool = False) -> None:
+        classes = classifier.get_outputs()[0].shape[1]
+        if not isinstance(classes, int):
+            raise ValueError(f"classifier must have a fixed number of classes; its output has {classes!r}")
+        self.classes = classes
+        self.classifier = classifier
+        self.gradient_session = gradient
+        self.quantized = quantized
+
+    def logits(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
+        """Logits (N, C) of the deployed classifier."""
+        (logits,) = self.classifier.run(["logits"], {"images": to_images(inputs)})
+        return np.asarray(logits, np.float32)
+
+    def gradient(
+        self, inputs: NDArray[Any], labels: NDArray[Any], targets: NDArray[Any], weights: NDArray[Any]
+    ) -> Evaluation:
+        """Objectives and gradient of the gradient graph; its logits, or those of a quantized classifier."""
+        feeds = {
+            "images": to_grid(inputs).astype(np.float32, copy=False),
+            "labels": labels.astype(np.int64, copy=False),
+            "targets": targets.astype(np.int64, copy=False),
+            "weights": weights.astype(np.float32, copy=False),
+        }
+        logits, objectives, gradient = self.gradient_session.run(["logits", "objectives", "gradient"], feeds)
+        return Evaluation(self.logits(inputs) if self.quantized else logits, objectives, gradient)

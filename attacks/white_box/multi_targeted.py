@@ -1,0 +1,120 @@
+"""Many short targeted runs, and longer ones where they promise most: AutoAttack's verdict at a fraction of its cost.
+
+After MultiTargeted, Gowal et al. 2019, https://arxiv.org/abs/1910.09338 (a run towards every wrong class, on the
+difference of two logits), and A3, Liu et al. 2022, https://arxiv.org/abs/2203.05154 (spend where success is near).
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace, device
+
+from f2at.attacks.objectives import objective_weights
+from f2at.attacks.survivors import misclassified
+from f2at.attacks.target import Target
+from f2at.attacks.threat import check_attack, check_counts, project, sphere_start, steepest
+
+_MOMENTUM = 0.75  # share of the new step; the rest is inertia, as in Auto-PGD
+_LEAST = 0.01  # of the first step size; the last steps are no shorter
+
+
+def multi_targeted(
+    target: Target,
+    inputs: Any,
+    labels: Any,
+    *,
+    eps: float,
+    norm: str = "linf",
+    rng: np.random.Generator,
+    steps: int = 12,
+    target_classes: int = 9,
+    final_share: float = 0.1,
+    final_runs: int = 6,
+    final_steps: int = 30,
+) -> Any:
+    """A run on the cross-entropy, one towards each of the nearest classes, then more for the most promising samples.
+
+    The nearest class is the one, among those not tried yet, whose logit came closest to the label's in all that was
+    evaluated of a sample so far: every evaluation gives all logits, so the order costs nothing and improves with
+    each run. The `final_share` of the samples, those with the smallest gap, then get `final_runs` runs of
+    `final_steps` steps from random starts, towards their nearest classes in turn.
+    A sample leaves at its first error. At most (1 + target_classes) (steps + 1) gradient evaluations for each, and
+    final_runs (final_steps + 1) more for the most promising.
+    """
+    check_attack(inputs, labels, eps=eps, norm=norm)
+    check_counts(steps=steps, target_classes=target_classes, final_runs=final_runs, final_steps=final_steps)
+    if not 0 <= final_share <= 1:
+        raise ValueError(f"final_share must lie in [0, 1]; got {final_share}")
+    xp = array_namespace(inputs)
+    search = _Search(target, inputs, labels, eps, norm)
+    search.run(search.standing, inputs, labels, "cross_entropy", steps)
+    tried = search.is_label
+    for _ in range(min(target_classes, target.classes - 1)):
+        nearest = xp.argmax(xp.where(tried, -xp.inf, search.gaps), axis=1)
+        tried = tried | (search.classes == nearest[:, None])
+        search.run(search.standing, inputs, nearest, "logit_difference", steps)
+    for place in range(final_runs):
+        index = search.standing
+        gaps = search.gaps[index]
+        most = math.ceil(final_share * len(index))
+        promising = xp.argsort(xp.max(gaps, axis=1), descending=True)[:most]
+        index, ranking = index[promising], xp.argsort(gaps[promising], axis=1, descending=True)
+        if len(index) == 0:
+            break
+        targets = xp.zeros_like(labels)
+        targets[index] = ranking[:, place % min(3, target.classes - 1)]
+        start = sphere_start(inputs, rng, eps=eps, norm=norm)
+        search.run(index, start, targets, "logit_difference", final_steps)
+    return search.images
+
+
+class _Search:
+    """What is known of every sample of a batch: whether it stands, how near each class came, its best image."""
+
+    def __init__(self, target: Target, inputs: Any, labels: Any, eps: float, norm: str) -> None:
+        xp = array_namespace(inputs)
+        self.target, self.inputs, self.labels, self.eps, self.norm = target, inputs, labels, eps, norm
+        self.classes = xp.arange(target.classes, device=device(inputs))
+        self.is_label = self.classes == labels[:, None]
+        self.images = xp.asarray(inputs, copy=True)  # the error found, or the image of the largest margin
+        self.standing = xp.arange(inputs.shape[0], device=device(inputs))
+        self.gaps = xp.full(self.is_label.shape, -xp.inf, dtype=xp.float32, device=device(inputs))  # max of z_i - z_y
+
+    def run(self, index: Any, starts: Any, targets: Any, objective: str, steps: int) -> None:
+        """Ascend `objective` for the samples `index` (n,); starts (N, 3, H, W) and targets (N,) are the batch's.
+
+        Projected steps with momentum, whose size falls from 2 eps along a cosine.
+        """
+        xp = array_namespace(self.inputs)
+        current = previous = starts[index]
+        for step in range(steps + 1):
+            if len(index) == 0:
+                return
+            weights = objective_weights(xp, objective, len(index), device=device(current))
+            logits, _, gradient = self.target.gradient(current, self.labels[index], targets[index], weights)
+            going = self._observe(index, current, logits)
+            if step == steps:
+                return
+            index, current, previous, gradient = (rows[going] for rows in (index, current, previous, gradient))
+            size = 2 * self.eps * max((1 + math.cos(math.pi * step / steps)) / 2, _LEAST)
+            moved = self._project(current + size * steepest(gradient, self.norm), index)
+            inertia = (1 - _MOMENTUM) * (current - previous - moved + current)
+            previous, current = current, self._project(moved + inertia, index) if step else moved
+
+    def _observe(self, index: Any, images: Any, logits: Any) -> Any:
+        """Note what an evaluation of the samples `index` shows; returns which of them still stand, bool (n,)."""
+        xp = array_namespace(logits)
+        is_label = self.is_label[index]
+        label_logits = xp.sum(xp.where(is_label, logits, 0.0), axis=1, keepdims=True)
+        gaps = xp.where(is_label, -xp.inf, logits - label_logits)
+        broken = misclassified(logits, self.labels[index])
+        better = broken | (xp.max(gaps, axis=1) > xp.max(self.gaps[index], axis=1))
+        self.images[index[better]] = images[better]
+        self.gaps[index] = xp.maximum(self.gaps[index], gaps)
+        if bool(xp.any(broken)):
+            self.standing = self.standing[~xp.any(self.standing[:, None] == index[broken][None, :], axis=1)]
+        return ~broken
+
+    def _project(self, images: Any, index: Any) -> Any:
+        return project(images, self.inputs[index], eps=self.eps, norm=self.norm)

@@ -1,0 +1,124 @@
+"""`python -m f2at.audit compare`: two reports side by side, as text or JSON, and an exit code to gate on."""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from f2at.audit.compare import FAIL_ON, compare, gate
+from f2at.audit.files import read_report
+
+EXIT_CODES = {"pass": 0, "fail": 3, "inconclusive": 4}
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Compare two reports and return the exit code."""
+    options = _parser().parse_args(arguments)
+    comparison = compare(read_report(options.baseline), read_report(options.candidate))
+    outcome = gate(comparison, tolerance=options.tolerance, fail_on=options.fail_on)
+    judged = {"fail_on": options.fail_on, "tolerance": options.tolerance, "outcome": outcome}
+    if options.format == "json":
+        print(json.dumps({**comparison, "gate": judged}, indent=2, allow_nan=False))
+    else:
+        print(summary(comparison))
+        print(_conclusion(judged, same_attacks=comparison["same_attacks"]))
+    return EXIT_CODES[outcome]
+
+
+def summary(comparison: Mapping[str, Any]) -> str:
+    """A comparison in a dozen lines or so."""
+    threat, models = comparison["threat_model"], comparison["models"]
+    lines = [
+        f"baseline   {models['baseline'] or 'model without a digest'}",
+        f"candidate  {'the same model' if _same(models) else models['candidate'] or 'model without a digest'}",
+        f"{threat['norm']}, eps {threat['effective_eps']}; {comparison['method']}",
+        "",
+        f"{'accuracy':<12}{'baseline':>17}{'candidate':>17}  {'change':<23}{'only one right':<15}verdict",
+    ]
+    for name in ("clean", "robust"):
+        row = comparison[name]
+        interval = f"{100 * row['difference']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
+        split = f"{row['only_baseline']} / {row['only_candidate']}" if comparison["paired"] else "-"
+        p = f", p {row['p_value']:.2g}" if comparison["paired"] else ""
+        shares = f"{_share(row['baseline']):>17}{_share(row['candidate']):>17}"
+        other = ", under other attacks" if name == "robust" and not comparison["same_attacks"] else ""
+        lines.append(f"{name:<12}{shares}  {interval:<23}{split:<15}{row['verdict']}{other}{p}")
+    for row in comparison["attacks"]:
+        before, after = (_share(row[side]["robust"]) if row[side] else "-" for side in ("baseline", "candidate"))
+        lines.append(f"{'  ' + row['name']:<12}{before:>17}{after:>17}")
+    lines += ["", f"median distance to an error: {_levels(comparison)}", f"cost: {_cost(comparison)}"]
+    lines += [f"class {row['name']}: {change}" for row, change in _classes(comparison)]
+    for kind, title in (("raised", "newly raised"), ("cleared", "no longer raised"), ("in_both", "raised in both")):
+        lines += [f"flag {title}: {flag['title']} ({flag['evidence']})" for flag in comparison["flags"][kind]]
+    return "\n".join(lines + [f"not alike: {warning}" for warning in comparison["warnings"]])
+
+
+def _conclusion(judged: Mapping[str, Any], *, same_attacks: bool) -> str:
+    tolerance = judged["tolerance"]
+    rule = "not worse beyond chance" if tolerance is None else f"at most {tolerance:g} points worse, by the interval"
+    strict = ", no flag newly raised, audits alike" if judged["fail_on"] == "any" else ""
+    reason = "" if same_attacks or judged["outcome"] != "inconclusive" else "; audit both by the same attacks"
+    return f"gate ({rule}{strict}): {judged['outcome']}{reason}"
+
+
+def _share(accuracy: Mapping[str, Any]) -> str:
+    return f"{accuracy['k']}/{accuracy['n']} {accuracy['value']:.1%}"
+
+
+def _same(models: Mapping[str, Any]) -> bool:
+    return models["baseline"] is not None and models["baseline"] == models["candidate"]
+
+
+def _levels(comparison: Mapping[str, Any]) -> str:
+    medians = [comparison["median_minimal_perturbation"][side]["levels"] for side in ("baseline", "candidate")]
+    return " -> ".join("beyond every radius" if m is None else f"{m:g} levels" for m in medians)
+
+
+def _cost(comparison: Mapping[str, Any]) -> str:
+    costs = [comparison["cost"][side] for side in ("baseline", "candidate")]
+    return " -> ".join(
+        f"{c['gradient_evaluations']} gradients, {c['forward_evaluations']} queries, {c['total_seconds']:.0f} s"
+        for c in costs
+    )
+
+
+def _classes(comparison: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], str]]:
+    """The three classes whose robust accuracy fell most; what single classes say is not tested."""
+    falls = []
+    for row in comparison["classes"]:
+        if not (row["baseline"] and row["candidate"]):
+            continue
+        before, after = row["baseline"]["robust"], row["candidate"]["robust"]
+        if before["n"] and after["n"] and after["value"] < before["value"]:
+            falls.append((after["value"] - before["value"], row, f"robust {_share(before)} -> {_share(after)}"))
+    return [(row, change) for _, row, change in sorted(falls, key=lambda fall: fall[0])[:3]]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m f2at.audit compare",
+        description="Compare two reports: what changed from the baseline to the candidate, and whether by more than "
+        "the draw of the images explains. On the same images McNemar's exact test decides, at level 0.05 for clean and "
+        "for robust accuracy.",
+        epilog="exit codes: 0 the candidate passes; 2 bad input, or audits of different norm or eps; 3 it fails: clean "
+        "or robust accuracy is worse beyond chance (with --tolerance: by more than that); 4 it "
+        "cannot be told: with --tolerance, more images are needed; or the attacks were not the same",
+    )
+    parser.add_argument("baseline", type=Path, help="report of the model that is deployed, .json")
+    parser.add_argument("candidate", type=Path, help="report of the model that shall replace it, .json")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="what to print (default text)")
+    parser.add_argument(
+        "--fail-on",
+        choices=FAIL_ON,
+        default="worse",
+        help="any: fail also on a sanity flag newly raised or on audits that are not alike (default worse)",
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        metavar="POINTS",
+        help="loss to put up with, in percentage points; the candidate must then prove that it loses no more: the "
+        "interval of the difference must not reach below -POINTS (non-inferiority)",
+    )
+    return parser

@@ -1,0 +1,216 @@
+"""Two reports side by side: what changed, and whether by more than the draw of the images explains."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from f2at.audit.difference import independent_interval, mcnemar_exact, paired_interval
+from f2at.audit.statistics import CONFIDENCE, proportion
+
+BETTER, WORSE, SAME = "better", "worse", "no difference beyond chance"
+FAIL_ON = ("worse", "any")
+PAIRED = "the same images: McNemar's exact test; interval by Newcombe's method 10 for paired proportions"
+UNPAIRED = "not the same images, so no paired test: decided by Newcombe's score interval for independent proportions"
+
+Report = Mapping[str, Any]
+
+
+def compare(baseline: Report, candidate: Report) -> dict[str, Any]:
+    """Hold a candidate's report against a baseline's.
+
+    Clean and worst-case accuracy are each tested at level 0.05; all else is shown as it is. On the same images
+    McNemar's exact test decides, on others whether the interval leaves out 0. Both speak of the draw of the images, not
+    of training the model again.
+
+    Args:
+        baseline: a report, as `f2at.audit.files.read_report` returns it.
+        candidate: another. Differences are candidate minus baseline.
+
+    Returns:
+        JSON values. "clean" and "robust": both accuracies, "difference" with its interval "low" to "high", how many
+        images only one of the two gets right, "p_value" (None where not paired) and "verdict". "same_attacks": where
+        False, a verdict on robust accuracy may be one on the attacks. "warnings": all in which the audits are not
+        alike. "attacks", "classes", "corruptions", "flags",
+        "median_minimal_perturbation" and "cost", of both.
+
+    Raises:
+        ValueError: the threat models differ, in norm or effective eps.
+    """
+    threats = [f"{r['threat_model']['norm']} eps {r['threat_model']['effective_eps']}" for r in (baseline, candidate)]
+    if threats[0] != threats[1]:
+        raise ValueError(f"reports must share norm and eps to be compared; got {threats[0]} and {threats[1]}")
+    paired = _images(baseline) == _images(candidate)
+    other_attacks = list(_other_attacks(baseline, candidate))
+    return {
+        "threat_model": baseline["threat_model"],
+        "models": _of_both(lambda r: r["model"].get("digest"), baseline, candidate),
+        "paired": paired,
+        "method": PAIRED if paired else UNPAIRED,
+        "same_attacks": not other_attacks,
+        "warnings": [*other_attacks, *_other_circumstances(baseline, candidate)],
+        "clean": _accuracy(baseline, candidate, _is_right, paired=paired),
+        "robust": _accuracy(baseline, candidate, _is_robust, paired=paired),
+        "attacks": _by_name(baseline["attacks"], candidate["attacks"], ("attempted", "broken", "robust", "alone")),
+        "classes": _by_name(baseline["classes"], candidate["classes"], ("n", "clean", "robust")),
+        "corruptions": _by_name(baseline["corruptions"], candidate["corruptions"], ("k", "n", "value", "low", "high")),
+        "flags": _flags(baseline, candidate),
+        "median_minimal_perturbation": _of_both(
+            lambda r: r["curve"]["median_minimal_perturbation"], baseline, candidate
+        ),
+        "cost": _of_both(_cost, baseline, candidate),
+    }
+
+
+def gate(comparison: Mapping[str, Any], *, tolerance: float | None = None, fail_on: str = "worse") -> str:
+    """Whether a deployment may go on: "pass", "fail" or "inconclusive".
+
+    Without a tolerance the candidate fails where it is worse beyond chance: few images let almost anything pass. With
+    one it must prove itself: it passes where the whole interval of the difference lies above -tolerance
+    (non-inferiority, one-sided level 0.025), fails where it lies below, and otherwise more images are needed. Clean and
+    robust accuracy must both pass. A pass under other attacks than the baseline's is inconclusive: they may be weaker.
+
+    Args:
+        comparison: what `compare` returns.
+        tolerance: the loss to put up with, in percentage points; None for the plain test.
+        fail_on: "worse", or "any" to fail also on a sanity flag newly raised and on audits that are not alike.
+
+    Raises:
+        ValueError: naming the argument, what is accepted and what came.
+    """
+    if fail_on not in FAIL_ON:
+        raise ValueError(f"fail_on must be one of {', '.join(FAIL_ON)}; got {fail_on!r}")
+    if tolerance is not None and not 0 <= tolerance <= 100:
+        raise ValueError(f"tolerance must be from 0 to 100 percentage points; got {tolerance}")
+    accuracies = (comparison["clean"], comparison["robust"])
+    if tolerance is None:
+        failed = any(a["verdict"] == WORSE for a in accuracies)
+    else:
+        failed = any(100 * a["high"] < -tolerance for a in accuracies)
+    if failed or (fail_on == "any" and (comparison["warnings"] or comparison["flags"]["raised"])):
+        return "fail"
+    unsure = tolerance is not None and any(100 * a["low"] < -tolerance for a in accuracies)
+    return "inconclusive" if unsure or not comparison["same_attacks"] else "pass"
+
+
+def _is_right(sample: Mapping[str, Any]) -> bool:
+    return bool(sample["prediction"] == sample["label"])
+
+
+def _is_robust(sample: Mapping[str, Any]) -> bool:
+    return _is_right(sample) and sample["broken_by"] is None
+
+
+def _images(report: Report) -> tuple[str, frozenset[int]]:
+    """Which images were drawn: the data's digest and the places in it."""
+    return report["data"]["sha256"], frozenset(sample["index"] for sample in report["samples"])
+
+
+def _of_both(part: Callable[[Report], Any], baseline: Report, candidate: Report) -> dict[str, Any]:
+    return {"baseline": part(baseline), "candidate": part(candidate)}
+
+
+def _accuracy(
+    baseline: Report, candidate: Report, good: Callable[[Mapping[str, Any]], bool], *, paired: bool
+) -> dict[str, Any]:
+    old, new = ({s["index"]: good(s) for s in report["samples"]} for report in (baseline, candidate))
+    k_old, k_new = sum(old.values()), sum(new.values())
+    only_old = only_new = p_value = None
+    if paired:
+        both = sum(old[i] and new[i] for i in old)
+        only_old, only_new = k_old - both, k_new - both
+        p_value = mcnemar_exact(only_old, only_new)
+        low, high = paired_interval(both, only_new, only_old, len(old) - both - only_old - only_new)
+        beyond_chance = p_value < 1 - CONFIDENCE
+    else:
+        low, high = independent_interval((k_new, len(new)), (k_old, len(old)))
+        beyond_chance = not low <= 0 <= high
+    difference = k_new / len(new) - k_old / len(old)
+    return {
+        "baseline": proportion(k_old, len(old)),
+        "candidate": proportion(k_new, len(new)),
+        "difference": difference,
+        "low": low,
+        "high": high,
+        "confidence": CONFIDENCE,
+        "only_baseline": only_old,
+        "only_candidate": only_new,
+        "p_value": p_value,
+        "verdict": (BETTER if difference > 0 else WORSE) if beyond_chance else SAME,
+    }
+
+
+def _unlike(name: str, old: Any, new: Any) -> Iterator[str]:
+    if old != new:
+        yield f"{name}: {old} against {new}"
+
+
+def _other_attacks(baseline: Report, candidate: Report) -> Iterator[str]:
+    """In which the attacks differ, baseline first: a robust accuracy is one under these attacks, and no other."""
+    both = (baseline, candidate)
+    yield from _unlike("surrogate", *((r.get("surrogate") or {}).get("digest") for r in both))
+    yield from _unlike("attacks", *(", ".join(a["name"] for a in r["attacks"]) for r in both))
+    new_attacks = {a["name"]: a for a in candidate["attacks"]}
+    for old in baseline["attacks"]:
+        yield from _other_settings(old["name"], old, new_attacks.get(old["name"], old))
+    for title in ("iterations", "curve"):  # these break images too
+        old, new = ((report.get(title) or {}).get("attack") for report in both)
+        yield from _other_settings(title, old, new)
+
+
+def _other_settings(title: str, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> Iterator[str]:
+    names = [attack and attack["name"] for attack in (old, new)]
+    if old is None or new is None or names[0] != names[1]:
+        yield from _unlike(title, *names)
+        return
+    settings = [{"every": a.get("every"), "on": a.get("on"), **a["parameters"]} for a in (old, new)]
+    for key in sorted(settings[0].keys() | settings[1].keys()):
+        yield from _unlike(f"{title}, {key}", *(s.get(key) for s in settings))
+
+
+def _other_circumstances(baseline: Report, candidate: Report) -> Iterator[str]:
+    """All else in which two audits of the same threat model differ, baseline first."""
+    both = (baseline, candidate)
+    yield from _unlike("suite", *(r["request"]["suite"] for r in both))
+    yield from _unlike("seed", *(r["request"]["seed"] for r in both))
+    if baseline["data"]["sha256"] != candidate["data"]["sha256"]:
+        yield "data: other images or labels"
+    elif _images(baseline) != _images(candidate):
+        shared = len(_images(baseline)[1] & _images(candidate)[1])
+        yield f"samples: other draws from the same data, with {shared} images in common"
+    yield from _unlike("number of samples", *(len(r["samples"]) for r in both))
+    yield from _unlike("classes", *(", ".join(r["model"]["classes"]) for r in both))
+    yield from _unlike("input size", *(" x ".join(map(str, r["model"]["input_size"])) for r in both))
+    yield from _unlike("radii of the curve", *(", ".join(p["eps"] for p in r["curve"]["points"]) for r in both))
+
+
+def _by_name(old: list[Mapping[str, Any]], new: list[Mapping[str, Any]], keys: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Rows of two tables joined by name, in the baseline's order; None where one has no such row."""
+    tables = {"baseline": {row["name"]: row for row in old}, "candidate": {row["name"]: row for row in new}}
+    return [
+        {
+            "name": name,
+            **{
+                side: {key: rows[name].get(key) for key in keys} if name in rows else None
+                for side, rows in tables.items()
+            },
+        }
+        for name in dict.fromkeys([*tables["baseline"], *tables["candidate"]])
+    ]
+
+
+def _flags(baseline: Report, candidate: Report) -> dict[str, list[dict[str, Any]]]:
+    """Flags newly raised, no longer raised, and raised in both."""
+    old, new = ({f["name"]: f for f in report["flags"] if f["raised"]} for report in (baseline, candidate))
+    return {
+        "raised": [flag for name, flag in new.items() if name not in old],
+        "cleared": [flag for name, flag in old.items() if name not in new],
+        "in_both": [flag for name, flag in new.items() if name in old],
+    }
+
+
+def _cost(report: Report) -> dict[str, Any]:
+    return {
+        "forward_evaluations": sum(a["forward_evaluations"] for a in report["attacks"]),
+        "gradient_evaluations": sum(a["gradient_evaluations"] for a in report["attacks"]),
+        "total_seconds": report["run"]["total_seconds"],
+        "model_seconds": report["run"].get("model_seconds"),
+    }

@@ -1,0 +1,46 @@
+"""Reports as files: JSON for programs, and a page for people beside it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from f2at.audit.compare import compare
+from f2at.audit.page.html import render
+from f2at.audit.report import SCHEMA_VERSION
+
+
+def write_report(report: Mapping[str, Any], path: Path) -> Path:
+    """Write a report as JSON, and as a page to the same name ending in .html, which is returned."""
+    page = path.with_suffix(".html")
+    path.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="ascii")
+    page.write_text(render(report), encoding="utf-8")
+    return page
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """Read a report and check that its samples add up to its figures.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not a report of this schema version; the message names the file.
+    """
+    try:
+        report = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        raise ValueError(f"{path} is not JSON; give a report written by python -m f2at.audit") from None
+    if not isinstance(report, dict) or "schema_version" not in report:
+        raise ValueError(f"{path} is not an audit report; give one written by python -m f2at.audit")
+    if report["schema_version"] != SCHEMA_VERSION:
+        raise ValueError(
+            f"{path} has schema version {report['schema_version']!r}, this program reads {SCHEMA_VERSION}; audit again"
+        )
+    try:
+        itself = compare(report, report)  # reads and counts all that a comparison needs
+        counted = [(itself[name]["baseline"]["k"], itself[name]["baseline"]["n"]) for name in ("clean", "robust")]
+        stated = [(report[name]["k"], report[name]["n"]) for name in ("clean", "robust")]
+    except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        raise ValueError(f"{path} is not a whole audit report: {error!r:.80}") from None
+    if counted != stated:
+        raise ValueError(f"{path} contradicts itself: its samples do not add up to its figures")
+    return report

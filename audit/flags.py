@@ -1,0 +1,195 @@
+"""Sanity flags: signs that a robustness figure means less than it says.
+
+After Carlini et al., "On Evaluating Adversarial Robustness" (2019), https://arxiv.org/abs/1902.06705, Section 3-5,
+and the checks of AutoAttack (Croce & Hein 2020). `probe` gathers evidence shard by shard, `flags` judges the sum.
+"""
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from f2at.attacks.grid import snap
+from f2at.audit.statistics import wilson_interval
+from f2at.audit.subject import Labels, Subject
+from f2at.images.pixels import Images, to_inputs
+
+if TYPE_CHECKING:
+    from f2at.audit.suites import Probes
+
+_COMPARED = 10  # samples of a shard on which a single step and many are compared
+_REPEAT_TOLERANCE = 1e-4  # relative to the largest logit; graphics cards repeat themselves to about 1e-6
+_SUM_TOLERANCE = 1e-3
+
+_TITLES = {
+    "softmax_outputs": (
+        "The model returns probabilities, not logits",
+        "Softmax outputs saturate: where the model is sure, their gradients vanish in rounding and attacks that follow "
+        "them stall. Export the model without its softmax, or the figures here may be too good.",
+    ),
+    "randomised_outputs": (
+        "The same image gets different answers",
+        "Outputs change from one call to the next. Attacks that follow a single draw are weaker than an attacker who "
+        "averages over many, so the robust accuracy here may be too good.",
+    ),
+    "zero_gradients": (
+        "Gradients vanish",
+        "For many images the gradient is zero or not a number, so attacks that follow it cannot move. Robustness that "
+        "rests on this is usually an illusion: an attacker can use other means.",
+    ),
+    "black_box_beats_white_box": (
+        "An attack without gradients succeeds where those with gradients fail",
+        "Knowing the model should only help. That it does not means that its gradients mislead, and that a better "
+        "gradient attack would find more errors than this audit did.",
+    ),
+    "iterative_weaker_than_single_step": (
+        "Many small steps do worse than a single one",
+        "An attack that may take many steps contains the one that takes a single step. That it finds less means that "
+        "gradients mislead near the images, a known artefact of training against single steps.",
+    ),
+    "more_steps_still_help": (
+        "More steps find more errors",
+        "An attack with twice the steps broke images that the suite had left standing. The suite stopped too soon for "
+        "this model, and the robust accuracy here is likely still too good. Ask for a stronger suite.",
+    ),
+    "accuracy_above_chance_at_any_radius": (
+        "The model withstands perturbations that can erase the image",
+        "At the largest radius tried every image can be turned into plain grey, so no classifier can do better than "
+        "chance. The attacks do not find the errors that must be there, and the other figures suffer from the same.",
+    ),
+    "success_lost_on_grid": (
+        "Rounding to 8 bits undoes attacks",
+        "Some perturbations fool the model as real numbers but not as the 8-bit images that it accepts. The images "
+        "count as robust, rightly for this input format, but by a hair: other formats may let the attacker in.",
+    ),
+}
+
+
+def probe(
+    subject: Subject,
+    images: Images,
+    labels: Labels,
+    correct: np.ndarray,
+    probes: "Probes",
+    eps: Fraction,
+    norm: str,
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    """Evidence from one shard, JSON values; ``correct`` (N,) marks what the model classifies correctly.
+
+    Without gradients, what only they can show is left empty.
+    """
+    inputs = to_inputs(images)
+    logits = subject.logits(inputs)
+    drift = np.abs(subject.logits(inputs) - logits).max() / max(1.0, np.abs(logits).max())
+    probabilities = (logits >= 0).all(axis=1) & (np.abs(logits.sum(axis=1) - 1) < _SUM_TOLERANCE)
+    unusable = {
+        objective: int((~_usable(subject.gradients(images, labels, objective))).sum())
+        for objective in (("cross_entropy", "margin") if subject.differentiable else ())
+    }
+
+    rows = np.flatnonzero(correct)[: _COMPARED if subject.differentiable else 0]
+    fooled = {}
+    for name, attack in (("single_step", probes.single_step), ("iterative", probes.iterative)):
+        fooled[name] = np.zeros(len(rows), dtype=bool)
+        if len(rows) and attack is not None:
+            found = subject.attack(attack, images[rows], labels[rows], eps=eps, norm=norm, rng=rng)
+            scores = subject.scores(snap(images[rows], found, eps, norm), labels[rows])
+            fooled[name] = scores.predictions != labels[rows]
+    return {
+        "n": len(labels),
+        "drift": float(f"{drift:.3g}"),
+        "probabilities": int(probabilities.sum()),
+        "unusable_gradients": unusable,
+        "compared": len(rows),
+        "only_single_step": int((fooled["single_step"] & ~fooled["iterative"]).sum()),
+        "only_iterative": int((fooled["iterative"] & ~fooled["single_step"]).sum()),
+    }
+
+
+def flags(
+    probes: Sequence[Mapping[str, Any]],
+    *,
+    attacks: Sequence[Mapping[str, Any]],
+    lost: int,
+    iterations: Mapping[str, Any] | None,
+    curve: Sequence[Mapping[str, Any]],
+    chance: float,
+) -> list[dict[str, Any]]:
+    """Every flag, raised or not (None: not looked for), with what it means and the numbers it rests on.
+
+    Args:
+        probes: what `probe` returned, one for each shard.
+        attacks: for each attack, in order, its "name", "knowledge" and number "broken".
+        lost: samples that only unrounded perturbations broke.
+        iterations: the report's "iterations".
+        curve: points of accuracy against eps, ascending.
+        chance: the best that one answer to every image could do: the share of the largest class.
+    """
+    n = sum(p["n"] for p in probes)
+    few = max(2, round(0.01 * n))  # one sample is no pattern
+    drift = max(p["drift"] for p in probes)
+    probabilities = sum(p["probabilities"] for p in probes)
+    unusable = {k: sum(p["unusable_gradients"][k] for p in probes) for k in probes[0]["unusable_gradients"]}
+    single, iterative = (sum(p[k] for p in probes) for k in ("only_single_step", "only_iterative"))
+    compared = sum(p["compared"] for p in probes)
+    gradients = bool(unusable)
+    white_box = any(a["knowledge"] == "white-box" for a in attacks)
+    black_box = sum(a["broken"] for a in attacks if a["knowledge"] != "white-box")
+    last = curve[-1]
+    judged: dict[str, tuple[bool | None, str]] = {
+        "softmax_outputs": (probabilities == n, f"{probabilities} of {n} outputs are non-negative and sum to 1"),
+        "randomised_outputs": (
+            drift > _REPEAT_TOLERANCE,
+            f"asked twice, the output changed by {drift:.2g} of its largest value"
+            if drift > _REPEAT_TOLERANCE
+            else "asked twice, the model gave the same outputs",
+        ),
+        "zero_gradients": (
+            max(unusable.values()) > 0.1 * n if gradients else None,
+            "; ".join(
+                f"{k.replace('_', ' ')}: {v} of {n} images without a usable gradient" for k, v in unusable.items()
+            )
+            or "the model gives no gradients",
+        ),
+        "black_box_beats_white_box": (
+            black_box >= few if white_box else None,
+            f"{black_box} of {n} images fell to attacks without its gradients alone"
+            if white_box
+            else "the suite has no attack that follows the model's gradients",
+        ),
+        "iterative_weaker_than_single_step": (
+            single >= 2 and single > iterative if gradients else None,
+            f"of {compared} images, {single} fell only to the single step and {iterative} only to the many"
+            if gradients
+            else "the model gives no gradients",
+        ),
+        "more_steps_still_help": (
+            iterations["broken_beyond_suite"] >= max(2, round(0.01 * iterations["samples"])) if iterations else None,
+            f"of {iterations['samples']} images attacked with twice the suite's steps, "
+            f"{iterations['broken_beyond_suite']} fell that the suite had left standing"
+            if iterations
+            else "the model gives no gradients",
+        ),
+        "accuracy_above_chance_at_any_radius": (
+            wilson_interval(last["k"], last["n"])[0] > chance,
+            f"at eps {last['eps']}, {last['k']} of {last['n']} are still right; chance is {chance:.1%}",
+        ),
+        "success_lost_on_grid": (lost >= few, f"{lost} of {n} images"),
+    }
+    return [
+        {
+            "name": name,
+            "raised": None if raised is None else bool(raised),
+            "title": _TITLES[name][0],
+            "meaning": _TITLES[name][1],
+            "evidence": text,
+        }
+        for name, (raised, text) in judged.items()
+    ]
+
+
+def _usable(gradients: np.ndarray) -> np.ndarray:
+    flat = gradients.reshape(len(gradients), -1)
+    return np.asarray(np.isfinite(flat).all(axis=1) & (flat != 0).any(axis=1))

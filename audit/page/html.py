@@ -1,0 +1,111 @@
+"""The report as a page: one self-contained HTML file, readable on a phone, on paper and in the dark."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from f2at.audit.page import words
+from f2at.audit.page.pictures import PLANES, gallery
+from f2at.audit.page.plot import plots
+
+_SCHEMA_VERSION = 2
+_OPTIONAL = {"iterations": "accuracy against iterations", "confidences": "confidence under attack"}
+_FLAG_STATES = {True: "raised", False: "not found", None: "not looked for"}
+
+
+def render(report: Mapping[str, Any]) -> str:
+    """The page of a report (`f2at.audit.Audit.report`); everything in it is escaped, nothing is fetched.
+
+    Raises:
+        ValueError: the report is of another schema version.
+    """
+    if report["schema_version"] != _SCHEMA_VERSION:
+        raise ValueError(f"report must be of schema version {_SCHEMA_VERSION}; got {report['schema_version']!r}")
+    classes = report["model"]["classes"]
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            report=report,
+            headline=words.headline(report),
+            sentence=words.sentence(report),
+            checks=words.silence(report),
+            flag_states=_FLAG_STATES,
+            name_width=min(22, max(map(len, classes))),
+            found_besides=_found_besides(report),
+            plots=plots(report),
+            not_measured=[text for key, text in _OPTIONAL.items() if report[key] is None],
+            gallery=gallery(report["examples"], classes),
+            planes=PLANES,
+            provenance=_provenance(report),
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    """Kept, so that the templates are compiled once."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": words.percent,
+        "parameters": words.parameters,
+        "count": words.count,
+        "paper": _paper,
+    }
+    return environment
+
+
+def _found_besides(report: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """What broke images that the suite had left standing: what it is, and how many."""
+    besides = [
+        (
+            "errors that the run over many iterations found besides",
+            (report["iterations"] or {}).get("broken_beyond_suite"),
+        ),
+        ("errors inside eps that the search for the nearest one found besides", report["curve"]["broken_inside_eps"]),
+    ]
+    return [(text, number) for text, number in besides if number]
+
+
+def _paper(address: str) -> str:
+    """A source as one cites it in print: the page itself names no address that a browser could follow."""
+    return re.sub(r"^(https?://)?(www\.)?", "", address).replace("arxiv.org/abs/", "arXiv:")
+
+
+def _provenance(report: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Groups of names and values."""
+    model, data, surrogate = report["model"], report["data"], report["surrogate"] or {}
+    groups = {
+        "Model": {k: v for k, v in model.items() if k not in ("manifest", "classes")},
+        "Manifest of the model": {k: v for k, v in model.get("manifest", {}).items() if k != "classes"},
+        "Surrogate": {k: v for k, v in surrogate.items() if k != "manifest"},
+        "Manifest of the surrogate": {k: v for k, v in surrogate.get("manifest", {}).items() if k != "classes"},
+        "Data": {**data, "indices": f"{len(data['indices'])} places, listed in the JSON report"},
+        "Request": report["request"],
+        "Threat model": report["threat_model"],
+        "Run": {**report["run"], "report schema": report["schema_version"]},
+    }
+    return [(title, list(_flatten(values))) for title, values in groups.items() if values]
+
+
+def _flatten(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """Leaves of nested JSON objects with their dotted paths; lists of plain values are leaves."""
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _flatten(inner, (*path, str(key)))
+    elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+        for number, item in enumerate(value, start=1):
+            yield from _flatten(item, path if len(value) == 1 else (*path, str(number)))
+    else:
+        yield ".".join(path), value if isinstance(value, str) else json.dumps(value)

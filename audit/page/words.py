@@ -1,0 +1,89 @@
+"""What the numbers of a report say, in words for people who did not run the audit."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from f2at.images.pixels import LEVELS
+
+
+def percent(value: float | None) -> str:
+    """A share as people read it; the space does not break."""
+    return "no samples" if value is None else f"{100 * value:.1f}\u00a0%"
+
+
+def count(n: int, noun: str) -> str:
+    """How many of a thing, as in "1 image" and "1,200 images"."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def parameters(values: Mapping[str, Any]) -> str:
+    """An attack's parameters in one line."""
+    words = {"None": "automatic", "True": "yes", "False": "no"}
+    return ", ".join(f"{key}: {words.get(str(value), value)}".replace("_", " ") for key, value in values.items())
+
+
+def headline(report: Mapping[str, Any]) -> dict[str, str]:
+    """The verdict: its "kind" (a CSS class), a "word" and a "text" that says why."""
+    outcome, bar = report["verdict"]["outcome"], percent(report["verdict"]["threshold"])
+    word, text = {
+        None: ("Measured", "No threshold was stated before this audit, so there is no verdict."),
+        "pass": ("Pass", f"Even the lower end of the interval reaches the threshold of {bar}, stated before the run."),
+        "fail": (
+            "Fail",
+            f"Even the upper end of the interval is below the threshold of {bar}, stated before the run.",
+        ),
+        "inconclusive": (
+            "Inconclusive",
+            f"The threshold of {bar}, stated before the run, lies inside the interval: it takes more samples to tell.",
+        ),
+    }[outcome]
+    return {"kind": outcome or "none", "word": word, "text": text}
+
+
+def sentence(report: Mapping[str, Any]) -> str:
+    """The headline figures in one sentence."""
+    clean, robust, threat = report["clean"], report["robust"], report["threat_model"]
+    if threat["norm"] == "linf":
+        power = f"change every pixel by up to {threat['levels']:g} of {LEVELS} levels"
+    else:
+        power = f"move the image by up to {threat['levels']:g} levels (root of the summed squares over all pixels)"
+    return (
+        f"Of {count(clean['n'], 'test image')} the model gets {clean['k']} right; when an attacker may {power}, "
+        f"it still gets {robust['k']} right."
+    )
+
+
+def nearest(report: Mapping[str, Any]) -> str:
+    """How far away errors are."""
+    median = report["curve"]["median_minimal_perturbation"]
+    if median["n"] == 0:
+        return "No image was classified correctly, so there is no distance to measure."
+    if median["levels"] is None:
+        return f"More than half of {count(median['n'], 'image')} withstood every radius tried."
+    return (
+        f"Half of {count(median['n'], 'correctly classified image')} fall to a change of {median['levels']:.4g} levels "
+        f"or less ({median['norm']} norm)."
+    )
+
+
+def convergence(iterations: Mapping[str, Any]) -> str:
+    """Whether the attack had found all it could when it stopped."""
+    points, samples = iterations["points"], count(iterations["samples"], "image")
+    settled = next(p["iterations"] for p in points if p["k"] == points[-1]["k"])
+    last = points[-1]["iterations"]
+    if settled == points[0]["iterations"]:
+        found = f"No image falls after the start, in {last} steps."
+    elif settled < last:
+        found = f"No more images fall after step {settled} of {last}."
+    else:
+        found = f"Images still fell between the last two points, up to step {last}: more steps may find more."
+    return f"{found} {iterations['broken_beyond_suite'] or 'None'} of {samples} fell that the suite had not broken."
+
+
+def silence(report: Mapping[str, Any]) -> str:
+    """What the sanity checks came to, in one line."""
+    states = [flag["raised"] for flag in report["flags"]]
+    parts = [f"{states.count(True) or 'none'} of {len(states)} raised"]
+    if None in states:
+        parts.append(f"{states.count(None)} not looked for")
+    return ", ".join(parts)

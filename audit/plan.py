@@ -1,0 +1,294 @@
+"""The audit: a fixed plan of short steps over shards of samples, and the report they add up to.
+
+    audit = Audit(target, images, labels, AuditRequest(eps="32/255"), classes=names)
+    results = []
+    for step in audit.steps:                        # any order of shards, any number of workers
+        earlier = [r for r in results if r["shard"] == step.shard]
+        results.append(audit.run(step, earlier))
+    report = audit.report(results)
+
+`run_audit` is that loop. Results and report are JSON values and, times aside, depend on the request alone.
+"""
+
+import hashlib
+import math
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from f2at.attacks.registry import Attack
+from f2at.attacks.target import Target, has_gradients
+from f2at.audit.report import build_report
+from f2at.audit.request import AuditRequest
+from f2at.audit.stages import (
+    CLEAN,
+    CORRUPTIONS,
+    CURVE,
+    ITERATIONS,
+    Ball,
+    Shard,
+    correct,
+    run_attack,
+    run_clean,
+    run_corruptions,
+    run_curve,
+    run_iterations,
+    surviving,
+)
+from f2at.audit.subject import Subject, ToTarget
+from f2at.audit.suites import SUITES, checked, probes
+
+SHARD_SIZE = 25
+CURVE_SAMPLES = 100
+Heartbeat = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One unit of work, seconds long: one stage of the suite on one shard of the samples."""
+
+    index: int
+    """Place in `Audit.steps`."""
+    shard: int
+    """The steps of a shard run in order; shards are independent of each other."""
+    place: int
+    """Place in its shard."""
+    stage: str
+    """"clean", the name of an attack, "iterations", "curve" or "corruptions"."""
+
+
+class Audit:
+    """A deterministic plan for one request against one model.
+
+    Args:
+        target: the model under attack. Its ``logits`` must be those of the deployed classifier: they decide.
+        images: uint8 (N, H, W, 3), the labelled images to draw samples from.
+        labels: int64 (N,).
+        request: what to do.
+        classes: a name for each output of the model.
+        model: JSON description of the model for the report (digest, manifest); copied into it as it is.
+        environment: JSON values to go with every step, such as the execution provider; versions are added.
+        to_target: moves a numpy array to the target's library and device; for a target that is not numpy's.
+        surrogate: another model of the same classes and image size, for suites with transfer attacks.
+        surrogate_model: JSON description of it for the report.
+
+    Raises:
+        ValueError: images, labels, classes, models and request do not fit together.
+
+    Attributes:
+        steps: the whole plan, shard after shard.
+        shards: the same steps, grouped; ``shards[i]`` are those of shard ``i``, in the order they must run.
+    """
+
+    steps: tuple[Step, ...]
+    shards: tuple[tuple[Step, ...], ...]
+
+    def __init__(
+        self,
+        target: Target,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        request: AuditRequest,
+        *,
+        classes: Sequence[str],
+        model: Mapping[str, Any] | None = None,
+        environment: Mapping[str, Any] | None = None,
+        to_target: ToTarget = np.asarray,
+        surrogate: Target | None = None,
+        surrogate_model: Mapping[str, Any] | None = None,
+    ) -> None:
+        _check_data(images, labels, request, classes, target)
+        _check_models(request, target, surrogate)
+        self.request = request
+        self.classes = tuple(classes)
+        self._target, self._surrogate, self._to_target = target, surrogate, to_target
+        self._surrogate_model = None if surrogate is None else dict(surrogate_model or {})
+        self._model = dict(model or {})
+        self._environment = {**_versions(), **(environment or {})}
+        self._data = {"set_size": len(labels), "sha256": _digest(images, labels), "shard_size": SHARD_SIZE}
+
+        n = request.samples or len(labels)
+        self._indices = np.random.default_rng(np.random.SeedSequence([request.seed])).permutation(len(labels))[:n]
+        self._images, self._labels = images[self._indices], labels[self._indices].astype(np.int64)
+        self._curve_positions = range(0, n, math.ceil(n / CURVE_SAMPLES))
+
+        self._suite = request.plan
+        self._probes = probes(self._suite, gradients=has_gradients(target))
+        stages = (CLEAN, *(attack.name for attack in self._suite.attacks), ITERATIONS, CURVE, CORRUPTIONS)
+        depth = len(stages)
+        self.steps = tuple(
+            Step(index, shard=index // depth, place=index % depth, stage=stages[index % depth])
+            for index in range(math.ceil(n / SHARD_SIZE) * depth)
+        )
+        self.shards = tuple(self.steps[i : i + depth] for i in range(0, len(self.steps), depth))
+
+    def run(
+        self, step: Step, previous: Sequence[Mapping[str, Any]], heartbeat: Heartbeat | None = None
+    ) -> dict[str, Any]:
+        """Run one step.
+
+        Args:
+            step: one of `steps`.
+            previous: results of all earlier steps of the same shard, in any order.
+            heartbeat: called before every evaluation of the model with the number of images in it; it may
+                raise, which ends the step.
+
+        Returns:
+            The step's result, JSON values only.
+
+        Raises:
+            ValueError: `previous` is not the results of the earlier steps of this shard.
+        """
+        if step not in self.steps:
+            raise ValueError(f"step must be one of this audit's; got {step}")
+        previous = self._in_order(previous, self.shards[step.shard][: step.place])
+        started = time.perf_counter()
+        subject = Subject(self._target, self._to_target, heartbeat, self._surrogate)
+        shard, ball = self._shard(step.shard), Ball(self.request.effective_eps, self.request.norm)
+        followed = shard.at([p for p in shard.positions.tolist() if p in self._curve_positions])
+        # One generator for each step: neither the order of shards nor a resumption changes what it draws.
+        rng = np.random.default_rng(np.random.SeedSequence([self.request.seed, 1 + step.place, step.shard]))
+        if step.stage == CLEAN:
+            outcome = run_clean(subject, shard, ball, self._probes, rng)
+        elif step.stage == ITERATIONS:
+            outcome = run_iterations(subject, followed, previous, ball, self._probes, rng)
+        elif step.stage == CURVE:
+            outcome = run_curve(subject, followed, previous, ball, self._probes.curve, rng)
+        elif step.stage == CORRUPTIONS:
+            outcome = run_corruptions(subject, shard, ball, rng)
+        else:
+            attack = self._suite.attacks[step.place - 1]
+            shown = math.ceil(self.request.examples / len(self.shards))
+            outcome = run_attack(subject, self._attacked(shard, attack, previous), ball, attack, rng, shown)
+        return {
+            "shard": step.shard,
+            "stage": step.stage,
+            **outcome,
+            **subject.costs,
+            "seconds": round(time.perf_counter() - started, 3),
+            "environment": self._environment,
+        }
+
+    def report(self, results: Sequence[Mapping[str, Any]], *, examples: bool = True, **context: Any) -> dict[str, Any]:
+        """Add up the results of all steps.
+
+        Args:
+            results: one result for each of `steps`, in any order.
+            examples: False leaves the pictures out.
+            context: JSON values kept under "run" (id, requester, started, finished, ...).
+
+        Returns:
+            The report, JSON values only; `f2at.audit.report.deterministic_part` drops what differs between runs.
+
+        Raises:
+            ValueError: a step's result is missing, or there is one too many.
+        """
+        return build_report(
+            self.request,
+            probes=self._probes,
+            results=self._in_order(results, self.steps),
+            indices=self._indices.tolist(),
+            labels=self._labels.tolist(),
+            curve_positions=self._curve_positions,
+            classes=self.classes,
+            shape=self._images.shape[1:],
+            data=self._data,
+            model=self._model,
+            surrogate=self._surrogate_model,
+            context=context,
+            examples=examples,
+        )
+
+    def _attacked(self, shard: Shard, attack: Attack, previous: Sequence[Mapping[str, Any]]) -> Shard:
+        """The samples of a shard that an attack takes on."""
+        positions = correct(previous) if attack.name in self._suite.alone else surviving(previous)
+        every = self._suite.every.get(attack.name, 1)
+        return shard.at([p for p in positions if checked(p, every)])
+
+    def _shard(self, number: int) -> Shard:
+        positions = np.arange(number * SHARD_SIZE, min((number + 1) * SHARD_SIZE, len(self._labels)))
+        return Shard(positions, self._images[positions], self._labels[positions])
+
+    @staticmethod
+    def _in_order(results: Sequence[Mapping[str, Any]], steps: Sequence[Step]) -> list[Mapping[str, Any]]:
+        """The results in the order of the steps, exactly one each."""
+        found = {(result["shard"], result["stage"]): result for result in results}
+        wanted = [(step.shard, step.stage) for step in steps]
+        if len(results) != len(steps) or found.keys() != set(wanted):
+            missing = sorted(set(wanted) - found.keys())
+            raise ValueError(
+                f"results must be one for each of {len(steps)} steps; got {len(results)}, missing {missing[:5]}"
+            )
+        return [found[key] for key in wanted]
+
+
+def run_audit(
+    audit: Audit, *, progress: Callable[[Step], None] | None = None, heartbeat: Heartbeat | None = None
+) -> list[dict[str, Any]]:
+    """Run every step in order and return the results; ``progress`` is called after each step."""
+    results: list[dict[str, Any]] = []
+    for shard in audit.shards:
+        previous: list[dict[str, Any]] = []
+        for step in shard:
+            previous.append(audit.run(step, previous, heartbeat))
+            if progress is not None:
+                progress(step)
+        results += previous
+    return results
+
+
+def _check_data(
+    images: NDArray[Any], labels: NDArray[Any], request: AuditRequest, classes: Sequence[str], target: Target
+) -> None:
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+        raise ValueError(f"images must be uint8 (N, H, W, 3); got {images.dtype} {images.shape}")
+    if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu" or not len(labels):
+        raise ValueError(f"labels must be integers ({len(images)},), at least one; got {labels.dtype} {labels.shape}")
+    if len(classes) != target.classes:
+        raise ValueError(f"classes must be {target.classes} names, one for each output; got {len(classes)}")
+    if labels.min() < 0 or labels.max() >= len(classes):
+        raise ValueError(f"labels must lie in [0, {len(classes)}); got {labels.min()} to {labels.max()}")
+    if request.samples is not None and request.samples > len(labels):
+        raise ValueError(f"samples must be at most {len(labels)}, all there are; got {request.samples}")
+
+
+def _check_models(request: AuditRequest, target: Target, surrogate: Target | None) -> None:
+    suite = request.plan
+    if suite.needs_gradients and not has_gradients(target):
+        accepted = [name for name, other in SUITES.items() if not other.needs_gradients]
+        raise ValueError(
+            f"suite must be one without white-box attacks ({', '.join(accepted)}) for a model without gradients; "
+            f"got {request.suite!r}"
+        )
+    if suite.needs_surrogate and surrogate is None:
+        raise ValueError(f"surrogate must be given for suite {request.suite!r}: its attacks follow another model")
+    if surrogate is not None and not has_gradients(surrogate):
+        raise ValueError("surrogate must be a model with gradients; got one without")
+    if surrogate is not None and surrogate.classes != target.classes:
+        raise ValueError(f"surrogate must have {target.classes} classes, as the model; got {surrogate.classes}")
+
+
+def _digest(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> str:
+    """sha256 over shape, pixels and labels (little-endian int64): of what is in the set, not of how it is stored."""
+    digest = hashlib.sha256(repr(images.shape).encode("ascii"))
+    digest.update(np.ascontiguousarray(images).data)
+    digest.update(labels.astype("<i8").tobytes())
+    return digest.hexdigest()
+
+
+def _versions() -> dict[str, Any]:
+    """What computes here: interpreter, machine and the libraries that shape the numbers."""
+    found = {"python": platform.python_version(), "machine": platform.machine(), "numpy": np.__version__}
+    for name in ("onnxruntime-gpu", "onnxruntime"):
+        try:
+            found["onnxruntime"] = version(name)
+            break
+        except PackageNotFoundError:
+            continue
+    return found

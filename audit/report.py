@@ -1,0 +1,182 @@
+"""The report: everything a reader needs to trust, question or repeat an audit, as JSON values."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from f2at.audit.flags import flags
+from f2at.audit.request import AuditRequest
+from f2at.audit.stages import CLEAN, CORRUPTIONS, CURVE, ITERATIONS, Ball, radii
+from f2at.audit.statistics import proportion, verdict
+from f2at.audit.suites import Probes
+from f2at.audit.tables import (
+    attack_table,
+    class_table,
+    confidence_table,
+    corruption_table,
+    curve_table,
+    describe,
+    example_list,
+    fraction_text,
+    iteration_table,
+    run_table,
+    sample_table,
+)
+from f2at.images.pixels import LEVELS
+
+SCHEMA_VERSION = 2
+
+LIMITATIONS = (
+    "An attack finds errors; it cannot prove that there are none. The robust accuracy is an upper bound on the true "
+    "one: a stronger or adaptive attack may find more.",
+    "Only perturbations inside the stated ball were tried. Rotations, patches, blur, other norms, larger budgets and "
+    "changes of the scene are outside this threat model.",
+    "The intervals say how far the figures may be off because only some images were drawn. They hold for images like "
+    "these, from the same source, and not for other data.",
+    "The attacker sends single 8-bit images of the size the model accepts. What a service does before that, such as "
+    "resizing or decoding JPEG, was not part of the audit.",
+)
+
+WHITE_BOX_LIMITATION = (
+    "The attacker knows the model and follows its gradients (white-box), which is the strongest assumption: who can "
+    "only ask for predictions will usually do worse."
+)
+
+BLACK_BOX_LIMITATION = (
+    "The attacker knows only what the model answers (black-box), or another model. Somebody who holds the model itself "
+    "will find more errors; audit it by a suite with white-box attacks to see how many."
+)
+
+L2_LIMITATION = (
+    "Adversarial images are moved onto the 8-bit grid inside the ball. For l2 and a small eps that can undo an attack, "
+    "so the figure here may be a little too good."
+)
+
+WITHHELD_LIMITATION = "Pictures of adversarial images were made ({}), and are withheld from this copy of the report."
+
+
+def build_report(
+    request: AuditRequest,
+    *,
+    probes: Probes,
+    results: Sequence[Mapping[str, Any]],
+    indices: Sequence[int],
+    labels: Sequence[int],
+    curve_positions: Sequence[int],
+    classes: Sequence[str],
+    shape: Sequence[int],
+    data: Mapping[str, Any],
+    model: Mapping[str, Any],
+    surrogate: Mapping[str, Any] | None,
+    context: Mapping[str, Any],
+    examples: bool,
+) -> dict[str, Any]:
+    """Add up the results of all steps; see `f2at.audit.Audit.report`.
+
+    Args:
+        request: what was asked for.
+        probes: what was run besides the suite.
+        results: of every step, in the order of the plan.
+        indices: which images of the audit set were drawn.
+        labels: their labels.
+        curve_positions: which of the drawn samples the curve follows, as places in ``indices``.
+        classes: names.
+        shape: (H, W, 3).
+        data: JSON description of the audit set.
+        model: JSON description of the model.
+        surrogate: JSON description of the model whose gradients transfer attacks followed, if there was one.
+        context: JSON values for "run".
+        examples: whether to show pictures.
+    """
+    n, suite, ball = len(indices), request.plan, Ball(request.effective_eps, request.norm)
+    by_stage: dict[str, list[Mapping[str, Any]]] = {}
+    for result in results:
+        by_stage.setdefault(result["stage"], []).append(result)
+    samples = sample_table(results, indices, labels)
+    broken_by = Counter(s["broken_by"] for s in samples)
+    clean = proportion(sum(s["prediction"] == s["label"] for s in samples), n)
+    robust = proportion(sum(s["prediction"] == s["label"] and s["broken_by"] is None for s in samples), n)
+    attacks = attack_table(suite, results, samples, request.seed)
+    iterations = iteration_table(by_stage[ITERATIONS], broken_by[ITERATIONS], probes)
+    curve = curve_table(by_stage[CURVE], samples, curve_positions, radii(ball, shape), ball.norm)
+    curve["broken_inside_eps"] = broken_by[CURVE]
+    curve["attack"] = describe(probes.curve)
+    lost = {p for r in results for p in r.get("lost", ())}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "request": request.to_dict(),
+        "model": {**model, "classes": list(classes), "input_size": list(shape[:2])},
+        "surrogate": None if surrogate is None else dict(surrogate),
+        "data": {**data, "n": n, "indices": list(indices), "seed": request.seed},
+        "threat_model": _threat_model(request),
+        "clean": clean,
+        "robust": robust,
+        "verdict": {
+            "threshold": request.min_robust_accuracy,
+            "outcome": verdict(robust, request.min_robust_accuracy),
+        },
+        "attacks": attacks,
+        "iterations": iterations,
+        "curve": curve,
+        "confidences": confidence_table(by_stage[ITERATIONS], indices, probes),
+        "corruptions": corruption_table(by_stage[CORRUPTIONS], n),
+        "classes": class_table(samples, classes),
+        "flags": flags(
+            [r["probe"] for r in by_stage[CLEAN]],
+            attacks=attacks,
+            lost=sum(samples[p]["broken_by"] is None for p in lost),
+            iterations=iterations,
+            curve=curve["points"],
+            chance=max(Counter(labels).values()) / n,
+        ),
+        "samples": samples,
+        "examples": example_list(results, samples, request.examples) if examples else [],
+        "limitations": _limitations(request),
+        "run": {**context, **run_table(results)},
+    }
+
+
+def without_examples(report: Mapping[str, Any]) -> dict[str, Any]:
+    """The report for a reader who shall not have adversarial images: without pictures, and saying so.
+
+    They are all that such an image can be rebuilt from without the model. What stays are figures; who has the model and
+    the data can attack them anyhow.
+    """
+    withheld = len(report["examples"])
+    if not withheld:
+        return dict(report)
+    limitations = [*report["limitations"], WITHHELD_LIMITATION.format(withheld)]
+    return {
+        **report,
+        "examples": [],
+        "limitations": limitations,
+        "run": {**report["run"], "examples_withheld": withheld},
+    }
+
+
+def deterministic_part(report: Mapping[str, Any]) -> dict[str, Any]:
+    """All that two runs of the same request on the same model agree in: everything but "run"."""
+    return {key: value for key, value in report.items() if key != "run"}
+
+
+def _threat_model(request: AuditRequest) -> dict[str, Any]:
+    attacks = request.plan.attacks
+    return {
+        "norm": request.norm,
+        "eps": fraction_text(request.exact_eps, request.norm),
+        "effective_eps": fraction_text(request.effective_eps, request.norm),
+        "levels": round(float(request.effective_eps * LEVELS), 3),
+        "pixels": "8-bit, 0 to 255; eps is in units of the full range",
+        "knowledge": sorted({attack.knowledge for attack in attacks}, reverse=True),
+        "query_budget": {a.name: a.parameters["queries"] for a in attacks if "queries" in a.parameters},
+        "goal": "any wrong class (untargeted)",
+    }
+
+
+def _limitations(request: AuditRequest) -> list[str]:
+    knowledge = {attack.knowledge for attack in request.plan.attacks}
+    return [
+        *LIMITATIONS,
+        WHITE_BOX_LIMITATION if "white-box" in knowledge else BLACK_BOX_LIMITATION,
+        *([L2_LIMITATION] if request.norm == "l2" else []),
+    ]

@@ -1,0 +1,112 @@
+"""The audited model in the harness's terms: 8-bit images in, verdicts out, every evaluation counted."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import numpy as np
+from array_api_compat import to_device
+from numpy.typing import NDArray
+
+from f2at.attacks.objectives import objective_weights
+from f2at.attacks.registry import Attack
+from f2at.attacks.target import CountingTarget, Target, has_gradients
+from f2at.images.pixels import Images, to_inputs
+
+Labels = NDArray[np.int64]
+ToTarget = Callable[[NDArray[Any]], Any]
+
+
+class Scores(NamedTuple):
+    """What the deployed classifier says of N labelled images."""
+
+    predictions: Labels
+    confidences: NDArray[np.float64]  # softmax probability of the prediction
+    margins: NDArray[np.float64]  # largest logit of another class minus the label's; positive when wrong
+    label_confidences: NDArray[np.float64]  # softmax probability of the label
+
+
+class Subject:
+    """A target behind counters: what attacks spend is counted apart from what the harness itself asks.
+
+    Args:
+        target: the model.
+        to_target: moves a numpy array to the target's library and device.
+        heartbeat: called before every evaluation with the number of images; may raise.
+        surrogate: the model whose gradients transfer attacks follow, of the same library and device.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        to_target: ToTarget,
+        heartbeat: Callable[[int], None] | None,
+        surrogate: Target | None = None,
+    ) -> None:
+        self.spent = CountingTarget(target, heartbeat)
+        self.spent_on_surrogate = None if surrogate is None else CountingTarget(surrogate, heartbeat)
+        self.differentiable = has_gradients(target)
+        self._own = CountingTarget(target, heartbeat)
+        self._to_target = to_target
+
+    @property
+    def costs(self) -> dict[str, Any]:
+        """What attacks spent, on the model and its surrogate, and the seconds inside them for whatever reason."""
+        counters = [self.spent] if self.spent_on_surrogate is None else [self.spent, self.spent_on_surrogate]
+        return {
+            "forward_evaluations": sum(counter.forward_evaluations for counter in counters),
+            "gradient_evaluations": sum(counter.gradient_evaluations for counter in counters),
+            "model_seconds": round(sum(counter.seconds for counter in (*counters, self._own)), 3),
+        }
+
+    def attack(
+        self, attack: Attack, images: Images, labels: Labels, *, eps: Fraction, norm: str, rng: np.random.Generator
+    ) -> NDArray[Any]:
+        """What the attack returns for these images, unchecked: floats (N, 3, H, W)."""
+        inputs = self._to_target(to_inputs(images))
+        target = self.spent_on_surrogate if attack.knowledge == "transfer" else self.spent
+        assert target is not None
+        found = attack.run(target, inputs, self._to_target(labels), eps=float(eps), norm=norm, rng=rng)
+        return _to_numpy(found)
+
+    def logits(self, inputs: NDArray[Any]) -> NDArray[np.float64]:
+        """Logits (N, C) of inputs (N, 3, H, W)."""
+        return _to_numpy(self._own.logits(self._to_target(inputs.astype(np.float32)))).astype(np.float64)
+
+    def gradients(self, images: Images, labels: Labels, objective: str) -> NDArray[Any]:
+        """Gradient (N, 3, H, W) of an objective at clean images."""
+        weights = objective_weights(np, objective, len(labels))
+        y = self._to_target(labels)
+        return _to_numpy(
+            self._own.gradient(self._to_target(to_inputs(images)), y, y, self._to_target(weights)).gradient
+        )
+
+    def scores(self, images: Images, labels: Labels) -> Scores:
+        """The verdict of the deployed classifier on 8-bit images."""
+        return score(self.logits(to_inputs(images)), labels)
+
+
+def score(logits: NDArray[np.float64], labels: Labels) -> Scores:
+    """Prediction, confidence and margin from logits (N, C).
+
+    Raises:
+        ValueError: a logit is not a finite number; there is no verdict to give then.
+    """
+    if not np.isfinite(logits).all():
+        raise ValueError("the model must return finite logits; some are infinite or not a number")
+    rows = np.arange(len(labels))
+    predictions = logits.argmax(axis=1)
+    leads = logits - logits.max(axis=1, keepdims=True)
+    others = logits.copy()
+    others[rows, labels] = -np.inf
+    probabilities = np.exp(leads) / np.exp(leads).sum(axis=1, keepdims=True)
+    return Scores(
+        predictions=predictions,
+        confidences=probabilities[rows, predictions],
+        margins=others.max(axis=1) - logits[rows, labels],
+        label_confidences=probabilities[rows, labels],
+    )
+
+
+def _to_numpy(array: Any) -> NDArray[Any]:
+    return np.asarray(to_device(array, "cpu"))

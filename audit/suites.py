@@ -1,0 +1,148 @@
+"""Suites: which attacks an audit runs, in which order and with which parameters, and what it measures besides."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from f2at.attacks.registry import ATTACKS, Attack
+
+CUSTOM = "custom"  # the suite whose attacks the request lists
+_MOST_STEPS = 200  # of a probe
+_GROUP = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """A list of attacks, run in this order; names are unique.
+
+    Attributes:
+        title: what it is for, in a line.
+        attacks: each takes on the samples that still stand, unless it is named in `alone`.
+        alone: attacks that take on every sample classified correctly, so that each has an accuracy of its own.
+        every: attacks that run as a check on one sample in so many, because they cost much and find little; on which,
+            `checked` says.
+    """
+
+    title: str
+    attacks: tuple[Attack, ...]
+    alone: frozenset[str] = frozenset()
+    every: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether an attack follows the gradients of the audited model."""
+        return any(attack.knowledge == "white-box" for attack in self.attacks)
+
+    @property
+    def longest_run(self) -> int:
+        """The most steps in a row that a white-box attack may take on any sample; 20 if there is none."""
+        everywhere = (a for a in self.attacks if a.knowledge == "white-box" and self.every.get(a.name, 1) == 1)
+        steps = (int(v) for a in everywhere for key, v in a.parameters.items() if key.endswith("steps"))
+        return max(steps, default=20)
+
+    @property
+    def needs_surrogate(self) -> bool:
+        """Whether an attack follows the gradients of another model."""
+        return any(attack.knowledge == "transfer" for attack in self.attacks)
+
+
+def checked(position: int, every: int) -> bool:
+    """Whether a check on one sample in `every` takes on the one at this place: groups of five, so as to share batches.
+
+    Samples are in random order, so any choice by place is a random sample.
+    """
+    return position // _GROUP % every == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probes:
+    """What an audit runs besides its suite, on a few samples, to measure and to check. None: needs gradients.
+
+    Attributes:
+        curve: finds how far each sample is from an error, radius after radius.
+        iterations: twice the steps of the suite's longest run: does accuracy still fall?
+        confidences: the usual PGD, to its last step, for the probability it leaves to the true class.
+        iterative: must not be weaker than `single_step`.
+        single_step: see `iterative`.
+    """
+
+    curve: Attack
+    iterations: Attack | None = None
+    confidences: Attack | None = None
+    iterative: Attack | None = None
+    single_step: Attack | None = None
+
+
+def probes(suite: Suite, *, gradients: bool) -> Probes:
+    """The probes that go with a suite, for a model with or without gradients."""
+    if not gradients:
+        return Probes(curve=ATTACKS["square"].override(queries=200))
+    return Probes(
+        curve=ATTACKS["pgd"].override(objective="margin", steps=10, start="none"),
+        iterations=ATTACKS["apgd-ce"].override(objective="margin", steps=min(2 * suite.longest_run, _MOST_STEPS)),
+        confidences=ATTACKS["pgd"].override(stop_at_success=False),
+        iterative=ATTACKS["pgd"].override(steps=10, start="none"),
+        single_step=ATTACKS["fgsm"],
+    )
+
+
+_AUTOATTACK = (ATTACKS["apgd-ce"], ATTACKS["apgd-t"], ATTACKS["fab-t"], ATTACKS["square"])  # the official parameters
+
+# The paper's columns (Section V-A): its step of 0.007 is meant for linf and 8/255.
+_PAPER = (
+    ATTACKS["fgsm"],
+    replace(ATTACKS["pgd"].override(step_size=0.007).named("pgd-20"), norms=("linf",)),
+    replace(ATTACKS["pgd"].named("pgd-20"), norms=("l2",)),
+    replace(ATTACKS["pgd"].override(steps=100, step_size=0.007).named("pgd-100"), norms=("linf",)),
+    replace(ATTACKS["pgd"].override(steps=100).named("pgd-100"), norms=("l2",)),
+    ATTACKS["mi-fgsm"],
+    ATTACKS["cw"],
+    ATTACKS["cw-l2"],
+)
+_TRANSFER = tuple(attack for attack in ATTACKS.values() if attack.knowledge == "transfer")
+
+SUITES: Mapping[str, Suite] = MappingProxyType(
+    {
+        # About 150 gradients and 300 queries for a sample that stands: a minute for 200 small images on two cores.
+        "quick": Suite(
+            title="A first look, in seconds: short runs of five attacks",
+            attacks=(
+                ATTACKS["fgsm"],
+                ATTACKS["pgd"].override(steps=20),
+                ATTACKS["apgd-ce"].override(steps=30),
+                ATTACKS["apgd-t"].override(steps=20, target_classes=3),
+                ATTACKS["square"].override(queries=300),
+            ),
+        ),
+        "adaptive": Suite(
+            title="AutoAttack's verdict at less than a tenth of its cost; FAB-T and Square check some of the images",
+            attacks=(
+                ATTACKS["multi-targeted"],
+                ATTACKS["fab-t"].override(target_classes=3),
+                ATTACKS["square"].override(queries=1000),
+            ),
+            every={"fab-t": 25, "square": 10},
+        ),
+        "standard": Suite(title="AutoAttack as its authors published it (arXiv 2003.01690)", attacks=_AUTOATTACK),
+        "paper": Suite(
+            title="F2AT's white-box columns, each attack on all images by itself, then AutoAttack on what is left",
+            attacks=(*_PAPER, *_AUTOATTACK),
+            alone=frozenset(attack.name for attack in _PAPER),
+        ),
+        "transfer": Suite(
+            title="F2AT's black-box columns: attacks on a surrogate, each on all images by itself",
+            attacks=_TRANSFER,
+            alone=frozenset(attack.name for attack in _TRANSFER),
+        ),
+        "black-box": Suite(
+            title="For a model of which only the answers are known: scores, then labels alone",
+            attacks=(ATTACKS["square"], ATTACKS["rays"], ATTACKS["hopskipjump"]),
+        ),
+    }
+)
+
+
+def suite_for(name: str, norm: str) -> Suite:
+    """The attacks of a suite that are made for `norm`."""
+    suite = SUITES[name]
+    return replace(suite, attacks=tuple(attack for attack in suite.attacks if norm in attack.norms))

@@ -1,0 +1,51 @@
+"""`python -m f2at.export sign` and `verify`: signatures of bundles, and of reports or any other file."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from f2at.bundle.format import SIGNATURE, load_bundle
+from f2at.bundle.signatures import SUFFIX, read_private_key, read_public_keys, read_signature, verify
+
+_WHAT = "a bundle's folder, or a report (.json)"
+
+
+def run_sign(arguments: Sequence[str]) -> None:
+    """Write the signature beside what it signs."""
+    parser = argparse.ArgumentParser(
+        prog="python -m f2at.export sign",
+        description="Sign a bundle or a report with a key of your own; the signature goes beside it.",
+        epilog="a pair of keys: openssl genpkey -algorithm ed25519 -out key.pem; "
+        "openssl pkey -in key.pem -pubout -out key.pub.pem",
+    )
+    parser.add_argument("path", type=Path, help=_WHAT)
+    parser.add_argument("--key", type=Path, required=True, metavar="FILE", help="Ed25519 private key, PEM")
+    options = parser.parse_args(arguments)
+    key = read_private_key(options.key)
+    data, signature = _content(options.path)
+    signature.write_bytes(key.sign(data))
+    print(f"signed    {signature}")
+
+
+def run_verify(arguments: Sequence[str]) -> None:
+    """Hold a bundle or a report against its signature."""
+    parser = argparse.ArgumentParser(
+        prog="python -m f2at.export verify",
+        description="Check the signature of a bundle, and the bundle itself, or the signature of a report.",
+    )
+    parser.add_argument("path", type=Path, help=_WHAT)
+    parser.add_argument(
+        "--public-key", type=Path, required=True, metavar="FILE", help="Ed25519 public key, PEM; several are accepted"
+    )
+    options = parser.parse_args(arguments)
+    keys = read_public_keys(options.public_key)
+    data, signature = _content(options.path)
+    verify(data, read_signature(signature), keys)
+    print(f"verified  {options.path}")
+
+
+def _content(path: Path) -> tuple[bytes, Path]:
+    """The bytes that are signed, and the file of their signature; a bundle is checked whole."""
+    if path.is_dir():
+        return load_bundle(path).manifest_bytes, path / SIGNATURE
+    return path.read_bytes(), path.with_name(path.name + SUFFIX)

@@ -1,0 +1,68 @@
+"""`python -m f2at.serving keys add|list|revoke`."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from f2at.serving.access.keys import SCOPES, Key, KeysError, add_key, read_keys, revoke_key
+from f2at.serving.settings import Settings
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command to `python -m f2at.serving`."""
+    scopes = "; ".join(f"{name}: {meaning}" for name, meaning in SCOPES.items())
+    keys = commands.add_parser("keys", help="make, list and revoke API keys, in the file that F2AT_KEYS names")
+    actions = keys.add_subparsers(title="commands", required=True)
+
+    add = actions.add_parser(
+        "add",
+        help="make a key and print it, once",
+        description="Make a key and print it, once. Without F2AT_KEYS, print what F2AT_KEY_DIGEST must be, too.",
+        epilog=f"Scopes: {scopes}.",
+    )
+    add.add_argument("--name", required=True, help="whose it is, for lists and logs")
+    add.add_argument("--scope", action="append", required=True, choices=SCOPES, help="what it may do; repeatable")
+    _set(add, _add)
+    _set(actions.add_parser("list", help="list the keys: names, scopes, when they were made"), _list)
+    revoke = actions.add_parser("revoke", help="make a key useless, for running servers at once")
+    revoke.add_argument("name", help="of the key")
+    _set(revoke, _revoke)
+
+
+def _set(parser: argparse.ArgumentParser, command: Callable[[argparse.Namespace, Path | None], None]) -> None:
+    def run(options: argparse.Namespace) -> int:
+        try:
+            command(options, Settings.from_env().keys)
+        except OSError as error:  # a folder that is missing, or not ours
+            raise KeysError(f"{error.filename}: {error.strerror}") from error
+        return 0
+
+    parser.set_defaults(run=run)
+
+
+def _add(options: argparse.Namespace, path: Path | None) -> None:
+    if path is None:
+        key, token = Key.create(options.name, options.scope)
+        advice = f"A server started with this variable accepts it:\nF2AT_KEY_DIGEST={key.to_text()}"
+    else:
+        token = add_key(path, options.name, options.scope)
+        advice = f"Servers with F2AT_KEYS={path} accept it from now on."
+    print(f"This is the only time that the key is shown. {advice}", file=sys.stderr)
+    print(token)
+
+
+def _list(_: argparse.Namespace, path: Path | None) -> None:
+    for key in read_keys(_named(path)):
+        print(f"{key.name:<24} {','.join(key.scopes):<32} {key.created}")
+
+
+def _revoke(options: argparse.Namespace, path: Path | None) -> None:
+    revoke_key(_named(path), options.name)
+    print(f"revoked {options.name}", file=sys.stderr)
+
+
+def _named(path: Path | None) -> Path:
+    if path is None:
+        raise KeysError("F2AT_KEYS must name the file of keys; it is not set")
+    return path

@@ -1,0 +1,210 @@
+"""Who may call what. One table, one check in front of every route: what is not open needs a key.
+
+Without keys, every scope belongs to this machine, and predictions to everyone.
+"""
+
+import ipaddress
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from starlette.requests import HTTPConnection, Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from f2at.serving.access.keys import SCOPES, Key, Keyring, KeysError
+from f2at.serving.access.rates import RateLimit
+from f2at.serving.problems import Problem
+from f2at.serving.settings import Settings
+
+_PROBES = ("/livez", "/readyz", "/healthz")
+_OPEN = (*_PROBES, "/", "/docs", "/docs.json", "/schema.json")
+_FILES = ("/page/", "/static_content/")  # what the pages are made of; whatever is below is open
+_BURST = 10  # seconds' worth of requests that may come at once
+_WITHOUT_KEYS = frozenset({"predict", "examples"})  # of other machines, when there are no keys
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks: a name for logs and limits, and what it may do."""
+
+    name: str
+    scopes: frozenset[str]
+    key: bool = False  # whether a key says so
+
+
+def required_scope(method: str, path: str, *, open_metrics: bool) -> str | None:
+    """The scope that a request needs: None where it is open to all, "" where any key will do."""
+    if path in _OPEN or path.startswith(_FILES) or (path == "/metrics" and open_metrics):
+        return None
+    if path in ("/predict", "/predict_batch"):
+        return "predict"
+    if path == "/model":
+        return "predict" if method in ("GET", "HEAD") else "admin"
+    if path == "/audits" or path.startswith("/audits/"):
+        return "audit"
+    return ""  # what is not there, too: who has no key learns nothing
+
+
+def caller_of(request: Request) -> Caller:
+    """Who sent this request; only where a scope is needed."""
+    caller: Caller = request.state.caller
+    return caller
+
+
+class Guard:
+    """Decides about requests by the settings: by key and scope, or by address, and by how often.
+
+    Raises:
+        KeysError: the keys cannot be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.keys = Keyring(settings.keys, Key.from_text(settings.key_digest) if settings.key_digest else None)
+        self._limit = RateLimit(settings.rate, _BURST * settings.rate) if settings.rate else None
+        self._open_metrics = settings.metrics == "open" or not self.keys.configured
+
+    def admit(self, connection: HTTPConnection) -> Caller | None:
+        """Who asks, if it may; None where anyone may.
+
+        Raises:
+            Problem: 401 no key or a wrong one, 403 a key without the scope, 429 too often, 503 the keys are unusable.
+        """
+        needed = required_scope(connection.scope["method"], connection.scope["path"], open_metrics=self._open_metrics)
+        if needed is None:
+            return None
+        peer = Caller(_peer(connection), frozenset())
+        if not self.keys.configured:
+            self._check_rate(peer)
+            return _by_address(connection, peer, needed)
+        try:
+            caller = self._by_key(connection)
+        except Problem:
+            self._check_rate(peer)  # who tries keys is slowed down, too
+            raise
+        self._check_rate(caller)
+        if needed and needed not in caller.scopes:
+            raise Problem(
+                403,
+                "scope-required",
+                f"The key {caller.name!r} has not the scope {needed!r} ({SCOPES[needed]}).",
+                headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{needed}"'},
+                argument="Authorization",
+                accepted=needed,
+                received=sorted(caller.scopes),
+            )
+        return caller
+
+    def _by_key(self, connection: HTTPConnection) -> Caller:
+        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+        given = scheme.lower() == "bearer" and token.strip() != ""
+        try:
+            key = self.keys.find(token.strip()) if given else None
+        except KeysError as error:
+            raise Problem(
+                503,
+                "keys-unusable",
+                "The server cannot read its API keys just now; its log says why.",
+                headers={"Retry-After": "10"},
+            ) from error
+        if key is None:
+            detail = "This key is not known here, or was revoked." if given else "This server wants an API key."
+            raise Problem(
+                401,
+                "key-required",
+                detail,
+                headers={"WWW-Authenticate": "Bearer" + (' error="invalid_token"' if given else "")},
+                argument="Authorization",
+                accepted="Authorization: Bearer KEY",
+            )
+        return Caller(key.name, frozenset(key.scopes), key=True)
+
+    def _check_rate(self, caller: Caller) -> None:
+        if self._limit is None:
+            return
+        # A key may have the name of an address: it is not that address.
+        delay = self._limit.delay(f"{'key' if caller.key else 'peer'} {caller.name}", time.monotonic())
+        if delay:
+            raise Problem(
+                429,
+                "too-many-requests",
+                f"{'This key' if caller.key else 'Your address'} sends more requests than F2AT_RATE allows.",
+                headers={"Retry-After": str(math.ceil(delay))},
+            )
+
+
+class Access:
+    """ASGI middleware around the whole service: only what the guard admits comes in, and no body is read before.
+
+    Args:
+        app: what it wraps.
+        guard: gives the guard.
+    """
+
+    def __init__(self, app: ASGIApp, *, guard: Callable[[], Guard]) -> None:
+        self.app = app
+        self.guard = guard
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        try:
+            caller = self.guard().admit(HTTPConnection(scope))
+        except Problem as problem:
+            await problem.response()(scope, receive, send)
+            return
+        scope.setdefault("state", {})["caller"] = caller
+        await self.app(scope, receive, send)
+
+
+def _by_address(connection: HTTPConnection, peer: Caller, needed: str) -> Caller:
+    """Without keys, this machine may do everything, and only pages of its own.
+
+    The Host check keeps out a foreign page whose name was pointed at 127.0.0.1 (DNS rebinding).
+    """
+    if needed in ("", *_WITHOUT_KEYS):
+        return Caller(peer.name, _WITHOUT_KEYS)
+    client = connection.client
+    if client is None or not is_loopback(client.host) or not is_loopback(_host(connection)):
+        raise Problem(
+            403,
+            "loopback-only",
+            f"This server has no API keys, so what takes the scope {needed!r} is for its own machine only.",
+            accepted="a connection from this machine, addressed as localhost, 127.0.0.1 or [::1]",
+        )
+    return Caller(peer.name, frozenset(SCOPES))
+
+
+def _host(connection: HTTPConnection) -> str | None:
+    # Not connection.url: where the header is no host, that has the server's own address.
+    try:
+        return urlsplit("//" + connection.headers.get("host", "")).hostname
+    except ValueError:
+        return None
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether `host` is this machine: localhost, or a loopback address."""
+    if host == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host or "")
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def _peer(connection: HTTPConnection) -> str:
+    """The address of the other end; for IPv6 its network, of which one client may use every address."""
+    host = connection.client.host if connection.client else ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv6Address) and not address.ipv4_mapped:
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return host

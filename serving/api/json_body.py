@@ -1,0 +1,76 @@
+"""The one place that reads JSON from a request: bounded in size and depth, with nothing that cannot be sent back."""
+
+import json
+from typing import Any, Never
+
+from starlette.requests import Request
+
+from f2at.serving.problems import Problem
+
+_MOST_BYTES = 64 << 10
+_DEEPEST = 8  # an audit request has three levels
+
+
+async def read_json_object(request: Request) -> dict[str, Any]:
+    """The object in the body; {} for an empty one.
+
+    Raises:
+        Problem: 400 no JSON (NaN, infinities and lone surrogates are none), 413 too long, 415 another content type, 422
+            too deep, or no object.
+    """
+    # Requiring the type is also what makes a browser ask before another site's page may start an audit.
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise Problem(
+            415,
+            "unsupported-media-type",
+            "Send the body as application/json.",
+            argument="Content-Type",
+            accepted=["application/json"],
+            received=kind or None,
+        )
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MOST_BYTES:
+            raise Problem(
+                413,
+                "body-too-large",
+                f"The body must have at most {_MOST_BYTES} bytes.",
+                argument="body",
+                accepted=f"at most {_MOST_BYTES} bytes",
+            )
+    return parse_json_object(bytes(body))
+
+
+def parse_json_object(body: bytes) -> dict[str, Any]:
+    """The object in `body`; see `read_json_object`."""
+    try:
+        values = json.loads(body or b"{}", parse_constant=_refuse)
+        json.dumps(values, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise Problem(400, "malformed-json", f"The body is not JSON: {error}.", argument="body") from error
+    if not isinstance(values, dict):
+        raise Problem(422, "invalid-argument", "The body must be a JSON object.", argument="body", accepted="an object")
+    if _depth(values) > _DEEPEST:
+        raise Problem(
+            422,
+            "invalid-argument",
+            f"The body must not be nested deeper than {_DEEPEST} levels.",
+            argument="body",
+            accepted=f"at most {_DEEPEST} levels",
+        )
+    return values
+
+
+def _refuse(word: str) -> Never:
+    raise ValueError(f"{word} is no JSON number")
+
+
+def _depth(value: Any) -> int:
+    """Levels of lists and objects; short of Python's own limit on recursion, at which parsing has failed."""
+    level, depth = [value], 0
+    while level := [inner for inner in level if isinstance(inner, dict | list)]:
+        depth += 1
+        level = [inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer)]
+    return depth

@@ -1,0 +1,62 @@
+"""The API as an OpenAPI document: openapi.yaml, and what code defines already."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic.json_schema import models_json_schema
+
+from f2at.attacks.registry import ATTACKS
+from f2at.audit.request import AuditRequest
+from f2at.audit.schema import report_schema
+from f2at.audit.suites import CUSTOM, SUITES
+from f2at.serving.access.guard import required_scope
+from f2at.serving.answers import Audit, Prediction, Predictions
+
+_SCHEMAS = "#/components/schemas/"
+_METHODS = ("get", "post", "delete")
+_GUARDED = {"401": "KeyRequired", "403": "Forbidden", "429": "TooMany", "503": "TryAgain"}
+
+
+def document() -> dict[str, Any]:
+    """The whole document, OpenAPI 3.1."""
+    text = Path(__file__).with_name("openapi.yaml").read_text(encoding="ascii")
+    content: dict[str, Any] = yaml.safe_load(text)
+    content["components"]["schemas"] |= {**_answers(), **_report(), "AuditRequest": _request()}
+    for path, item in content["paths"].items():
+        for method in item.keys() & set(_METHODS):
+            _guard(item[method], required_scope(method.upper(), path, open_metrics=True))
+    return content
+
+
+def _guard(operation: dict[str, Any], scope: str | None) -> None:
+    """Say which key an operation wants (where there are keys at all), and how it refuses."""
+    if scope is not None:
+        operation["security"] = [{}, {"key": [scope] if scope else []}]
+        refusals = {status: {"$ref": f"#/components/responses/{name}"} for status, name in _GUARDED.items()}
+        operation["responses"] = {**operation["responses"], **refusals}
+
+
+def _answers() -> dict[str, Any]:
+    models = [(model, "validation") for model in (Prediction, Predictions, Audit)]
+    _, schema = models_json_schema(models, ref_template=_SCHEMAS + "{model}")  # type: ignore[arg-type]
+    definitions: dict[str, Any] = schema["$defs"]
+    return definitions
+
+
+def _report() -> dict[str, Any]:
+    """The schema of a report, with its definitions where a document has them."""
+    schema = json.loads(json.dumps(report_schema()).replace('"#/$defs/', f'"{_SCHEMAS}Report.'))
+    parts = {f"Report.{name}": part for name, part in schema.pop("$defs").items()}
+    return {"Report": {key: value for key, value in schema.items() if not key.startswith("$")}, **parts}
+
+
+def _request() -> dict[str, Any]:
+    """What a report says was asked for, where nothing must be said."""
+    usual = AuditRequest().to_dict()
+    asked = report_schema()["properties"]["request"]["properties"]
+    asked["suite"]["enum"] = [*SUITES, CUSTOM]
+    asked["attacks"]["items"]["properties"]["name"]["enum"] = list(ATTACKS)
+    properties = {name: {**schema, "default": usual[name]} for name, schema in asked.items()}
+    return {"type": "object", "properties": properties, "additionalProperties": False}

@@ -1,0 +1,275 @@
+"""The routes beside prediction: the model's description, audits, and the page for people."""
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from f2at.audit.report import without_examples
+from f2at.bundle.signatures import read_private_key
+from f2at.serving.access.guard import Guard, caller_of
+from f2at.serving.api.json_body import read_json_object
+from f2at.serving.api.openapi import document
+from f2at.serving.jobs.admission import read_integer
+from f2at.serving.jobs.audits import FINISHED
+from f2at.serving.jobs.database import UNAVAILABLE, DatabaseUnavailableError
+from f2at.serving.model.deployment import Deployment
+from f2at.serving.model.swap import BusyError, SwapError, Switch
+from f2at.serving.problems import Problem
+from f2at.serving.process.metrics import AuditCollector, expose
+from f2at.serving.settings import Settings
+
+_LOG = logging.getLogger("bentoml.f2at")
+_PAGE = Path(str(files("f2at.serving"))) / "page"
+_MAX_STREAMS = 32  # event streams open at a time
+_POLL = 0.5  # seconds between looks at an audit that is being streamed
+_KEEP_ALIVE = 15.0  # seconds of silence after which a comment shows that the stream lives
+# The page loads nothing from elsewhere; the report carries its style and pictures in itself.
+# Its inline styles are for reports: one that takes an API key is fetched, and shown as a document of the page's own.
+_PAGE_POLICY = (
+    "default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; "
+    "base-uri 'none'"
+)
+_REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
+
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")  # of a bundle: never a path
+
+
+class Backend:
+    """What the routes work on; the service fills it in when its process starts."""
+
+    settings: Settings
+    guard: Guard
+    switch: Switch
+
+    def __init__(self) -> None:
+        self.stopping = asyncio.Event()
+        self.streams = 0
+
+    @property
+    def deployment(self) -> Deployment:
+        """What is served now; requests have their own, see `deployed`."""
+        return self.switch.deployment
+
+
+def deployed(request: Request) -> Deployment:
+    """The model that answers this request, from its beginning to its end, and the audits of it."""
+    deployment: Deployment = request.state.deployment
+    return deployment
+
+
+def create_app(backend: Backend) -> Starlette:
+    """The Starlette application to mount beside BentoML's routes."""
+
+    collector = AuditCollector(lambda: backend.deployment.audits)
+
+    async def index(_: Request) -> Response:
+        return FileResponse(_PAGE / "index.html", headers={"Content-Security-Policy": _PAGE_POLICY})
+
+    async def docs_page(_: Request) -> Response:
+        return FileResponse(_PAGE / "docs.html", headers={"Content-Security-Policy": _PAGE_POLICY})
+
+    async def model(request: Request) -> Response:
+        if request.method == "POST":
+            return await swap(request)
+        return JSONResponse(_described(deployed(request)))
+
+    async def swap(request: Request) -> Response:
+        change = _wanted_change(await read_json_object(request), backend)
+        try:
+            await run_in_threadpool(change)
+        except BusyError as error:
+            raise Problem(409, "swap-under-way", "Another swap is under way.", headers={"Retry-After": "5"}) from error
+        except SwapError as error:
+            detail = f"The model was refused, and {backend.deployment.digest} is served as before: {error}."
+            raise Problem(422, "model-refused", detail, model=backend.deployment.digest) from error
+        request.state.deployment = backend.deployment  # the digest of this answer is what it is about
+        return JSONResponse(_described(backend.deployment))
+
+    async def docs(_: Request) -> Response:
+        return JSONResponse(document())
+
+    async def metrics(_: Request) -> Response:
+        content = await run_in_threadpool(expose, collector)
+        return Response(content, media_type=CONTENT_TYPE_LATEST)
+
+    async def audits(request: Request) -> Response:
+        return await (submit(request) if request.method == "POST" else listing(request))
+
+    async def submit(request: Request) -> Response:
+        values = await read_json_object(request)
+        caller = caller_of(request)
+        audit, new = await run_in_threadpool(
+            deployed(request).audits.submit,
+            values,
+            request.headers.get("idempotency-key"),
+            caller.name if caller.key else None,
+        )
+        return JSONResponse(_linked(audit), status_code=202 if new else 200, headers={"Location": _path(audit)})
+
+    async def listing(request: Request) -> Response:
+        deployment = deployed(request)
+        limit = read_integer(request.query_params.get("limit", "50"), "limit", range(1, 201))
+        offset = read_integer(request.query_params.get("offset", "0"), "offset", range(10**9))
+        # One more, to see whether it is there.
+        audits = await run_in_threadpool(deployment.audits.list, limit + 1, offset)
+        links = {"next": f"/audits?limit={limit}&offset={offset + limit}"} if len(audits) > limit else {}
+        body = {"audits": [_linked(audit) for audit in audits[:limit]], "model": deployment.digest, "links": links}
+        return JSONResponse(body)
+
+    async def audit(request: Request) -> Response:
+        act = deployed(request).audits.cancel if request.method == "DELETE" else deployed(request).audits.get
+        return JSONResponse(_linked(await run_in_threadpool(act, request.path_params["id"])))
+
+    async def read_report(request: Request) -> dict[str, Any]:
+        report = await run_in_threadpool(deployed(request).audits.report, request.path_params["id"])
+        return report if "examples" in caller_of(request).scopes else without_examples(report)
+
+    async def report(request: Request) -> Response:
+        return JSONResponse(await read_report(request))
+
+    async def report_signature(request: Request) -> Response:
+        if backend.settings.signing_key is None:
+            raise Problem(404, "not-signed", "This server does not sign reports: F2AT_SIGNING_KEY is not set.")
+        content = (await report(request)).body
+        key = read_private_key(backend.settings.signing_key)  # every time: a key that was replaced counts at once
+        return Response(key.sign(bytes(content)), media_type="application/octet-stream")
+
+    async def report_page(request: Request) -> Response:
+        from f2at.audit.page.html import render  # brings plotting with it, which prediction need not wait for
+
+        html = await run_in_threadpool(render, await read_report(request))
+        return HTMLResponse(html, headers={"Content-Security-Policy": _REPORT_POLICY})
+
+    async def events(request: Request) -> Response:
+        identifier = request.path_params["id"]
+        await run_in_threadpool(deployed(request).audits.get, identifier)  # 404 before the stream begins
+        if backend.streams >= _MAX_STREAMS:
+            raise Problem(503, "overloaded", "Too many event streams are open.", headers={"Retry-After": "5"})
+        return StreamingResponse(
+            _stream(backend, deployed(request), identifier),
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-store"},
+        )
+
+    routes = [
+        Route("/", index),
+        Route("/docs", docs_page),
+        Route("/model", model, methods=["GET", "POST"]),
+        Route("/metrics", metrics),
+        Route("/docs.json", docs),
+        # One route a path, so that a 405 names every method in Allow.
+        Route("/audits", audits, methods=["GET", "POST"]),
+        Route("/audits/{id}", audit, methods=["GET", "DELETE"]),
+        Route("/audits/{id}/events", events),
+        Route("/audits/{id}/report", report),
+        Route("/audits/{id}/report.sig", report_signature),
+        Route("/audits/{id}/report.html", report_page),
+        Mount("/page", StaticFiles(directory=_PAGE)),
+    ]
+    return Starlette(routes=routes, exception_handlers=dict.fromkeys(UNAVAILABLE, _no_database) | {Problem: _answer})
+
+
+async def _answer(_: Request, problem: Exception) -> Response:
+    assert isinstance(problem, Problem)
+    return problem.response()
+
+
+async def _no_database(_: Request, error: Exception) -> Response:
+    reason = str(error) if isinstance(error, DatabaseUnavailableError) else "too many requests wait for it"
+    _LOG.error("The database of audits cannot be used: %s", reason)
+    return Problem(
+        503,
+        "database-unavailable",
+        f"The database of audits cannot be used just now: {reason}. Try again; with the same Idempotency-Key, an audit "
+        "is not started twice.",
+        headers={"Retry-After": "5"},
+    ).response()
+
+
+def _described(deployment: Deployment) -> dict[str, Any]:
+    record = deployment.record
+    return {**deployment.predictor.describe(), "since": record.since, "previous": record.previous}
+
+
+def _wanted_change(values: dict[str, Any], backend: Backend) -> Callable[[], object]:
+    """What the body of `POST /model` asks for."""
+    folder, name = backend.settings.bundles, values.get("bundle")
+    if values == {"rollback": True}:
+        return backend.switch.roll_back
+    if values.keys() != {"bundle"}:
+        raise Problem(
+            422,
+            "invalid-argument",
+            'The body must be {"bundle": "<name>"} or {"rollback": true}.',
+            argument="body",
+            accepted=['{"bundle": "<name>"}', '{"rollback": true}'],
+            received=sorted(values),
+        )
+    if folder is None:
+        raise Problem(
+            422,
+            "no-bundles",
+            "This server has no folder to take bundles from: F2AT_BUNDLES must name one.",
+            argument="bundle",
+        )
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise Problem(
+            422,
+            "invalid-argument",
+            "bundle must be the name of a folder in F2AT_BUNDLES: letters, digits, dots, dashes and underscores.",
+            argument="bundle",
+            accepted=_NAME.pattern,
+            received=str(name)[:80],
+        )
+    return partial(backend.switch.swap, folder / name)
+
+
+async def _stream(backend: Backend, deployment: Deployment, identifier: str) -> AsyncIterator[str]:
+    backend.streams += 1
+    try:
+        audit: dict[str, Any] | None = None
+        sent, quiet = audit, 0.0
+        yield "retry: 1000\n\n"
+        # A swap ends it, too, so that the model of old may go; browsers come back by themselves.
+        while not backend.stopping.is_set() and backend.deployment is deployment:
+            with suppress(*UNAVAILABLE):  # while the database cannot be used, there is no news
+                audit = _linked(await run_in_threadpool(deployment.audits.get, identifier))
+            if audit != sent:
+                sent, quiet = audit, 0.0
+                yield f"event: audit\ndata: {json.dumps(audit)}\n\n"
+            if audit and audit["state"] in FINISHED:
+                return
+            quiet += _POLL
+            if quiet >= _KEEP_ALIVE:
+                quiet = 0.0
+                yield ": still here\n\n"
+            await asyncio.sleep(_POLL)
+    finally:
+        backend.streams -= 1
+
+
+def _path(audit: dict[str, Any]) -> str:
+    return f"/audits/{audit['id']}"
+
+
+def _linked(audit: dict[str, Any]) -> dict[str, Any]:
+    path = _path(audit)
+    links = {"self": path, "events": f"{path}/events"}
+    if audit["state"] == "done":
+        links |= {"report": f"{path}/report", "report_html": f"{path}/report.html"}
+    return {**audit, "links": links}

@@ -1,0 +1,303 @@
+"""Audits as durable jobs, seen from the server: submit, look, cancel. The work itself is in `f2at.serving.jobs.worker`.
+
+An audit is a DBOS workflow in the deployment's database; its id is the caller's Idempotency-Key. Nothing here runs
+an attack, and nothing is pickled.
+"""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from copy import copy
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Self
+from uuid import uuid4
+
+from dbos import DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus
+from dbos import error as dbos_error
+
+from f2at.serving.jobs.admission import read_request
+from f2at.serving.jobs.database import prepare_database, server_engine
+from f2at.serving.problems import Problem
+
+APPLICATION = "f2at"
+QUEUE = "audits"
+WORKFLOW = "audit"
+PROGRESS = "progress"  # an event
+REPORT = "report"  # the last step, whose result is the report
+FINISHED = ("done", "failed", "cancelled")
+# What a help text or a page says cannot change a number, and must not strand the audits that are running.
+SHAPING = ("f2at.images", "f2at.bundle", "f2at.attacks", "f2at.audit")
+_STATES = {"ENQUEUED": "queued", "PENDING": "running", "SUCCESS": "done", "CANCELLED": "cancelled"}
+_KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+
+
+def application_version(digest: str, surrogate: str | None = None) -> str:
+    """Names everything that an audit depends on: the models, by their digests, the code that attacks, the workflows.
+
+    DBOS hands a workflow only to workers of the version it was submitted under, and recovers it only there. So a
+    worker that serves another model, or runs other attack code, leaves the audit alone; it goes on when a worker of
+    its own version runs again. A report therefore never mixes models or code.
+    """
+    parts = hashlib.sha256(f"{digest} {surrogate}".encode())
+    for module, file in sorted(_shaping_code()):
+        parts.update(module.encode() + b"\0" + file.read_bytes())
+    for package in ("numpy", "onnxruntime-gpu", "onnxruntime"):
+        parts.update(_version(package).encode())
+    return parts.hexdigest()[:16]
+
+
+def _shaping_code() -> Iterator[tuple[str, Path]]:
+    """Name and file of every module that shapes an audit's numbers, and of the workflows that run it."""
+    yield "workflows.py", Path(__file__).with_name("workflows.py")
+    for package in SHAPING:
+        root = Path(str(files(package)))
+        for file in root.rglob("*.py"):
+            name = file.relative_to(root)
+            if package != "f2at.audit" or name.parts[0] not in ("page", "commands"):
+                yield f"{package}/{name.as_posix()}", file
+
+
+@contextmanager
+def connect(url: str) -> Iterator[DBOSClient]:
+    """A client of the job engine that gives up after a few seconds rather than wait for the database."""
+    engine = server_engine(url)
+    client = DBOSClient(
+        system_database_engine=engine,
+        serializer=DBOSPortableJSONSerializer(),
+        application_name=APPLICATION,
+        retry_connection_errors=False,
+    )
+    try:
+        yield client
+    finally:
+        client.destroy()
+        engine.dispose()
+
+
+class Audits:
+    """The audits of one database, for the model `digest`; `surrogate` is the digest of the model for transfer attacks.
+
+    Methods block on the database: call them in a thread. Those that cannot use it raise DatabaseUnavailableError, or
+    SQLAlchemy's TimeoutError while others wait for it, after a few seconds.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        digest: str,
+        *,
+        reference_images: int,
+        max_audits: int,
+        max_samples: int,
+        max_evaluations: int | None = None,
+        surrogate: str | None = None,
+    ) -> None:
+        prepare_database(url)
+        self.digest = digest
+        self.surrogate = surrogate
+        self.version = application_version(digest, surrogate)
+        self.max_audits = max_audits
+        self.max_samples = min(max_samples, reference_images)
+        self._most_samples = max_samples
+        self._max_evaluations = max_evaluations
+        self._connection = ExitStack()
+        self._client = self._connection.enter_context(connect(url))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._connection.close()
+
+    def of_model(self, digest: str, *, reference_images: int) -> Self:
+        """The same audits, for another model: new ones are of that one. The connections are shared."""
+        other = copy(self)
+        other.digest = digest
+        other.version = application_version(digest, self.surrogate)
+        other.max_samples = min(self._most_samples, reference_images)
+        return other
+
+    def submit(self, values: dict[str, Any], key: str | None, by: str | None = None) -> tuple[dict[str, Any], bool]:
+        """Queue an audit; return it and whether it is new. The same key and request give the same audit.
+
+        Args:
+            values: the request.
+            key: the Idempotency-Key.
+            by: who asks, the name of an API key; kept with the audit.
+
+        Raises:
+            Problem: 400 a bad key, 409 the key was used for another request, 422 a bad request, 429 a full queue.
+        """
+        if key is not None and not _KEY.fullmatch(key):
+            raise Problem(
+                400,
+                "invalid-argument",
+                "Idempotency-Key must be 1 to 64 letters, digits, dots, dashes or underscores.",
+                argument="Idempotency-Key",
+                accepted=_KEY.pattern,
+                received=key[:80],
+            )
+        request = read_request(
+            values,
+            max_samples=self.max_samples,
+            max_evaluations=self._max_evaluations,
+            surrogate=self.surrogate is not None,
+        ).to_dict()
+        if key is not None and (existing := self._find(key)):
+            return self._same(existing, request), False
+        if self._waiting() >= self.max_audits:
+            raise Problem(
+                429,
+                "too-many-audits",
+                f"{self.max_audits} audits are queued or running; wait for one to end, or cancel one.",
+                accepted=f"at most {self.max_audits} audits at a time",
+                headers={"Retry-After": "30"},
+            )
+        identifier = key or str(uuid4())
+        try:
+            self._client.enqueue(
+                {
+                    "workflow_name": WORKFLOW,
+                    "queue_name": QUEUE,
+                    "workflow_id": identifier,
+                    "workflow_id_reuse_policy": "reject",
+                    "app_version": self.version,
+                },
+                request,
+                self.digest,
+                by,
+            )
+        except dbos_error.DBOSWorkflowIDInUseError:  # another request with this key came first
+            return self._same(self._status(identifier), request), False
+        return self.get(identifier), True
+
+    def get(self, identifier: str) -> dict[str, Any]:
+        """The audit `identifier`; 404 if there is none."""
+        return self._view(self._status(identifier))
+
+    def list(self, limit: int = 50, offset: int = 0) -> list[dict[str, Any]]:
+        """The latest audits but for `offset` of them, newest first."""
+        found = self._client.list_workflows(
+            name=WORKFLOW, limit=limit, offset=offset, sort_desc=True, load_output=False
+        )
+        return [self._view(status) for status in found]
+
+    def count_by_state(self) -> dict[str, int]:
+        """How many audits there are in each state, of every model."""
+        found = self._client.list_workflows(name=WORKFLOW, load_input=False, load_output=False)
+        return dict.fromkeys([*_STATES.values(), "failed"], 0) | Counter(map(_state, found))
+
+    def last_done(self, among: int = 200) -> dict[str, str]:
+        """The id of the audit that was done last of each model, by digest, looking at the newest `among` audits."""
+        found = self._client.list_workflows(
+            name=WORKFLOW, status="SUCCESS", limit=among, sort_desc=True, load_output=False
+        )
+        return {
+            _arguments(status)[1]: status.workflow_id for status in sorted(found, key=lambda s: s.completed_at or 0)
+        }
+
+    def report(self, identifier: str) -> dict[str, Any]:
+        """The report of a finished audit; 409 if it has none, or none yet."""
+        status = self._status(identifier)
+        if status.status != "SUCCESS":
+            state = _state(status)
+            detail = f"Audit {identifier} is {state}: " + (
+                "it has no report." if state in FINISHED else "its report is not ready yet."
+            )
+            raise Problem(409, "report-not-ready", detail, state=state)
+        steps = self._client.list_workflow_steps(identifier)
+        report = next(step["output"] for step in steps if step["function_name"] == REPORT)
+        assert isinstance(report, dict)
+        return report
+
+    def cancel(self, identifier: str) -> dict[str, Any]:
+        """Stop an audit: at once if it is queued, within a second or so if it runs; 409 if it has ended already."""
+        if self._status(identifier).status != "CANCELLED":
+            self._client.cancel_workflow(identifier, cancel_children=True)
+        audit = self.get(identifier)
+        if audit["state"] != "cancelled":
+            raise Problem(
+                409,
+                "audit-finished",
+                f"Audit {identifier} is {audit['state']}: there is nothing to cancel.",
+                state=audit["state"],
+            )
+        return audit
+
+    def _same(self, status: WorkflowStatus, request: dict[str, Any]) -> dict[str, Any]:
+        if _arguments(status)[0] != request:  # of whichever model: it is a request sent again, and a swap came between
+            raise Problem(
+                409,
+                "idempotency-key-reused",
+                f"The Idempotency-Key {status.workflow_id} belongs to another request; choose a new key.",
+                argument="Idempotency-Key",
+                received=status.workflow_id,
+            )
+        return self._view(status)
+
+    def unfinished_versions(self) -> set[str | None]:
+        """The versions of every audit that has not ended."""
+        active = self._client.list_workflows(
+            name=WORKFLOW, status=["ENQUEUED", "PENDING"], load_input=False, load_output=False
+        )
+        return {status.app_version for status in active}
+
+    def _waiting(self) -> int:
+        active = self._client.list_workflows(
+            name=WORKFLOW, status=["ENQUEUED", "PENDING"], app_version=self.version, load_input=False, load_output=False
+        )
+        return len(active)
+
+    def _find(self, identifier: str, *, load_output: bool = False) -> WorkflowStatus | None:
+        found = self._client.list_workflows(workflow_ids=[identifier], name=WORKFLOW, load_output=load_output)
+        return found[0] if found else None
+
+    def _status(self, identifier: str, *, load_output: bool = False) -> WorkflowStatus:
+        status = self._find(identifier, load_output=load_output)
+        if status is None:
+            raise Problem(404, "no-such-audit", f"There is no audit {identifier}; GET /audits lists them.")
+        return status
+
+    def _view(self, status: WorkflowStatus) -> dict[str, Any]:
+        request, model, by = _arguments(status)
+        audit = {
+            "id": status.workflow_id,
+            "state": _state(status),
+            "model": model,
+            "by": by,
+            "request": request,
+            "created": _seconds(status.created_at),
+            "started": _seconds(status.dequeued_at),
+            "finished": _seconds(status.completed_at),
+            "progress": self._client.get_event(status.workflow_id, PROGRESS, timeout_seconds=0),
+        }
+        if audit["state"] == "failed":
+            error = self._status(status.workflow_id, load_output=True).error
+            audit["error"] = str(error) if error else "the worker died too often while running it"
+        if audit["state"] == "queued" and status.app_version != self.version:
+            audit["detail"] = "Submitted for another model or other code; it waits for a worker of that version."
+        return audit
+
+
+def _arguments(status: WorkflowStatus) -> tuple[dict[str, Any], str, str | None]:
+    """The request, the digest of the model, and who asked, which older versions did not record."""
+    assert status.input is not None
+    request, digest, *by = status.input["args"]
+    return request, digest, by[0] if by else None
+
+
+def _state(status: WorkflowStatus) -> str:
+    return _STATES.get(status.status, "failed")
+
+
+def _seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except ImportError:  # PackageNotFoundError: the other of the two builds is installed
+        return ""

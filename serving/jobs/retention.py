@@ -1,0 +1,37 @@
+"""Audits that ended long ago are deleted, with their reports and every step of their shards.
+
+What is deleted is gone: an Idempotency-Key of it starts a new audit.
+"""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+from dbos import DBOS, DBOSClient
+
+from f2at.serving.jobs.audits import WORKFLOW
+
+_ENDED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
+_TOGETHER = 20  # audits deleted in one transaction, which others wait for
+_HOUR = 3600.0
+
+
+def purge(jobs: type[DBOS] | DBOSClient, days: int) -> int:
+    """Delete the audits that ended more than `days` days ago; return how many. Safe while workers are at work."""
+    before = (datetime.now(UTC) - timedelta(days=days)).isoformat()
+    count = 0
+    while old := jobs.list_workflows(
+        name=WORKFLOW, status=_ENDED, completed_before=before, limit=_TOGETHER, load_input=False, load_output=False
+    ):
+        jobs.delete_workflows([audit.workflow_id for audit in old], delete_children=True)
+        count += len(old)
+    return count
+
+
+def keep_purging(days: int) -> None:
+    """Purge now and every hour; does not return. Any number of workers may do so."""
+    while True:
+        try:
+            purge(DBOS, days)
+        except Exception as error:
+            DBOS.logger.warning(f"Could not delete old audits: {error}")
+        time.sleep(_HOUR)

@@ -1,0 +1,143 @@
+"""The audit workers beside the server: one a model, however many processes the server has, and none left behind."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import bentoml
+from sqlalchemy.exc import SQLAlchemyError
+
+from f2at.serving.process.files import acquire_lock
+from f2at.serving.settings import Settings
+
+_LOG = logging.getLogger("bentoml.f2at")
+ARBITER = "F2AT_ARBITER"  # variable with the process id of the server's main process, which sets it
+# Of glibc, for server processes: it would keep what large images took, and the memory would grow by half. Of no use to
+# workers, whose large arrays come and go.
+MEMORY = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
+_LOOK = 0.5  # seconds between looks at the workers
+_LONGEST_BACKOFF = 30.0
+_PATIENCE = 5.0  # seconds in which a worker must leave when it is told to
+
+
+def worker_lock(state: Path, digest: str) -> Path:
+    """The file whose lock the one worker of a model has that works on this state folder."""
+    return state / f"worker-{digest.removeprefix('sha256:')[:16]}.lock"
+
+
+class Supervisor:
+    """A thread that keeps one `python -m f2at.serving worker` a model alive while this process lives.
+
+    Every server process runs one; whoever gets a model's lock starts its worker and hands the lock on to it, and
+    another takes over if that process dies. The worker holds the reading end of a pipe from its supervisor: the pipe
+    closes with the process, even after kill -9, and the worker leaves.
+
+    Args:
+        settings: the server's.
+        models: gives the folders of the bundles that need a worker, each named by its digest.
+    """
+
+    def __init__(self, settings: Settings, models: Callable[[], Sequence[Path]]) -> None:
+        self._settings = settings
+        self._models = models
+        # Set in the processes that BentoML's arbiter starts: there, and only there, the parent is the arbiter. It may
+        # be gone by now, and another the parent.
+        child = bentoml.server_context.worker_index is not None
+        self._arbiter = int(os.environ.get(ARBITER) or os.getppid()) if child else None
+        self._workers: dict[Path, _Worker] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+
+    def start(self) -> None:
+        """Start watching."""
+        self._thread.start()
+
+    def leave(self) -> None:
+        """Begin to stop, without waiting: the workers hand back what they are at."""
+        self._stop.set()
+
+    def stop(self) -> None:
+        """Stop the workers and the thread."""
+        self.leave()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(_LOOK):
+            if self._arbiter is not None and os.getppid() != self._arbiter:
+                # BentoML's arbiter was killed: its server processes would go on holding the port.
+                _LOG.warning("The server's main process is gone; stopping.")
+                os.kill(os.getpid(), signal.SIGTERM)
+                break
+            if self._settings.worker:
+                try:
+                    self._look_after_workers()
+                except OSError:  # no memory, no processes, no disk: there may be some soon
+                    _LOG.exception("Cannot look after the audit workers")
+        for worker in self._workers.values():
+            worker.leave()
+
+    def _look_after_workers(self) -> None:
+        try:
+            models = self._models()
+        except SQLAlchemyError:  # which models have audits is not known just now
+            models = list(self._workers)
+        for bundle in self._workers.keys() - set(models):
+            _LOG.info("The audits of %s have ended; its worker leaves.", bundle.name)
+            self._workers.pop(bundle).leave()
+        for bundle in models:
+            if bundle in self._workers:
+                self._workers[bundle].look()
+            elif (lock := acquire_lock(worker_lock(self._settings.state, bundle.name))) is not None:
+                self._workers[bundle] = _Worker(bundle, lock, self._settings)
+
+
+class _Worker:
+    """One worker process, started again whenever it ends."""
+
+    def __init__(self, bundle: Path, lock: int, settings: Settings) -> None:
+        threads = str(settings.audit_threads)  # of NumPy, too
+        self._environment = {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+        self._environment |= dict(os.environ.items() - MEMORY.items())
+        self._environment |= {**settings.paths(), "F2AT_BUNDLE": str(bundle)}
+        self._lock = lock
+        self._backoff = _LOOK
+        self._again: float | None = None  # when to start it again
+        self._start()
+
+    def look(self) -> None:
+        """Start it again if it ended, but not too often."""
+        if self._process.poll() is None:
+            return
+        if self._again is None:
+            _LOG.warning("The audit worker ended with status %s; restarting it.", self._process.returncode)
+            lived = time.monotonic() - self._started
+            self._backoff = _LOOK if lived > 60 else min(2 * self._backoff, _LONGEST_BACKOFF)
+            self._again = time.monotonic() + self._backoff
+        if time.monotonic() >= self._again:
+            self._start()
+
+    def leave(self) -> None:
+        """End it; what it was at it hands back."""
+        self._process.terminate()
+        try:
+            self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        os.close(self._lock)
+
+    def _start(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "f2at.serving", "worker", "--lock", str(self._lock)],
+            stdin=subprocess.PIPE,
+            pass_fds=[self._lock],
+            env=self._environment,
+        )
+        self._started = time.monotonic()
+        self._again = None

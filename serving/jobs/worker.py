@@ -1,0 +1,132 @@
+"""The process that runs audits; what it runs is in `f2at.serving.jobs.workflows`."""
+
+import logging
+import os
+import resource
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from queue import SimpleQueue
+from types import FrameType
+from typing import Any
+from uuid import uuid4
+
+from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
+from dbos import error as dbos_error
+
+from f2at.audit import Audit, AuditRequest
+from f2at.audit.opening import Model, open_model
+from f2at.bundle.format import Bundle
+from f2at.serving.jobs.audits import APPLICATION, QUEUE, application_version
+from f2at.serving.jobs.database import prepare_database, worker_engine
+from f2at.serving.jobs.retention import keep_purging
+from f2at.serving.jobs.takeover import hand_back, keep_watch
+from f2at.serving.jobs.workflows import SHARDS, OpenAudit, register
+from f2at.serving.process import logs
+from f2at.serving.settings import Settings
+
+_LOG = logging.getLogger("f2at.worker")
+_FAREWELL = 4.0  # seconds in which audits are handed back; a supervisor waits a little longer
+_POLL = {QUEUE: 0.5, SHARDS: 0.2}  # seconds between looks at a queue; a shard waits half of it for its worker
+
+
+def run_worker(bundle: Bundle, surrogate: Bundle | None, settings: Settings, *, supervised: bool) -> None:
+    """Run audits of `bundle` until SIGTERM or SIGINT, or, if supervised, until standard input closes.
+
+    An audit under way is handed back then: another worker goes on with it, after the last finished step.
+
+    Args:
+        bundle: the model; audits of other models are left alone.
+        surrogate: the model whose gradients transfer attacks follow.
+        settings: where the database is, and how many threads to use.
+        supervised: a server started this process and holds the other end of standard input.
+    """
+    os.nice(19)  # predictions come first
+    # A step that wants more fails, and its audit with it, rather than the machine. Not RLIMIT_AS: runtimes reserve far
+    # more addresses than they use.
+    if settings.audit_memory:
+        resource.setrlimit(resource.RLIMIT_DATA, (settings.audit_memory << 20,) * 2)
+    if supervised:
+        threading.Thread(target=_leave_with_supervisor, daemon=True).start()
+    _on_exit_signal(lambda *_: os._exit(0))  # there is nothing to hand back yet
+
+    prepare_database(settings.database_url)
+    config: DBOSConfig = {
+        "name": APPLICATION,
+        "system_database_url": settings.database_url,
+        "system_database_engine": worker_engine(settings.database_url),
+        "serializer": DBOSPortableJSONSerializer(),
+        "application_version": application_version(bundle.digest, surrogate.digest if surrogate else None),
+        # DBOS gives a restarted executor its own unfinished workflows back, so the name must outlive the process and
+        # be nobody else's: it is kept in the state folder, where only one worker a model may be at work.
+        "executor_id": _identity(settings.state / "executor-id"),
+        "log_level": "WARNING",
+        "run_migrations": False,
+    }
+    dbos = DBOS(config=config)
+    logging.getLogger("dbos").addFilter(_is_news)
+    register(_open_audit(bundle, surrogate, settings), max_seconds=settings.max_audit_seconds)
+    DBOS.launch()
+    for queue, seconds in _POLL.items():
+        DBOS.register_queue(queue, worker_concurrency=1, polling_interval_sec=seconds, on_conflict="always_update")
+    threading.Thread(target=keep_watch, args=[settings.takeover], daemon=True).start()
+    if settings.keep_days:
+        threading.Thread(target=keep_purging, args=[settings.keep_days], daemon=True).start()
+    logging.basicConfig(stream=sys.stdout)
+    _LOG.setLevel(logging.INFO)
+    logs.configure(settings.log_format)
+    _LOG.info("The audit worker is ready: %s.", bundle.digest)
+    told: SimpleQueue[int] = SimpleQueue()  # which a signal handler may put into at any moment
+    _on_exit_signal(lambda number, _: told.put(number))
+    told.get()
+    threading.Timer(_FAREWELL, os._exit, [0]).start()  # whatever the database does
+    hand_back(dbos)
+    os._exit(0)  # what is finished is in the database; steps under way are dropped
+
+
+def _on_exit_signal(handler: Callable[[int, FrameType | None], Any]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)
+
+
+def _open_audit(bundle: Bundle, surrogate: Bundle | None, settings: Settings) -> OpenAudit:
+    model = open_model(bundle, threads=settings.audit_threads)
+
+    @cache  # on first use: few audits need it
+    def second() -> Model | None:
+        return open_model(surrogate, threads=settings.audit_threads) if surrogate else None
+
+    images, labels = bundle.reference()
+
+    def open_audit(values: dict[str, Any], digest: str) -> Audit:
+        if digest != bundle.digest:
+            raise ValueError(f"this audit is of model {digest}, this worker has {bundle.digest}")
+        request = AuditRequest.from_dict(values)
+        surrogate_model = second() if request.plan.needs_surrogate else None
+        return model.audit(images, labels, request, surrogate=surrogate_model)
+
+    return open_audit
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """DBOS reports a cancelled workflow as an error with a traceback; it is what somebody asked for."""
+    return not (record.exc_info and isinstance(record.exc_info[1], dbos_error.DBOSAwaitedWorkflowCancelledError))
+
+
+def _identity(path: Path) -> str:
+    if not path.exists():
+        draft = path.with_suffix(f".{os.getpid()}")  # whole or not at all, even if the disk is full
+        draft.write_text(str(uuid4()))
+        with suppress(FileExistsError):  # the workers of two models may start at once, and share it
+            os.link(draft, path)
+        draft.unlink()
+    return path.read_text()
+
+
+def _leave_with_supervisor() -> None:
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)

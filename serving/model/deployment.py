@@ -1,0 +1,140 @@
+"""What is deployed: one model at a time, on record in F2AT_STATE, so that every process of a server agrees on it."""
+
+import json
+import logging
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from f2at.bundle.format import Bundle
+from f2at.serving.jobs.audits import Audits
+from f2at.serving.model.predictor import Predictor
+from f2at.serving.model.store import keep, kept, load_trusted
+from f2at.serving.process.files import acquire_lock, replace_file
+from f2at.serving.settings import Settings
+
+_LOG = logging.getLogger("bentoml.f2at")
+
+
+class StateError(ValueError):
+    """The state folder cannot be used, with the reason and the remedy in one line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """Which model the processes of a server shall serve. Models are digests, and their bundles are kept.
+
+    Args:
+        configured: what F2AT_BUNDLE held when it was last read.
+        serving: what is served.
+        since: when that began, in UTC.
+        previous: what was served before; what a rollback goes back to.
+        candidate: what every process shall load, but not serve yet.
+        revision: counts the changes of the record.
+    """
+
+    configured: str
+    serving: str
+    since: str
+    previous: str | None = None
+    candidate: str | None = None
+    revision: int = 0
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read the record in the file `path`."""
+        return cls(**json.loads(path.read_text(encoding="utf-8")))
+
+    def write(self, path: Path) -> None:
+        """Write it to the file `path`."""
+        replace_file(path, json.dumps(asdict(self), indent=2) + "\n")
+
+    def offer(self, digest: str) -> Self:
+        """The record with a candidate."""
+        return replace(self, candidate=digest, revision=self.revision + 1)
+
+    def withdraw(self) -> Self:
+        """The record without its candidate."""
+        return replace(self, candidate=None, revision=self.revision + 1)
+
+    def serve(self, digest: str) -> Self:
+        """The record with another model in the place of the one that is served."""
+        return replace(self.withdraw(), serving=digest, since=_now(), previous=self.serving)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """One model as this process serves it: replaced as a whole, and gone with the last request that uses it."""
+
+    predictor: Predictor
+    audits: Audits
+    record: Record
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle of the model."""
+        return self.predictor.bundle
+
+    @property
+    def digest(self) -> str:
+        """Its digest."""
+        return self.bundle.digest
+
+
+def claim(settings: Settings) -> None:
+    """Make this server the only one on its state folder, until this process ends.
+
+    Raises:
+        StateError: another server runs on it; it would follow this one's record.
+    """
+    if acquire_lock(settings.state / "server.lock") is None:
+        raise StateError(f"another server runs on {settings.state}: stop it, or set F2AT_STATE to another folder")
+
+
+def record_path(settings: Settings) -> Path:
+    """Where the record is."""
+    return settings.state / "model.json"
+
+
+def settle(folder: Path, settings: Settings) -> Bundle:
+    """Decide what a server that starts now serves, and put it on record; return its bundle.
+
+    That is the bundle in `folder`, the one configured; or what was served last, if it was swapped in while that same
+    bundle was configured. So a swap outlives a restart, until somebody configures another model.
+
+    Raises:
+        BundleError: the bundle in `folder` cannot be served.
+        SignatureError: it is not signed as F2AT_PUBLIC_KEY demands.
+    """
+    configured = keep(load_trusted(folder, settings), settings)
+    path = record_path(settings)
+    before = _last(path)
+    if before and before.configured == configured.digest:
+        try:
+            bundle = load_trusted(kept(before.serving, settings), settings)
+        except ValueError as error:
+            _LOG.warning("The model that was served last is gone (%s); serving the one that is configured.", error)
+        else:
+            before.withdraw().write(path)
+            return bundle
+    if before and before.serving != configured.digest:
+        record = replace(before.serve(configured.digest), configured=configured.digest)
+    else:
+        record = Record(configured=configured.digest, serving=configured.digest, since=_now())
+    record.write(path)
+    return configured
+
+
+def _last(path: Path) -> Record | None:
+    try:
+        return Record.read(path)
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError) as error:  # of another version, or damaged
+        _LOG.warning("%s cannot be read (%s); starting afresh.", path, error)
+        return None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

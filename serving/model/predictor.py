@@ -1,0 +1,182 @@
+"""Prediction off the event loop: decode, run, shape the answer, with a bound on what may wait.
+
+What has been decoded while the model was at work is run together next: nobody waits for company, and a busy server gets
+through its queue as fast as the model takes batches.
+"""
+
+import asyncio
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from f2at.audit.suites import SUITES
+from f2at.bundle.format import CLASSIFIER, Bundle
+from f2at.bundle.runtime import active_provider, create_session
+from f2at.images.bitplanes import natural_pattern
+from f2at.serving.answers import Prediction
+from f2at.serving.model import patterns
+from f2at.serving.model.images import decode_image
+from f2at.serving.problems import Problem
+from f2at.serving.process.metrics import PENDING
+from f2at.serving.settings import Settings
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """A request: its files, K if it asks for patterns, and where its answer goes."""
+
+    files: list[bytes]
+    planes: int | None
+    answer: asyncio.Future[list[Prediction]]
+
+
+_Outcome = list[Prediction] | Exception
+
+
+class Predictor:
+    """The classifier of a bundle, ready to answer: constructing it loads the graph and runs it once."""
+
+    # Two, so that the next images are decoded while ONNX Runtime has the ones before.
+    _WORKERS = 2
+    # Images of several requests in one run; twice as many are hardly faster, and keep the first waiting longer.
+    _TOGETHER = 16
+
+    def __init__(self, bundle: Bundle, settings: Settings) -> None:
+        self.bundle = bundle
+        self.settings = settings
+        self.reference_images = len(bundle.reference()[1])
+        self._session = create_session(bundle.files[CLASSIFIER], threads=settings.threads)
+        self._executor = ThreadPoolExecutor(self._WORKERS, thread_name_prefix="predict")
+        self._ready = deque[tuple[_Job, NDArray[np.uint8]]]()  # decoded, for the next run
+        self._running = Lock()  # the model is at work
+        self._pending = 0
+        self._logits(np.zeros((1, *bundle.input_size, 3), np.uint8))
+
+    @property
+    def provider(self) -> str:
+        """The ONNX Runtime execution provider really in use."""
+        return active_provider(self._session)
+
+    def describe(self) -> dict[str, Any]:
+        """The model as `GET /model` shows it: the manifest without its list of files, and how it runs here."""
+        manifest = {key: value for key, value in self.bundle.manifest.items() if key != "files"}
+        samples = min(self.settings.max_samples, self.reference_images)
+        limits = {"max_batch": self.settings.max_batch, "max_samples": samples}
+        surrogate = self.settings.surrogate is not None
+        return {
+            **manifest,
+            "provider": self.provider,
+            "reference_images": self.reference_images,
+            "limits": limits,
+            "suites": {name: suite.title for name, suite in SUITES.items() if surrogate or not suite.needs_surrogate},
+        }
+
+    async def predict(self, files: list[bytes], planes: int | None = None) -> list[Prediction]:
+        """Answer for image files, all in one run of the model; with `planes`, for their natural patterns, too.
+
+        Raises:
+            Problem: an image that cannot be read (413, 415, 422), or 503 when too many requests already wait.
+        """
+        if self._pending >= self.settings.max_pending:
+            raise Problem(
+                503,
+                "overloaded",
+                "Too many predictions are waiting; try again in a second.",
+                headers={"Retry-After": "1"},
+            )
+        self._pending += 1
+        PENDING.inc()
+        job = _Job(files, planes, asyncio.get_running_loop().create_future())
+        self._executor.submit(self._work, job)
+        return await job.answer
+
+    def close(self) -> None:
+        """Stop the threads, once what waits is answered."""
+        self._executor.shutdown(wait=False)
+
+    def _work(self, job: _Job) -> None:
+        """Decode a request, and run the model on all that is ready; if that is going on, this one is taken along."""
+        try:
+            self._ready.append((job, self._decode(job)))
+        except Exception as error:  # its own trouble, and nobody else's
+            self._send([job], [error])
+        while self._ready and self._running.acquire(blocking=False):
+            try:
+                self._run(self._take())
+            finally:
+                self._running.release()
+
+    def _decode(self, job: _Job) -> NDArray[np.uint8]:
+        """What the model gets for a request: its images, and behind them their natural patterns, if it wants those."""
+        size, limit = self.bundle.input_size, self.settings.max_pixels
+        images = np.stack([decode_image(file, size=size, max_pixels=limit) for file in job.files])
+        return images if job.planes is None else np.concatenate([images, natural_pattern(images, planes=job.planes)])
+
+    def _take(self) -> list[tuple[_Job, NDArray[np.uint8]]]:
+        taken: list[tuple[_Job, NDArray[np.uint8]]] = []
+        while self._ready and sum(len(images) for _, images in taken) < self._TOGETHER:
+            taken.append(self._ready.popleft())
+        return taken
+
+    def _run(self, taken: list[tuple[_Job, NDArray[np.uint8]]]) -> None:
+        """Answer requests in one run of the model."""
+        if not taken:  # another thread was quicker
+            return
+        jobs = [job for job, _ in taken]
+        try:
+            answers = iter(self._answer(np.concatenate([images for _, images in taken])))
+            outcomes: list[_Outcome] = [
+                self._finish(job, images, [next(answers) for _ in images]) for job, images in taken
+            ]
+        except Exception as error:  # of the runtime: nobody may be left waiting
+            outcomes = [error] * len(jobs)
+        self._send(jobs, outcomes)
+
+    def _finish(self, job: _Job, images: NDArray[np.uint8], answers: list[Prediction]) -> list[Prediction]:
+        count = len(job.files)
+        if job.planes is not None:
+            for image, answer, below in zip(images[:count], answers[:count], answers[count:], strict=True):
+                answer.patterns = patterns.compare(image, answer, below, job.planes)
+        return answers[:count]
+
+    def _send(self, jobs: list[_Job], outcomes: list[_Outcome]) -> None:
+        loop = jobs[0].answer.get_loop()
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(self._deliver, jobs, outcomes)
+
+    def _deliver(self, jobs: list[_Job], outcomes: list[_Outcome]) -> None:
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            # Counted down when the work is done, not when its client leaves: a client that goes away frees no thread.
+            self._pending -= 1
+            PENDING.dec()
+            if job.answer.done():  # its client has left
+                continue
+            if isinstance(outcome, Exception):
+                job.answer.set_exception(outcome)
+            else:
+                job.answer.set_result(outcome)
+
+    def _answer(self, images: NDArray[np.uint8]) -> list[Prediction]:
+        return [self._shape(row) for row in self._logits(images).astype(np.float64)]
+
+    def _logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        logits: NDArray[np.float32] = self._session.run(["logits"], {"images": images})[0]
+        return logits
+
+    def _shape(self, logits: NDArray[np.float64]) -> Prediction:
+        exponentials = np.exp(logits - logits.max())
+        probabilities = exponentials / exponentials.sum()
+        index = int(logits.argmax())
+        second, first = np.sort(logits)[-2:]
+        return Prediction(
+            label=self.bundle.classes[index],
+            index=index,
+            probabilities=dict(zip(self.bundle.classes, probabilities.tolist(), strict=True)),
+            margin=float(first - second),
+            model=self.bundle.digest,
+        )

@@ -1,0 +1,133 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from f2at.attacks import CountingTarget
+from f2at.attacks.registry import ATTACKS
+from f2at.attacks.survivors import misclassified
+from f2at.attacks.target import Evaluation
+from f2at.attacks.targets.torch_target import TorchTarget
+from f2at.attacks.threat import NORMS
+from f2at.attacks.white_box.multi_targeted import multi_targeted
+
+
+class Recording(CountingTarget):
+    """Notes the targets and the logits of every call."""
+
+    def __init__(self, target: Any) -> None:
+        super().__init__(target)
+        self.targets: list[list[int]] = []
+        self.logits_seen: list[Any] = []
+
+    def gradient(self, inputs: Any, labels: Any, targets: Any, weights: Any) -> Evaluation:
+        found = super().gradient(inputs, labels, targets, weights)
+        self.targets.append(targets.tolist())
+        self.logits_seen.append(found.logits)
+        return found
+
+
+def run(target: Any, inputs: Any, labels: Any, eps: float, **options: Any) -> Any:
+    return multi_targeted(target, inputs, labels, eps=eps, rng=np.random.default_rng(0), **options)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_no_error_within_reach_is_missed_on_a_linear_model(linear: Callable[..., Any], norm: str) -> None:
+    """Ten classes: each sample falls just when eps passes its distance to the nearest of nine boundaries."""
+    model = linear(classes=10, samples=40)
+    distances = model.distances(norm)
+    for eps in distances.quantile(torch.tensor([0.2, 0.5, 0.8], dtype=distances.dtype)).tolist():
+        found = run(model.target(), model.inputs, model.labels, eps, norm=norm)
+        broken = model.logits(found).argmax(1) != model.labels
+        assert torch.equal(broken, distances < eps)
+
+
+def test_evaluations_of_samples_that_stand(linear: Callable[..., Any]) -> None:
+    """13 for the cross-entropy, 13 for each of 9 classes, and 2 runs of 6 for 3 of the 10 samples."""
+    model = linear(classes=10, samples=10)
+    target = CountingTarget(model.target())
+    eps = 0.5 * float(model.distances("linf").min())
+    run(target, model.inputs, model.labels, eps, final_share=0.3, final_runs=2, final_steps=5)
+    assert target.gradient_evaluations == 10 * (13 + 9 * 13) + 3 * 2 * 6
+    assert target.forward_evaluations == 0
+
+
+def test_a_sample_leaves_at_its_first_error(linear: Callable[..., Any]) -> None:
+    model = linear(classes=10, samples=10)
+    target = CountingTarget(model.target())
+    run(target, model.inputs, model.labels, 3 * float(model.distances("linf").max()))
+    assert target.gradient_evaluations <= 3 * 10  # the input, one step, perhaps another
+
+
+def test_every_wrong_class_is_tried_once_the_nearest_first(linear: Callable[..., Any]) -> None:
+    model = linear(classes=5, samples=6)
+    target = Recording(model.target())
+    eps = 0.5 * float(model.distances("linf")[0])
+    run(target, model.inputs[:1], model.labels[:1], eps, steps=2, final_share=0.0)
+    towards = [calls[0] for calls in target.targets[3::3]]  # three evaluations a run; the first is cross-entropy's
+    label = int(model.labels[0])
+    assert sorted(towards) == sorted(set(range(5)) - {label})
+    for place, chosen in enumerate(towards):
+        seen = torch.cat(target.logits_seen[: 3 * (place + 1)])
+        gaps = (seen - seen[:, [label]]).amax(0)
+        assert chosen == max(towards[place:], key=lambda i: float(gaps[i]))
+
+
+def test_the_promising_are_those_nearest_to_an_error() -> None:
+    """Of samples at distances 1 to 10 from the boundary, only the nearest two get the last runs."""
+
+    class Plane(nn.Module):
+        def forward(self, inputs: Tensor) -> Tensor:
+            level = inputs.mean((1, 2, 3))
+            return torch.stack([torch.zeros_like(level), level - 0.5], dim=1)
+
+    inputs = (0.5 + torch.arange(10, 0, -1) / 100)[:, None, None, None].expand(10, 3, 4, 4)
+    rows: list[int] = []
+
+    class Watching(CountingTarget):
+        def gradient(self, inputs: Any, labels: Any, targets: Any, weights: Any) -> Evaluation:
+            rows.append(len(inputs))
+            return super().gradient(inputs, labels, targets, weights)
+
+    found = run(
+        Watching(TorchTarget(Plane(), classes=2, snap=False)),
+        inputs,
+        torch.ones(10, dtype=torch.int64),
+        0.005,
+        steps=2,
+        final_share=0.2,
+        final_runs=1,
+        final_steps=2,
+    )
+    assert rows == [10] * 6 + [2] * 3
+    assert float((found - inputs).abs().max()) <= 0.005 + 1e-7
+
+
+def test_as_strong_as_auto_pgd_at_a_fraction_of_its_gradients(convnet: Callable[..., nn.Module]) -> None:
+    network = convnet(10)
+    inputs = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (60, 3, 8, 8)) / 255).float()
+    labels = TorchTarget(network, classes=10).logits(inputs).argmax(1)
+    broken, spent = {}, {}
+    for name in ("apgd-t", "multi-targeted"):
+        target = CountingTarget(TorchTarget(network, classes=10))
+        rng = np.random.default_rng(0)
+        found = ATTACKS[name].run(target, inputs, labels, eps=2 / 255, norm="linf", rng=rng)
+        broken[name] = int(misclassified(target.logits(found), labels).sum())
+        spent[name] = target.gradient_evaluations
+    assert 5 < broken["apgd-t"] < 55
+    assert broken["multi-targeted"] >= broken["apgd-t"]
+    assert spent["multi-targeted"] < spent["apgd-t"] / 5
+
+
+def test_bad_parameters_are_named(linear: Callable[..., Any]) -> None:
+    model = linear()
+    for options, reason in (
+        ({"steps": 0}, "steps must be an integer of at least 1; got 0"),
+        ({"final_share": 1.5}, r"final_share must lie in \[0, 1\]; got 1.5"),
+        ({"final_runs": -1}, "final_runs must be an integer of at least 1; got -1"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            run(model.target(), model.inputs, model.labels, 0.1, **options)

@@ -1,0 +1,226 @@
+import base64
+import copy
+import io
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from f2at.audit import run_audit
+from f2at.audit.page.html import render
+from f2at.audit.report import without_examples
+from f2at.images.bitplanes import bit_planes
+from tests.audit.grey import grey_audit
+
+NASTY = "<script>alert('x')</script>\"&$\\frac"
+
+
+@pytest.fixture(scope="module")
+def report() -> dict[str, Any]:
+    audit = grey_audit([1 + i % 12 for i in range(36)], eps="8/255", min_robust_accuracy=0.9)
+    made: dict[str, Any] = audit.report(run_audit(audit), id="one", finished="2026-11-22T12:00:00+00:00")
+    return made
+
+
+@pytest.fixture(scope="module")
+def page(report: dict[str, Any]) -> str:
+    return render(report)
+
+
+class Reader(HTMLParser):
+    """Collects text, tags and attributes, and checks that tags close in order."""
+
+    VOID = frozenset({"meta", "img", "br", "link", "input", "hr"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = ""
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self._open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in self.VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    @property
+    def words(self) -> str:
+        return " ".join(self.text.split())
+
+    def values(self, name: str) -> list[str]:
+        return [value for key, value in self.attributes if key == name]
+
+
+def read(page: str) -> Reader:
+    reader = Reader()
+    reader.feed(page)
+    reader.close()
+    assert reader._open == []
+    return reader
+
+
+def test_page_says_what_the_report_says(report: dict[str, Any], page: str) -> None:
+    text = read(page).words
+    assert "Fail Even the upper end of the interval is below the threshold of 90.0 %, stated before the run." in text
+    assert "Of 36 test images the model gets 36 right" in text
+    assert "by up to 8 of 255 levels, it still gets 12 right" in text
+    assert "12 of 36 images \u00b7 95 % interval 20.2 % to 49.7 %" in text
+    assert "24 of 36 correctly classified images have a known error within eps." in text
+    for attack in report["attacks"]:
+        assert attack["title"] in text
+        assert f"{attack['gradient_evaluations']:,}" in text
+        assert attack["paper"].rsplit("/", 1)[-1] in text
+    for corruption in report["corruptions"]:
+        assert corruption["title"] in text
+    for limitation in report["limitations"]:
+        assert limitation in text
+    assert report["data"]["sha256"] in text
+
+
+def test_page_fetches_nothing(page: str) -> None:
+    assert not re.search(
+        r"(?i)https?:|//[a-z]|@import|url\(\s*['\"]?(?!#)", re.sub(r"data:image/png;base64,\S+", "", page)
+    )
+    reader = read(page)
+    assert not {"script", "link", "iframe", "object", "base", "form"} & set(reader.tags)
+    for name, value in reader.attributes:
+        assert not name.startswith("on")
+        if name in ("src", "href", "xlink:href"):
+            assert value.startswith(("data:image/png;base64,", "#"))
+
+
+def test_every_reference_has_its_one_target(page: str) -> None:
+    reader = read(page)
+    targets = reader.values("id")
+    assert len(targets) == len(set(targets))
+    references = {value[1:] for name in ("href", "xlink:href") for value in reader.values(name)}
+    references |= set(re.findall(r"url\(#([^)]+)\)", page)) | set(reader.values("aria-labelledby"))
+    assert references
+    assert references <= set(targets)
+
+
+def test_pictures_and_plots_have_words_for_those_who_cannot_see_them(page: str) -> None:
+    reader = read(page)
+    assert all(reader.values("alt"))
+    assert len(reader.values("alt")) == reader.tags.count("img")
+    plots = [value for value in reader.values("aria-label") if value.startswith("Plot: ")]
+    assert len(plots) == len(set(plots)) == reader.tags.count("svg") == 4
+    assert reader.tags.count("h1") == 1
+
+
+def test_whatever_comes_from_outside_is_escaped(report: dict[str, Any], page: str) -> None:
+    nasty = copy.deepcopy(report)
+    nasty["classes"][0]["name"] = nasty["model"]["classes"][0] = NASTY
+    nasty["model"] |= {"digest": NASTY, "manifest": {"dataset": NASTY, NASTY: {"deep": [NASTY]}}}
+    nasty["surrogate"] = {"digest": NASTY, "manifest": {"list": [{NASTY: 1}]}}
+    nasty["run"] |= {"id": NASTY, "requester": NASTY, "finished": NASTY}
+    nasty["threat_model"]["effective_eps"] = nasty["confidences"]["attack"]["name"] = NASTY
+    nasty["iterations"]["attack"]["name"] = nasty["attacks"][0]["name"] = NASTY
+    nasty["corruptions"][0]["title"] = nasty["flags"][0]["evidence"] = nasty["examples"][0]["broken_by"] = NASTY
+    reader = read(render(nasty))
+    assert "script" not in reader.tags
+    assert reader.text.count("alert('x')") >= 20
+    assert reader.tags.count("img") == read(page).tags.count("img")
+
+
+def test_pictures_are_the_images_and_their_bit_planes(report: dict[str, Any], page: str) -> None:
+    sources = [base64.b64decode(src.removeprefix("data:image/png;base64,")) for src in read(page).values("src")]
+    assert len(sources) == (5 + 2 * 8) * len(report["examples"]) > 0
+
+    def decode(data: bytes) -> np.ndarray:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.asarray(image.convert("RGB"))
+
+    example = report["examples"][0]
+    clean, adversarial = (decode(base64.b64decode(example[key])) for key in ("clean", "adversarial"))
+    shown = [decode(data) for data in sources[: 5 + 2 * 8]]
+    factor = shown[0].shape[0] // clean.shape[0]
+    np.testing.assert_array_equal(shown[0][::factor, ::factor], clean)
+    np.testing.assert_array_equal(shown[2][::factor, ::factor], adversarial)
+    np.testing.assert_array_equal(shown[3][::factor, ::factor], adversarial & 0b11000000)
+    np.testing.assert_array_equal(shown[4][::factor, ::factor], 4 * (adversarial & 0b00111111))
+    for image, first in ((clean, 5), (adversarial, 13)):
+        for bit, plane in enumerate(bit_planes(image)):
+            np.testing.assert_array_equal(shown[first + 7 - bit], 255 * plane)
+
+
+def test_pictures_can_be_left_out(report: dict[str, Any]) -> None:
+    reader = read(render({**report, "examples": []}))
+    assert reader.tags.count("img") == 0
+    assert "made without pictures" in reader.words
+    reader = read(render(without_examples(report)))
+    assert reader.tags.count("img") == 0
+    assert f"The pictures ({len(report['examples'])}) are withheld" in reader.words
+
+
+def test_page_of_a_model_that_withstands_everything() -> None:
+    audit = grey_audit([60] * 3, eps="2/255")
+    text = read(render(audit.report(run_audit(audit)))).words
+    assert "No threshold was stated" in text
+    assert "No attack broke an image" in text
+
+
+def test_page_of_a_model_that_is_always_wrong() -> None:
+    audit = grey_audit([5] * 4, eps="2/255", norm="l2")
+    audit._labels = 1 - audit._labels
+    text = read(render(audit.report(run_audit(audit)))).words
+    assert "No image was classified correctly" in text
+
+
+def test_every_flag_is_raised_or_not_found_or_was_not_looked_for(report: dict[str, Any]) -> None:
+    marked = copy.deepcopy(report)
+    for flag, raised in zip(marked["flags"], (True, None), strict=False):
+        flag["raised"] = raised
+    for flag in marked["flags"][2:]:
+        flag["raised"] = False
+    reader = read(render(marked))
+    states = [value for value in reader.values("class") if value in ("raised", "unknown", "clear")]
+    assert states == ["raised", "unknown"] + ["clear"] * (len(marked["flags"]) - 2)
+    text = reader.words
+    assert f"Sanity checks: 1 of {len(marked['flags'])} raised, 1 not looked for" in text
+    assert text.count(marked["flags"][0]["meaning"]) == 2  # read with care, and in the list
+    assert f"Had it been found: {marked['flags'][1]['meaning']}" in text
+
+
+def test_what_was_not_measured_is_said(report: dict[str, Any]) -> None:
+    reader = read(render({**report, "iterations": None, "confidences": None, "corruptions": []}))
+    assert reader.tags.count("svg") == 2
+    assert "Not measured in this audit: accuracy against iterations, confidence under attack." in reader.words
+    assert "Natural corruptions" not in reader.words
+
+
+def test_table_tells_checks_surrogates_and_lone_attacks_apart(report: dict[str, Any], page: str) -> None:
+    marked = copy.deepcopy(report)
+    marked["attacks"][0] |= {"every": 5, "on": "surrogate", "alone": {**report["robust"], "value": 0.4321}}
+    marked["iterations"]["broken_beyond_suite"] = 7
+    text = read(render(marked)).words
+    assert "on the surrogate one image in 5, as a check" in text
+    assert "Alone" in text
+    assert "43.2 %" in text
+    assert re.search(r"errors that the run over many iterations found besides\s*7\b", text)
+    assert "Alone" not in read(page).words
+
+
+def test_a_report_from_json_gives_the_same_page(report: dict[str, Any], page: str) -> None:
+    assert render(json.loads(json.dumps(report))) == page
+
+
+def test_only_this_schema_version_is_rendered(report: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="schema version 2; got 1"):
+        render({**report, "schema_version": 1})

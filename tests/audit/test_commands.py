@@ -1,0 +1,357 @@
+"""The command line, on a bundle exported from a linear model."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from f2at.attacks.objectives import OBJECTIVES
+from f2at.attacks.registry import ATTACKS
+from f2at.audit.__main__ import main
+from f2at.audit.commands.audit import parse_attack
+from f2at.audit.schema import report_schema
+from f2at.audit.suites import SUITES
+from f2at.bundle.format import write_bundle
+from f2at.export.graphs import export_graphs
+from tests.audit.grey import SIDE, grey_images
+from tests.readme import commands
+
+ROOT = Path(__file__).parents[2]
+DISTANCES = [1 + i % 12 for i in range(36)]
+WITHOUT_TORCH = """
+import runpy, sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "torchvision", "lightning"}:
+            raise ModuleNotFoundError(f"{name} is not to be imported here")
+sys.meta_path.insert(0, Block())
+sys.argv[0] = "attacks"
+runpy.run_module("attacks", run_name="__main__", alter_sys=True)
+"""
+pytestmark = pytest.mark.slow  # exporting takes seconds
+Run = Callable[..., tuple[int, str, list[str]]]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The grey classifier of `tests.audit.grey` as a linear layer, exported."""
+    layer = nn.Linear(3 * SIDE * SIDE, 2)
+    with torch.no_grad():
+        layer.weight[:] = torch.tensor([[0.0], [255 / layer.in_features]])
+        layer.bias[:] = torch.tensor([100.5, 0.0])
+    classifier, gradient = export_graphs(nn.Sequential(nn.Flatten(), layer).eval(), (SIDE, SIDE))
+    images, labels = grey_images(DISTANCES)
+    path = tmp_path_factory.mktemp("bundles") / "grey"
+    manifest = {"classes": ["dark", "light"], "input_size": [SIDE, SIDE], "objectives": list(OBJECTIVES)}
+    write_bundle(path, manifest=manifest, classifier=classifier, gradient=gradient, images=images, labels=labels)
+    return path
+
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@pytest.fixture(scope="module")
+def normalised(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The grey classifier as others export models: floats, channels first, normalised outside of the graph."""
+    weight = np.zeros((2, 3, SIDE, SIDE), np.float32)
+    weight[1] = 255 / (3 * SIDE * SIDE) * np.array(STD)[:, None, None]
+    bias = np.array([100.5, 255 * np.mean(MEAN)], np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("Gemm", ["f", "w", "b"], ["logits"], transB=1)],
+        "grey",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 2])],
+        [numpy_helper.from_array(weight.reshape(2, -1), "w"), numpy_helper.from_array(bias, "b")],
+    )
+    path = tmp_path_factory.mktemp("models") / "model.onnx"
+    path.write_bytes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10).SerializeToString()
+    )
+    return path
+
+
+def save_images(path: Path, distances: list[int]) -> Path:
+    images, labels = grey_images(distances)
+    np.savez(path, images=images, labels=labels)
+    return path
+
+
+@pytest.fixture
+def run(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Audits in this process: (exit code, standard output, lines of standard error)."""
+
+    def run(*arguments: str, source: Path | None = bundle) -> tuple[int, str, list[str]]:
+        named = [] if source is None else [str(source)]
+        code = main([*named, "--output", str(tmp_path / "report.json"), "--quiet", *arguments])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err.splitlines()
+
+    return run
+
+
+def test_audit_of_a_bundle_without_torch(bundle: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT_TORCH, str(bundle), "--output", str(tmp_path / "report.json")]
+    command += ["--eps", "8/255", "--samples", "36", "--min-robust-accuracy", "0.1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "robust accuracy 33.3%, 95 % interval 20.2% to 49.7%" in done.stdout
+    assert "threshold 10.0%: pass" in done.stdout
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["clean"]["k"], report["robust"]["k"]) == (36, 12)
+    assert {d["index"]: d["levels"] for d in report["curve"]["minimal_perturbations"]} == dict(enumerate(DISTANCES))
+    assert [flag["name"] for flag in report["flags"] if flag["raised"]] == []
+    assert report["model"]["digest"] == json.loads((bundle / "manifest.json").read_text())["digest"]
+    assert report["run"]["environments"][0]["provider"].endswith("ExecutionProvider")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "light" in page
+    assert report["model"]["digest"] in page
+
+
+def test_thresholds_become_exit_codes_and_reports_are_not_overwritten(run: Run, tmp_path: Path) -> None:
+    quick = ("--attack", "fgsm", "--eps", "8/255")
+    assert run(*quick, "--samples", "20", "--min-robust-accuracy", "0.9")[0] == 3
+    assert run(*quick) == (2, "", [f"error: {tmp_path / 'report.json'} exists; give --overwrite or another --output"])
+    assert run(*quick, "--min-robust-accuracy", "0.3", "--overwrite")[0] == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--eps", "0"], "eps must be > 0 and finite; got 0"),
+        (["--eps", "1.5"], "eps must be at most 1 for linf (images lie in [0, 1]); got 3/2"),
+        (["--samples", "37"], "samples must be at most 36, all there are; got 37"),
+        (["--suite", "all"], f"suite must be one of {', '.join((*SUITES, 'custom'))}; got 'all'"),
+        (["--threads", "-1"], "threads must be 0 (every core) or a positive number, got -1"),
+        (["--suite", "quick", "--attack", "pgd"], "suite must be left out where attacks are given; got quick"),
+        (["--attack", "pgd:steps"], "attack must be NAME[:parameter=value,...], each parameter once; got 'pgd:steps'"),
+        (
+            ["--attack", "pgd:steps=1,steps=2"],
+            "attack must be NAME[:parameter=value,...], each parameter once; got 'pgd:steps=1,steps=2'",
+        ),
+        (["--attack", "pgd:steps=few"], "pgd: steps must be an integer of at least 1; got 'few'"),
+        (["--surrogate", "nowhere"], "nowhere: manifest.json cannot be read"),
+        (["--data", "pyproject.toml"], "data must be an .npz file with images, uint8 (N, H, W, 3), and labels"),
+        (["--data", "nowhere.npz"], "nowhere.npz: No such file or directory"),
+    ],
+)
+def test_bad_input_is_one_line(run: Run, tmp_path: Path, arguments: list[str], reason: str) -> None:
+    code, out, (error,) = run(*arguments)
+    assert (code, out) == (2, "")
+    assert error.startswith(f"error: {reason}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_bundle_is_refused(run: Run, tmp_path: Path) -> None:
+    code, _, (error,) = run(source=tmp_path)
+    assert code == 2
+    assert "manifest.json cannot be read" in error
+
+
+def test_help_names_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["--help"])
+    assert left.value.code == 0
+    assert "3 the threshold is not met" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "entry"),
+    [
+        ("fgsm", {"name": "fgsm"}),
+        ("pgd:steps=50,step_size=2/255", {"name": "pgd", "steps": 50, "step_size": 2 / 255}),
+        (
+            "pgd:start=none,restarts=2,as=pgd-2",
+            {"name": "pgd", "start": "none", "restarts": 2, "as": "pgd-2"},
+        ),
+        ("apgd-ce:rho=0.5,momentum=1e-1", {"name": "apgd-ce", "rho": 0.5, "momentum": 0.1}),
+        ("pgd:stop_at_success=false,step_size=null", {"name": "pgd", "stop_at_success": False, "step_size": None}),
+    ],
+)
+def test_attacks_are_read_from_text(text: str, entry: dict[str, object]) -> None:
+    assert parse_attack(text) == entry
+
+
+def test_attacks_given_one_by_one(run: Run, tmp_path: Path) -> None:
+    code, out, errors = run("--attack", "pgd:steps=3,as=short", "--attack", "pgd:steps=7", "--eps", "8/255")
+    assert (code, errors) == (0, [])
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["request"]["suite"] == "custom"
+    assert [(a["name"], a["parameters"]["steps"]) for a in report["attacks"]] == [("short", 3), ("pgd", 7)]
+    assert "short" in out
+
+
+def test_other_images_for_a_bundle(run: Run, tmp_path: Path) -> None:
+    data = save_images(tmp_path / "images.npz", [20] * 6)
+    assert run("--attack", "fgsm", "--eps", "8/255", "--data", str(data))[0] == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["data"]["n"], report["robust"]["k"]) == (6, 6)
+
+
+def test_any_onnx_file_by_its_answers(run: Run, normalised: Path, tmp_path: Path) -> None:
+    """RayS tries all pixels up and all down, so it finds every error: distances 1 to 8 of 12 fall."""
+    data = save_images(tmp_path / "images.npz", DISTANCES)
+    floats = ("--mean", ",".join(map(str, MEAN)), "--std", ",".join(map(str, STD)), "--class-names", "dark,light")
+    code, out, errors = run(
+        *("--onnx", str(normalised), "--data", str(data), *floats, "--attack", "rays:queries=300", "--eps", "8/255"),
+        source=None,
+    )
+    assert (code, errors) == (0, [])
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["clean"]["k"], report["robust"]["k"]) == (36, 12)
+    assert report["threat_model"]["knowledge"] == ["black-box"]
+    assert report["model"]["classes"] == ["dark", "light"]
+    assert report["model"]["preprocessing"] == {"layout": "NCHW", "mean": list(MEAN), "std": list(STD)}
+    assert report["model"]["digest"] == f"sha256:{sha256(normalised.read_bytes()).hexdigest()}"
+    assert report["model"]["digest"] in out
+
+
+def test_an_onnx_file_of_uint8_pixels_needs_no_options(run: Run, bundle: Path, tmp_path: Path) -> None:
+    data = save_images(tmp_path / "images.npz", [2, 20])
+    file = str(bundle / "classifier.onnx")
+    arguments = ("--onnx", file, "--data", str(data), "--attack", "rays:queries=200", "--eps", "8/255")
+    assert run(*arguments, source=None)[0] == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["clean"]["k"], report["robust"]["k"]) == (2, 1)
+    assert report["model"]["classes"] == ["0", "1"]
+
+
+def test_the_readme_s_audits_of_an_onnx_file_run_as_they_are_printed(
+    bundle: Path, normalised: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(normalised, "model.onnx")
+    shutil.copytree(bundle, "bundles/digits")
+    save_images(Path("images.npz"), [1, 2, 1])
+    printed = commands("Audit any ONNX file", "attacks")
+    for arguments in printed:
+        assert main([*arguments, "--quiet"]) == 0
+    black_box, transfer = (json.loads(Path(f"{name}.json").read_text()) for name in ("black-box", "transfer"))
+    assert (black_box["request"]["suite"], black_box["robust"]["k"]) == ("black-box", 0)
+    assert (transfer["request"]["suite"], transfer["robust"]["k"]) == ("transfer", 0)
+    assert transfer["surrogate"]["digest"] == json.loads((bundle / "manifest.json").read_text())["digest"]
+    assert {attack["on"] for attack in transfer["attacks"]} == {"surrogate"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "either a bundle, written by python -m f2at.export, or --onnx FILE must be given"),
+        (
+            ["{bundle}", "--onnx", "{model}"],
+            "either a bundle, written by python -m f2at.export, or --onnx FILE must be given",
+        ),
+        (["{bundle}", "--mean", "0.5"], "mean goes with --onnx only; a bundle knows its own"),
+        (["--onnx", "{model}"], "data must be given for --onnx: an .npz file with images and labels"),
+        (["--onnx", "{data}", "--data", "{data}"], "{data} is no model that ONNX Runtime can run: "),
+        (["--onnx", "{model}", "--data", "{data}", "--suite", "quick"], "suite must be one without white-box attacks"),
+        (
+            ["--onnx", "{model}", "--data", "{data}", "--suite", "transfer"],
+            "surrogate must be given for suite 'transfer'",
+        ),
+        (["--onnx", "{model}", "--data", "{data}", "--class-names", "a,b,c"], "classes must be 2 names"),
+        (["--onnx", "{model}", "--data", "{data}", "--layout", "NHWC"], "layout must"),
+        (["--onnx", "{model}", "--data", "{large}"], "size must"),
+        (["{bundle}", "--data", "{large}"], "data must be images of 4 x 4 for this model; got 5 x 5"),
+        (["{bundle}", "--data", "{floats}"], "data must be an .npz file with images, uint8 (N, H, W, 3), and labels"),
+        (
+            ["--onnx", "{model}", "--data", "{data}", "--class-names", "light,dark", "--surrogate", "{bundle}"],
+            "surrogate must have the classes of the model, in the same order",
+        ),
+    ],
+)
+def test_models_and_data_that_do_not_fit_are_refused_in_one_line(
+    run: Run, bundle: Path, normalised: Path, tmp_path: Path, arguments: list[str], reason: str
+) -> None:
+    paths = {"bundle": bundle, "model": normalised, "data": save_images(tmp_path / "images.npz", [1, 2])}
+    for name, dtype in (("large", np.uint8), ("floats", np.float32)):
+        paths[name] = tmp_path / f"{name}.npz"
+        np.savez(paths[name], images=np.zeros((2, 5, 5, 3), dtype), labels=np.zeros(2, np.int64))
+    code, out, (error,) = run(*(argument.format(**paths) for argument in arguments), source=None)
+    assert (code, out) == (2, "")
+    assert error.startswith(f"error: {reason.format(**paths)}")
+
+
+def test_compare_prints_and_gates(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """36 images, each distance from 1 to 12 three times: 12 stand at eps 8, and with nothing to beat them all."""
+    assert run("--attack", "fgsm", "--eps", "8/255")[0] == 0
+    baseline, candidate = tmp_path / "baseline.json", tmp_path / "candidate.json"
+    report = json.loads((tmp_path / "report.json").read_text())
+    baseline.write_text(json.dumps(report))
+    for sample in report["samples"][:10]:
+        sample["broken_by"] = "fgsm"
+    report["robust"]["k"] = sum(sample["broken_by"] is None for sample in report["samples"])
+    lost = 12 - report["robust"]["k"]
+    assert 0 < lost < 12
+    candidate.write_text(json.dumps(report))
+
+    def compared(*arguments: str) -> tuple[int, str]:
+        code = main(["compare", str(baseline), str(candidate), *arguments])
+        return code, capsys.readouterr().out
+
+    code, text = compared()
+    assert code == (3 if lost > 5 else 0)
+    assert f"{lost} / 0" in text
+    assert "the same model" in text
+    assert len(text.splitlines()) < 20
+    assert compared("--tolerance", "90")[0] == 0
+    code, made = compared("--tolerance", "10", "--format", "json")
+    assert (code, json.loads(made)["gate"]["outcome"]) == (4, "inconclusive")
+    assert json.loads(made)["robust"]["only_baseline"] == lost
+
+
+def test_the_readme_s_comparisons_run_as_they_are_printed(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--attack", "fgsm", "--eps", "8/255")[0] == 0
+    for name in ("deployed.json", "candidate.json"):
+        (tmp_path / name).write_bytes((tmp_path / "report.json").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    plain, strict = commands("Compare two audits", "attacks")
+    assert main(plain) == 0
+    assert capsys.readouterr().out.endswith("gate (not worse beyond chance): pass\n")
+    assert main(strict) == 4  # 36 images prove nothing to 3 points
+    assert json.loads(capsys.readouterr().out)["gate"] == {"fail_on": "any", "tolerance": 3, "outcome": "inconclusive"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["nowhere.json", "nowhere.json"], "nowhere.json: No such file or directory"),
+        (["pyproject.toml", "pyproject.toml"], "pyproject.toml is not JSON; give a report written by"),
+    ],
+)
+def test_compare_refuses_in_one_line(arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {reason}")
+
+
+def test_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema"]) == 0
+    assert json.loads(capsys.readouterr().out) == report_schema()
+
+
+def test_list_names_what_a_request_may_hold(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    for name, suite in SUITES.items():
+        assert f"{name}: {suite.title}" in printed
+    for name, attack in ATTACKS.items():
+        assert f"{name}: {attack.title}, {attack.paper}" in printed
+    # What stands below a suite can be given to --attack, and is the same attack.
+    for name, suite in SUITES.items():
+        start = printed.index(f"{name}: {suite.title}") + 1
+        for line, attack in zip(printed[start : start + len(suite.attacks)], suite.attacks, strict=True):
+            entry = parse_attack(line.split()[0])
+            parameters = {key: value for key, value in entry.items() if key not in ("name", "as")}
+            assert ATTACKS[entry["name"]].override(**parameters).parameters == attack.parameters
+            assert entry.get("as", entry["name"]) == attack.name

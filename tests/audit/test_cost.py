@@ -1,0 +1,95 @@
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from f2at.attacks import ATTACKS
+from f2at.attacks.objectives import OBJECTIVES
+from f2at.attacks.registry import Attack
+from f2at.attacks.target import CountingTarget, Evaluation
+from f2at.attacks.white_box.pgd import pgd
+from f2at.audit.cost import most_evaluations, most_per_sample
+from f2at.audit.request import AuditRequest
+
+N, CLASSES = 4, 10
+# Small, so that a test takes little; all different, so that no two can be mixed up.
+SHORT = {
+    "steps": 3,
+    "restarts": 2,
+    "target_classes": 4,
+    "final_runs": 2,
+    "final_steps": 5,
+    "final_share": 1.0,
+    "neighbours": 2,
+    "searches": 3,
+    "queries": 60,
+}
+ONCE: Mapping[Callable[..., Any], Mapping[str, int]] = {pgd: {"restarts": 1}}
+
+
+class Fortress:
+    """A model that no image fools; its gradients point somewhere."""
+
+    classes = CLASSES
+
+    def logits(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
+        # Class 0 always leads; the others change with the image, so that attacks have something to follow.
+        means = inputs.reshape(len(inputs), -1)[:, : CLASSES - 1]
+        return np.concatenate([np.full((len(inputs), 1), 9, np.float32), means], axis=1)
+
+    def gradient(self, inputs: Any, labels: Any, targets: Any, weights: Any) -> Evaluation:
+        objectives = np.zeros((len(inputs), len(OBJECTIVES)), np.float32)
+        return Evaluation(self.logits(inputs), objectives, np.ones_like(inputs))
+
+
+def spent(attack: Attack) -> float:
+    """Evaluations a sample, where the attack never succeeds."""
+    target = CountingTarget(Fortress())
+    inputs = np.random.default_rng(0).random((N, 3, 8, 8), np.float32)
+    attack.run(target, inputs, np.zeros(N, np.int64), eps=0.1, norm=attack.norms[0], rng=np.random.default_rng(0))
+    return (target.forward_evaluations + target.gradient_evaluations) / N
+
+
+def with_numbers(name: str, numbers: Mapping[str, float]) -> Attack:
+    """The attack with those of the numbers that it takes."""
+    attack = ATTACKS[name].override(**{key: numbers[key] for key in numbers.keys() & ATTACKS[name].parameters.keys()})
+    # Where an attack is to transfer, it goes on whatever happens, and once.
+    return (
+        attack if attack.parameters.get("stop_at_success", True) else attack.override(**ONCE.get(attack.function, {}))
+    )
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_no_attack_takes_more_than_it_may_and_a_stubborn_model_makes_it_take_nearly_that(name: str) -> None:
+    attack = with_numbers(name, SHORT)
+    if "abort_early" in attack.parameters:
+        attack = attack.override(abort_early=False)
+    most = most_per_sample(attack)
+    slack = attack.parameters.get("restarts", 1) + attack.parameters.get("neighbours", 0) + 1  # a last look a run
+    assert most - slack <= spent(attack) <= most
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    name=st.sampled_from(sorted(ATTACKS)),
+    numbers=st.fixed_dictionaries({key: st.integers(1, 4) for key in SHORT if key not in ("final_share", "queries")}),
+    queries=st.integers(1, 40),
+)
+def test_the_bound_holds_for_any_parameters(name: str, numbers: dict[str, int], queries: int) -> None:
+    attack = with_numbers(name, {**numbers, "queries": queries})
+    assert spent(attack) <= most_per_sample(attack)
+
+
+def test_a_suite_costs_what_its_attacks_cost_on_the_images_that_they_get() -> None:
+    # AutoAttack: APGD-CE, 9 targets of APGD-T and FAB-T (which looks twice a step), and Square's queries.
+    each = 101 + (1 + 9 * 101) + (1 + 2 * 900) + 5000
+    assert most_evaluations(AuditRequest(suite="standard"), 1000) == 1000 * each
+    # FAB-T checks groups of five, one in 25; Square one in 10: of 250 samples 10 and 25.
+    search, fab = 10 * 13 + 6 * 31, 1 + 2 * 300
+    assert most_evaluations(AuditRequest(suite="adaptive"), 250) == 250 * search + 10 * fab + 25 * 1000
+    listed = AuditRequest(suite="custom", attacks=[{"name": "fgsm"}, {"name": "square", "queries": 7}])
+    assert most_evaluations(listed, 3) == 3 * 8

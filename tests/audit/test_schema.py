@@ -1,0 +1,258 @@
+"""Every report fits the schema, every field of the schema occurs, and what is not a report is refused."""
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from jsonschema import Draft202012Validator
+
+from f2at.attacks.targets.torch_target import TorchTarget
+from f2at.audit import Audit, AuditRequest, run_audit
+from f2at.audit.report import SCHEMA_VERSION, without_examples
+from f2at.audit.schema import report_schema
+from tests.audit.grey import Grey, grey_audit, grey_images
+
+Report = dict[str, Any]
+MIXED = [1 + i % 12 for i in range(30)]
+
+
+class Softmax(torch.nn.Module):
+    """Probabilities for logits, so sharp that gradients vanish: raises flags."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.model(inputs)
+        return (100 * logits).softmax(dim=1)
+
+
+class NoGradients(TorchTarget):
+    gradients = False
+
+
+def described_audit() -> Audit:
+    """With all that a caller may say of the models."""
+    images, labels = grey_images(MIXED)
+    return Audit(
+        TorchTarget(Grey(), classes=2),
+        images,
+        labels,
+        AuditRequest(
+            suite="custom",
+            attacks=[{"name": "pgd", "steps": 5}, {"name": "pgd", "as": "again", "restarts": 2}],
+            eps="0.03",
+            samples=20,
+            min_robust_accuracy=0.1,
+        ),
+        classes=["dark", "light"],
+        model={"digest": "sha256:00", "manifest": {"anything": [1, {"deep": None}]}, "more": 1},
+        surrogate=TorchTarget(Grey(), classes=2),
+        surrogate_model={"digest": "sha256:11", "manifest": {}},
+        to_target=torch.from_numpy,
+    )
+
+
+def transfer_audit() -> Audit:
+    """Attacks on a surrogate, each on all samples by itself."""
+    images, labels = grey_images(MIXED[:6])
+    return Audit(
+        TorchTarget(Grey(), classes=2),
+        images,
+        labels,
+        AuditRequest(suite="transfer", eps="3/255", examples=0),
+        classes=["dark", "light"],
+        surrogate=TorchTarget(Grey(), classes=2),
+        to_target=torch.from_numpy,
+    )
+
+
+def audit_without_gradients() -> Audit:
+    images, labels = grey_images(MIXED[:5])
+    return Audit(
+        NoGradients(Grey(), classes=2),
+        images,
+        labels,
+        AuditRequest(suite="custom", attacks=[{"name": "square", "queries": 10}], eps="4/255", examples=0),
+        classes=["dark", "light"],
+        to_target=torch.from_numpy,
+    )
+
+
+AUDITS: dict[str, Callable[[], Audit]] = {
+    "plain": lambda: grey_audit(MIXED, eps="8/255"),
+    "threshold": lambda: grey_audit(MIXED, eps="8/255", min_robust_accuracy=0.9),
+    "l2": lambda: grey_audit(MIXED[:8], eps="0.1", norm="l2", examples=0),
+    "flags": lambda: grey_audit(MIXED[:12], eps="2/255", wrap=Softmax),
+    "stands": lambda: grey_audit([60] * 3, eps="1/255"),
+    "described": described_audit,
+    "transfer": transfer_audit,
+    "no gradients": audit_without_gradients,
+}
+CONTEXT: dict[str, Any] = {
+    "id": "one",
+    "created": "2026-11-22T12:00:00+00:00",
+    "started": "2026-11-22T12:00:01+00:00",
+    "finished": "2026-11-22T12:00:02+00:00",
+    "wall_seconds": 1.0,
+    "requester": "somebody",
+}
+
+
+@pytest.fixture(scope="module")
+def validator() -> Draft202012Validator:
+    return Draft202012Validator(report_schema())
+
+
+@pytest.fixture(scope="module")
+def reports() -> dict[str, Report]:
+    audits = {name: make() for name, make in AUDITS.items()}
+    made = {name: audit.report(run_audit(audit), **CONTEXT) for name, audit in audits.items()}
+    made["no pictures"] = {**made["plain"], "examples": []}
+    made["pictures withheld"] = without_examples(made["plain"])
+    return made
+
+
+def test_schema_is_one() -> None:
+    schema = report_schema()
+    Draft202012Validator.check_schema(schema)
+    assert schema["$id"] == f"f2at:report:{SCHEMA_VERSION}"
+    assert schema["properties"]["schema_version"]["const"] == SCHEMA_VERSION
+
+
+def test_every_field_is_described_and_every_object_of_ours_is_closed() -> None:
+    schema = report_schema()
+    closed = ("additionalProperties", "unevaluatedProperties")
+    open_ones = set()
+    for path, node in walk(schema):
+        for name, field in node.get("properties", {}).items():
+            assert field.get("description"), (*path, name)
+        if node.get("type") == "object" and not any(key in node for key in closed):
+            open_ones.add("/".join(path))
+    assert open_ones == {
+        "$defs/proportion",  # closed where they are used
+        "$defs/sample",
+        "$defs/parameters",
+        "properties/request/properties/attacks/items",
+        "properties/model",
+        "properties/model/properties/manifest",
+        "properties/surrogate/oneOf/1",
+        "properties/surrogate/oneOf/1/properties/manifest",
+        "properties/run",
+        "properties/run/properties/environments/items",
+    }
+
+
+def test_every_report_fits(reports: dict[str, Report], validator: Draft202012Validator) -> None:
+    for name, report in reports.items():
+        assert [f"{name}: {e.json_path}: {e.message}" for e in validator.iter_errors(report)] == []
+
+
+def test_every_field_occurs(reports: dict[str, Report]) -> None:
+    """A field in the schema that no report has would be a promise nobody keeps."""
+    schema = report_schema()
+    seen: set[tuple[str, ...]] = set()
+    for report in reports.values():
+        seen |= set(occurring(schema, schema, report, ()))
+    declared = {(*path, name) for path, node in walk(schema) for name in node.get("properties", {})}
+    assert declared - seen == set()
+
+
+def test_reports_differ_where_the_schema_leaves_a_choice(reports: dict[str, Report]) -> None:
+    assert {r["verdict"]["outcome"] for r in reports.values()} >= {None, "pass", "fail"}
+    assert {flag["raised"] for r in reports.values() for flag in r["flags"]} == {True, False, None}
+    assert {r["iterations"] is None for r in reports.values()} == {True, False}
+    assert {r["surrogate"] is None for r in reports.values()} == {True, False}
+    assert {a["alone"] is None for r in reports.values() for a in r["attacks"]} == {True, False}
+    assert {s["broken_by"] is None for s in reports["plain"]["samples"]} == {True, False}
+
+
+def wrong(path: str, value: Any) -> Callable[[Report], None]:
+    """Puts a value at a dotted path."""
+    *steps, last = (int(step) if step.isdigit() else step for step in path.split("."))
+
+    def spoil(report: Any) -> None:
+        for step in steps:
+            report = report[step]
+        report[last] = value
+
+    return spoil
+
+
+def without(path: str) -> Callable[[Report], None]:
+    *steps, last = (int(step) if step.isdigit() else step for step in path.split("."))
+
+    def spoil(report: Any) -> None:
+        for step in steps:
+            report = report[step]
+        del report[last]
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("spoil", "where"),
+    [
+        (wrong("schema_version", 1), "$.schema_version"),
+        (wrong("surprise", 1), "$"),
+        (without("limitations"), "$"),
+        (wrong("clean.k", -1), "$.clean.k"),
+        (wrong("clean.value", 1.5), "$.clean.value"),
+        (wrong("clean.surprise", 1), "$.clean"),
+        (without("robust.low"), "$.robust"),
+        (wrong("verdict.outcome", "fine"), "$.verdict.outcome"),
+        (wrong("verdict.outcome", None), "$.verdict.outcome"),
+        (wrong("data.sha256", "0" * 63), "$.data.sha256"),
+        (wrong("threat_model.norm", "l3"), "$.threat_model.norm"),
+        (wrong("attacks.0.on", "moon"), "$.attacks[0].on"),
+        (wrong("attacks.0.every", 0), "$.attacks[0].every"),
+        (wrong("attacks.0.alone", 0.5), "$.attacks[0].alone"),
+        (wrong("iterations.points.0.iterations", 0.5), "$.iterations"),
+        (without("iterations.attack"), "$.iterations"),
+        (without("curve.points.0.levels"), "$.curve.points[0]"),
+        (wrong("confidences.samples.0.clean", 2), "$.confidences"),
+        (without("corruptions.0.in_ball"), "$.corruptions[0]"),
+        (wrong("flags.0.raised", "maybe"), "$.flags[0].raised"),
+        (wrong("samples.0.surprise", 1), "$.samples[0]"),
+        (wrong("examples.0.broken_by", None), "$.examples[0]"),
+        (without("examples.0.adversarial_distance"), "$.examples[0]"),
+        (wrong("examples.0.clean", "GIF89a"), "$.examples[0].clean"),
+        (wrong("run.model_seconds", "1 s"), "$.run.model_seconds"),
+    ],
+)
+def test_what_is_not_a_report_is_refused(
+    spoil: Callable[[Report], None], where: str, reports: dict[str, Report], validator: Draft202012Validator
+) -> None:
+    report = copy.deepcopy(reports["threshold"])
+    spoil(report)
+    assert where in {error.json_path for error in validator.iter_errors(report)}
+
+
+def walk(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """Every object in a schema but its conditions, with where it is."""
+    if isinstance(node, dict):
+        yield path, node
+    for key, inner in enumerate(node) if isinstance(node, list) else node.items() if isinstance(node, dict) else ():
+        if key not in ("if", "then", "else"):
+            yield from walk(inner, (*path, str(key)))
+
+
+def occurring(schema_of_all: Any, schema: Any, value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Paths of the schema's properties that a value has, through references and the alternative that fits."""
+    if "$ref" in schema:
+        name = schema["$ref"].rsplit("/", 1)[-1]
+        yield from occurring(schema_of_all, schema_of_all["$defs"][name], value, ("$defs", name))
+    for number, choice in enumerate(schema.get("oneOf", ())):
+        if (choice.get("type") == "null") is (value is None):  # all choices are of this kind
+            yield from occurring(schema_of_all, choice, value, (*path, "oneOf", str(number)))
+    if isinstance(value, dict):
+        for name, inner in schema.get("properties", {}).items():
+            if name in value:
+                yield (*path, name)
+                yield from occurring(schema_of_all, inner, value[name], (*path, "properties", name))
+    if isinstance(value, list) and "items" in schema:
+        for item in value:
+            yield from occurring(schema_of_all, schema["items"], item, (*path, "items"))

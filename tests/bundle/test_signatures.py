@@ -1,0 +1,130 @@
+"""Signatures, with the keys and the verdict of OpenSSL."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from f2at.bundle.format import MANIFEST, SIGNATURE, Bundle, load_bundle
+from f2at.bundle.signatures import SignatureError, read_private_key, read_public_keys, verify, verify_bundle
+from f2at.export.__main__ import main
+from tests.readme import blocks, commands
+
+
+def openssl(*arguments: object) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(["openssl", *map(str, arguments)], capture_output=True, check=False)
+
+
+def make_keys(folder: Path, name: str = "key") -> tuple[Path, Path]:
+    private, public = folder / f"{name}.pem", folder / f"{name}.pub.pem"
+    assert openssl("genpkey", "-algorithm", "ed25519", "-out", private).returncode == 0
+    assert openssl("pkey", "-in", private, "-pubout", "-out", public).returncode == 0
+    return private, public
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> tuple[Path, Path]:
+    return make_keys(tmp_path)
+
+
+@pytest.fixture
+def signed(bundle: Bundle, keys: tuple[Path, Path], tmp_path: Path) -> Path:
+    folder = tmp_path / "signed"
+    shutil.copytree(bundle.path, folder)
+    assert main(["sign", str(folder), "--key", str(keys[0])]) == 0
+    return folder
+
+
+def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    capsys.readouterr()
+    assert main([str(argument) for argument in arguments]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    return error
+
+
+def test_openssl_accepts_the_signature(signed: Path, keys: tuple[Path, Path]) -> None:
+    check = ["pkeyutl", "-verify", "-pubin", "-inkey", keys[1], "-rawin", "-in", signed / MANIFEST]
+    assert openssl(*check, "-sigfile", signed / SIGNATURE).returncode == 0
+    manifest = (signed / MANIFEST).read_bytes()
+    (signed / MANIFEST).write_bytes(manifest.replace(b"sha256", b"sha255", 1))
+    assert openssl(*check, "-sigfile", signed / SIGNATURE).returncode != 0
+
+
+def test_only_the_signers_key_verifies(signed: Path, keys: tuple[Path, Path], tmp_path: Path) -> None:
+    _, other = make_keys(tmp_path, "other")
+    bundle = load_bundle(signed)
+    verify_bundle(bundle, read_public_keys(keys[1]))
+    with pytest.raises(SignatureError, match="not by any of the given keys"):
+        verify_bundle(bundle, read_public_keys(other))
+    both = tmp_path / "both.pem"  # while a key is being changed
+    both.write_bytes(other.read_bytes() + keys[1].read_bytes())
+    verify_bundle(bundle, read_public_keys(both))
+
+
+def test_the_bytes_that_were_loaded_are_what_is_verified(signed: Path, keys: tuple[Path, Path]) -> None:
+    bundle = load_bundle(signed)
+    (signed / MANIFEST).write_bytes(b"replaced after loading")
+    verify_bundle(bundle, read_public_keys(keys[1]))
+
+
+@pytest.mark.parametrize("position", [0, 31, 32, 63])
+def test_no_bit_of_a_signature_may_change(signed: Path, keys: tuple[Path, Path], position: int) -> None:
+    signature = bytearray((signed / SIGNATURE).read_bytes())
+    assert len(signature) == 64
+    signature[position] ^= 1
+    with pytest.raises(SignatureError):
+        verify(load_bundle(signed).manifest_bytes, bytes(signature), read_public_keys(keys[1]))
+
+
+def test_an_altered_bundle_does_not_verify(
+    signed: Path, keys: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", str(signed), "--public-key", str(keys[1])]) == 0
+    data = bytearray((signed / "gradient.onnx").read_bytes())
+    data[len(data) // 2] ^= 1
+    (signed / "gradient.onnx").write_bytes(data)
+    assert "sha256" in fails(capsys, "verify", signed, "--public-key", keys[1])
+    assert "sha256" in fails(capsys, "sign", signed, "--key", keys[0])
+
+
+def test_a_bundle_exported_anew_has_no_signature(
+    bundle: Bundle, keys: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "not signed" in fails(capsys, "verify", bundle.path, "--public-key", keys[1])
+
+
+def test_the_commands_of_the_readme(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(bundle.path, "bundles/digits")
+    make_keys_line, *_ = blocks("Ship", "sh")[0].splitlines()
+    subprocess.run(make_keys_line, shell=True, check=True)
+    signing, verifying = commands("Ship", "export")
+    assert [main(signing), main(verifying)] == [0, 0]
+
+
+def test_reports_are_signed_too(keys: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = tmp_path / "report.json"
+    report.write_text('{"robust": 0.6}\n')
+    assert main(["sign", str(report), "--key", str(keys[0])]) == 0
+    assert main(["verify", str(report), "--public-key", str(keys[1])]) == 0
+    report.write_text('{"robust": 0.7}\n')
+    assert "not of this content" in fails(capsys, "verify", report, "--public-key", keys[1])
+
+
+def test_keys_of_another_kind_are_refused(
+    signed: Path, keys: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    private, public = keys
+    rsa, locked = tmp_path / "rsa.pem", tmp_path / "locked.pem"
+    assert openssl("genpkey", "-algorithm", "rsa", "-out", rsa).returncode == 0
+    assert openssl("pkey", "-in", private, "-aes256", "-passout", "pass:x", "-out", locked).returncode == 0
+    for wrong in (rsa, locked, public, signed / MANIFEST):
+        assert "Ed25519 private key" in fails(capsys, "sign", signed, "--key", wrong)
+    for wrong in (rsa, private, signed / MANIFEST):
+        assert "Ed25519 public keys" in fails(capsys, "verify", signed, "--public-key", wrong)
+    assert "cannot be read" in fails(capsys, "sign", signed, "--key", tmp_path / "absent.pem")
+    with pytest.raises(SignatureError, match="openssl genpkey"):
+        read_private_key(rsa)

@@ -1,0 +1,187 @@
+"""The audit store against real databases, without a worker."""
+
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import text
+
+import attacks
+from f2at.serving.jobs import audits as audits_module
+from f2at.serving.jobs import workflows
+from f2at.serving.jobs.audits import Audits, application_version
+from f2at.serving.jobs.database import DatabaseError, prepare_database, server_engine
+from f2at.serving.problems import Problem
+
+if TYPE_CHECKING:
+    from tests.conftest import NewDatabase
+
+
+@pytest.fixture
+def url(new_database: "NewDatabase") -> str:
+    return new_database()
+
+
+@pytest.fixture
+def audits(url: str) -> Iterator[Audits]:
+    store = Audits(url, "sha256:one", reference_images=50, max_audits=3, max_samples=40)
+    yield store
+    store.close()
+
+
+@contextmanager
+def refused(status: int) -> Iterator[None]:
+    with pytest.raises(Problem) as caught:
+        yield
+    assert caught.value.status == status
+
+
+def test_a_new_audit_is_queued_with_everything_spelt_out(audits: Audits) -> None:
+    audit, new = audits.submit({"eps": "4/255"}, None)
+    assert new
+    assert audit["state"] == "queued"
+    assert audit["model"] == "sha256:one"
+    assert audit["request"]["samples"] == 40  # all there are, up to the server's limit
+    assert audit["request"]["eps"] == "4/255"
+    assert audits.get(audit["id"]) == audit
+    assert audits.list() == [audit]
+
+
+def test_the_same_key_gives_the_same_audit(audits: Audits) -> None:
+    first, new = audits.submit({"seed": 1}, "key")
+    again, newly = audits.submit({"seed": 1, "norm": "linf"}, "key")  # the same request, spelt differently
+    assert (first, True, False) == (again, new, newly)
+    with refused(409):
+        audits.submit({"seed": 2}, "key")
+    with refused(400):
+        audits.submit({"seed": 1}, "../key")
+
+
+def test_an_audit_says_who_asked(audits: Audits) -> None:
+    assert audits.submit({}, "mine", by="ci")[0]["by"] == "ci"
+    assert audits.submit({}, "mine", by="another")[0]["by"] == "ci"  # sent again: the first stays
+    assert audits.submit({}, None)[0]["by"] is None
+
+
+def test_the_list_comes_in_parts(audits: Audits) -> None:
+    for key in ("one", "two", "three"):
+        audits.submit({}, key)
+    assert [audit["id"] for audit in audits.list(limit=2)] == ["three", "two"]
+    assert [audit["id"] for audit in audits.list(limit=2, offset=2)] == ["one"]
+    assert audits.list(offset=3) == []
+
+
+def test_a_race_for_one_key_has_one_winner(audits: Audits) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda _: audits.submit({}, "key"), range(8)))
+    assert sum(new for _, new in results) == 1
+    assert {audit["id"] for audit, _ in results} == {"key"}
+    assert len(audits.list()) == 1
+
+
+@pytest.mark.parametrize(
+    "values", [{"epz": 1}, {"samples": 41}, {"samples": "9"}, {"eps": "0"}, {"norm": None}, {"suite": {}}]
+)
+def test_bad_requests_are_refused(audits: Audits, values: dict[str, Any]) -> None:
+    with refused(422):
+        audits.submit(values, None)
+    assert audits.list() == []
+
+
+TRANSFER = {"suite": "transfer"}
+
+
+def test_transfer_attacks_need_a_surrogate(audits: Audits, url: str) -> None:
+    with pytest.raises(Problem, match="F2AT_SURROGATE") as caught:
+        audits.submit(TRANSFER, None)
+    assert caught.value.status == 422
+    other = Audits(url, "sha256:one", surrogate="sha256:two", reference_images=50, max_audits=1, max_samples=40)
+    audit, _ = other.submit(TRANSFER, None)
+    other.close()
+    assert audit["state"] == "queued"
+    assert "another model" in audits.get(audit["id"])["detail"]  # its worker would need the surrogate, too
+
+
+def test_what_would_cost_too_much_is_refused(url: str) -> None:
+    # Of 40 samples: 7 queries each are allowed, 8 are not.
+    audits = Audits(url, "sha256:one", reference_images=50, max_audits=3, max_samples=40, max_evaluations=300)
+
+    def square(queries: int, samples: int) -> dict[str, Any]:
+        return {"suite": "custom", "attacks": [{"name": "square", "queries": queries}], "samples": samples}
+
+    assert audits.submit(square(7, 40), None)[1]
+    with pytest.raises(Problem, match="F2AT_MAX_EVALUATIONS") as caught:
+        audits.submit(square(8, 40), None)
+    assert (caught.value.status, caught.value.body["received"]) == (422, 320)
+    assert audits.submit(square(8, 37), None)[1]
+    with refused(422):
+        audits.submit({}, None)
+    audits.close()
+
+
+def test_the_queue_is_bounded(audits: Audits) -> None:
+    submitted = [audits.submit({"seed": seed}, None)[0] for seed in range(3)]
+    with refused(429):
+        audits.submit({}, None)
+    audits.cancel(submitted[0]["id"])
+    audits.submit({}, None)
+
+
+def test_cancelling(audits: Audits) -> None:
+    audits.submit({}, "key")
+    assert audits.cancel("key")["state"] == "cancelled"
+    assert audits.cancel("key")["state"] == "cancelled"
+    with refused(409):
+        audits.report("key")
+    with refused(404):
+        audits.cancel("none")
+    with refused(404):
+        audits.report("none")
+
+
+def test_an_audit_of_another_model_is_shown_as_waiting(audits: Audits, url: str) -> None:
+    other = Audits(url, "sha256:two", reference_images=50, max_audits=1, max_samples=40)
+    audit, _ = other.submit({}, None)
+    other.close()
+    assert "another model" in audits.get(audit["id"])["detail"]
+    for seed in range(3):  # nor does it take a place in this model's queue
+        audits.submit({"seed": seed}, None)
+
+
+def test_a_database_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a database, not a folder")
+    for url in (f"sqlite:///{tmp_path}/file", f"sqlite:///{tmp_path}/file/audits.sqlite", "nonsense"):
+        with pytest.raises(DatabaseError, match="F2AT_DATABASE_URL"):
+            prepare_database(url)
+
+
+def test_nothing_is_pickled(audits: Audits, url: str) -> None:
+    audits.submit({}, None)
+    engine = server_engine(url)
+    with engine.connect() as connection:
+        table = "workflow_status" if url.startswith("sqlite") else "dbos.workflow_status"
+        rows = connection.execute(text(f"SELECT serialization FROM {table}")).fetchall()
+    engine.dispose()
+    assert rows == [("portable_json",)]
+
+
+def test_the_version_names_model_and_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = [("sha256:one",), ("sha256:two",), ("sha256:one", "sha256:two"), ("sha256:one", "sha256:three")]
+    assert len({application_version(*digests) for digests in versions}) == 4
+    before = application_version("sha256:one")
+    assert before == application_version("sha256:one")
+    copy = tmp_path / "attacks"
+    shutil.copytree(Path(attacks.__file__).parent, copy)
+    monkeypatch.setattr(attacks, "__file__", str(copy / "__init__.py"))
+    assert before == application_version("sha256:one")
+    shutil.copy(workflows.__file__, tmp_path)
+    monkeypatch.setattr(audits_module, "__file__", str(tmp_path / "audits.py"))
+    assert before == application_version("sha256:one")
+    for changed in (copy / "pgd.py", tmp_path / "workflows.py"):
+        with changed.open("a") as file:
+            file.write("# changed\n")
+        assert before != (before := application_version("sha256:one"))

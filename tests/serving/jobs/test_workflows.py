@@ -1,0 +1,286 @@
+"""The two workflows in a real job engine, in this process, on an audit of a few black-box queries."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from dbos import DBOS, DBOSPortableJSONSerializer
+from sqlalchemy import MetaData, func, select, text
+
+from f2at.audit import Audit, AuditRequest, Step, run_audit
+from f2at.audit.report import deterministic_part
+from f2at.serving.jobs.audits import APPLICATION, FINISHED, QUEUE, Audits, application_version
+from f2at.serving.jobs.database import server_engine, worker_engine
+from f2at.serving.jobs.retention import purge
+from f2at.serving.jobs.workflows import SHARD, SHARDS, progress, register
+from f2at.serving.problems import Problem
+
+if TYPE_CHECKING:
+    from tests.conftest import NewDatabase
+
+DIGEST = "sha256:model"
+MAX_SECONDS = 1000  # of work on an audit
+STAGES = ("clean", "fgsm", "pgd")
+PLAN = [Step(3 * shard + place, shard, place, stage) for shard in range(2) for place, stage in enumerate(STAGES)]
+REQUEST = {
+    "suite": "custom",
+    "attacks": [{"name": "square", "queries": 5}],
+    "samples": 30,
+    "eps": "64/255",
+}  # two shards
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, (30, 4, 4, 3), dtype=np.uint8)
+
+
+def broken(*positions: int) -> dict[str, Any] | None:
+    return {"positions": list(positions)} if positions else None
+
+
+def test_progress_adds_up_the_shards_in_any_order() -> None:
+    first: list[dict[str, Any]] = [
+        {"shard": 0, "stage": "clean", "attempted": [0, 1, 2, 3], "correct": [0, 1, 3]},
+        {"shard": 0, "stage": "fgsm", "attempted": [0, 1, 3], "broken": broken(1)},
+        {"shard": 0, "stage": "pgd", "attempted": [0, 3], "broken": broken()},
+    ]
+    second: list[dict[str, Any]] = [
+        {"shard": 1, "stage": "clean", "attempted": [4, 5], "correct": [4, 5]},
+        {"shard": 1, "stage": "fgsm", "attempted": [4, 5], "broken": broken(4, 5)},
+    ]
+    assert progress(PLAN, [[], []]) == {
+        "done": 0,
+        "total": 6,
+        "stages": [{"stage": stage, "shards": 0, "total": 2, "samples": 0, "robust": 0} for stage in STAGES],
+    }
+    for shards in ([first, second], [second, first]):
+        assert progress(PLAN, shards) == {
+            "done": 5,
+            "total": 6,
+            "stages": [
+                {"stage": "clean", "shards": 2, "total": 2, "samples": 6, "robust": 5},
+                {"stage": "fgsm", "shards": 2, "total": 2, "samples": 6, "robust": 2},
+                {"stage": "pgd", "shards": 1, "total": 2, "samples": 4, "robust": 2},
+            ],
+        }
+
+
+class Sign:
+    """A classifier without gradients: is the mean of the pixels above one half? `before` may interfere."""
+
+    classes = 2
+    gradients = False
+
+    def __init__(self) -> None:
+        self.before: Callable[[], None] = lambda: None
+        self.calls = 0
+
+    def logits(self, inputs: Any) -> Any:
+        self.calls += 1
+        self.before()
+        means = inputs.mean((1, 2, 3))
+        return np.stack([0.5 - means, means - 0.5], axis=1).astype(np.float32)
+
+    def gradient(self, inputs: Any, labels: Any, targets: Any, weights: Any) -> Any:
+        raise AssertionError
+
+
+MODEL = Sign()
+
+
+def open_audit(request: dict[str, Any], digest: str) -> Audit:
+    labels = (IMAGES.mean((1, 2, 3)) > 127.5).astype(np.int64)
+    return Audit(
+        MODEL, IMAGES, labels, AuditRequest.from_dict(request), classes=["dark", "light"], model={"digest": digest}
+    )
+
+
+@pytest.fixture(scope="module")
+def url(new_database: "NewDatabase") -> str:
+    return new_database()
+
+
+@pytest.fixture(scope="module")
+def audits(url: str) -> Iterator[Audits]:
+    """The audits of a database, and the job engine at work on them."""
+    store = Audits(url, DIGEST, reference_images=len(IMAGES), max_audits=9, max_samples=len(IMAGES))
+    DBOS(
+        config={
+            "name": APPLICATION,
+            "system_database_url": url,
+            "system_database_engine": worker_engine(url),
+            "serializer": DBOSPortableJSONSerializer(),
+            "application_version": application_version(DIGEST),
+            "log_level": "CRITICAL",
+        }
+    )
+    register(open_audit, max_seconds=MAX_SECONDS)
+    DBOS.launch()
+    for queue in (QUEUE, SHARDS):
+        DBOS.register_queue(queue, worker_concurrency=1, polling_interval_sec=0.05)
+    yield store
+    DBOS.destroy(destroy_registry=True)
+    store.close()
+
+
+@pytest.fixture(autouse=True)
+def _undisturbed() -> Iterator[None]:
+    yield
+    MODEL.before = lambda: None
+
+
+def wait(audits: Audits, identifier: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 30
+    while (audit := audits.get(identifier))["state"] not in FINISHED:
+        assert time.monotonic() < deadline, audit
+        time.sleep(0.05)
+    return audit
+
+
+def shards(identifier: str) -> dict[str, str]:
+    """The states of an audit's shards."""
+    return {w.workflow_id: w.status for w in DBOS.list_workflows(name=SHARD, parent_workflow_id=identifier)}
+
+
+def test_the_report_is_that_of_an_offline_run(audits: Audits) -> None:
+    audits.submit(REQUEST, "whole")
+    audit = wait(audits, "whole")
+    plan = open_audit(audit["request"], DIGEST)
+    report = audits.report("whole")
+    assert deterministic_part(report) == deterministic_part(plan.report(run_audit(plan)))
+    assert (report["run"]["id"], report["run"]["created"] <= report["run"]["finished"]) == ("whole", True)
+    assert audit["progress"]["done"] == audit["progress"]["total"] == len(plan.steps)
+    assert shards("whole") == dict.fromkeys(["whole/0", "whole/1"], "SUCCESS")
+
+
+def rows(url: str) -> dict[str, int]:
+    """How many rows each table of the job engine has that belong to a workflow."""
+    engine = server_engine(url)
+    schema = None if url.startswith("sqlite") else "dbos"
+    columns = {"workflow_uuid", "destination_uuid"}
+    with engine.connect() as connection:
+        tables = MetaData(schema=schema)
+        tables.reflect(connection)
+        counts = {
+            name: connection.scalar(select(func.count()).select_from(table)) or 0
+            for name, table in tables.tables.items()
+            if columns & set(table.columns.keys())
+        }
+    engine.dispose()
+    return counts
+
+
+def test_the_report_is_stored_once_and_a_purged_audit_leaves_nothing(audits: Audits, url: str) -> None:
+    audits.submit(REQUEST, "kept")
+    wait(audits, "kept")
+    assert DBOS.list_workflows(workflow_ids=["kept"])[0].output is None
+    assert max(rows(url).values()) > 0
+    assert purge(DBOS, days=1) == 0
+    assert purge(DBOS, days=0) > 0
+    assert audits.list() == []
+    assert set(rows(url).values()) == {0}
+
+
+def test_shards_are_not_audits(audits: Audits) -> None:
+    audits.submit(REQUEST, "parent")
+    wait(audits, "parent")
+    assert not any("/" in audit["id"] for audit in audits.list())
+    for act in (audits.get, audits.cancel, audits.report):
+        with pytest.raises(Problem) as caught:
+            act("parent/0")
+        assert caught.value.status == 404
+    with pytest.raises(Problem) as caught:
+        audits.submit(REQUEST, "parent/0")
+    assert caught.value.status == 400
+
+
+def test_a_shard_that_fails_stops_the_others_and_says_why(audits: Audits) -> None:
+    def fail() -> None:
+        raise ArithmeticError("the model is on fire")
+
+    MODEL.before = fail
+    audits.submit(REQUEST, "failing")
+    audit = wait(audits, "failing")
+    assert (audit["state"], audit["error"]) == ("failed", "the model is on fire")
+    states = sorted(shards("failing").values())
+    assert states[-1] == "ERROR"
+    assert set(states) <= {"CANCELLED", "ERROR"}
+
+
+TOO_LONG = f"it took longer than {MAX_SECONDS} s of work, which is what F2AT_MAX_AUDIT_SECONDS allows"
+
+
+def test_a_step_that_takes_too_long_fails_the_audit(audits: Audits, monkeypatch: pytest.MonkeyPatch) -> None:
+    late = 0
+
+    def stall() -> None:
+        nonlocal late
+        late = MAX_SECONDS + 1
+
+    clock = SimpleNamespace(
+        monotonic=lambda: time.monotonic() + late,
+        time=time.time,
+        sleep=lambda seconds: time.sleep(min(seconds, 0.1)),  # who follows the shards rests by the clock, too
+    )
+    monkeypatch.setattr("f2at.serving.jobs.workflows.time", clock)
+    MODEL.before = stall
+    audits.submit(REQUEST, "stalled")
+    audit = wait(audits, "stalled")
+    assert (audit["state"], audit["error"]) == ("failed", TOO_LONG)
+    assert shards("stalled")["stalled/0"] == "ERROR"
+
+
+def test_shards_that_take_too_long_together_fail_the_audit(audits: Audits, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = count(step=0.75 * MAX_SECONDS / len(open_audit(REQUEST, DIGEST).shards[0]))
+    monkeypatch.setattr("f2at.audit.plan.time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    audits.submit(REQUEST, "slow")
+    audit = wait(audits, "slow")
+    assert (audit["state"], audit["error"]) == ("failed", TOO_LONG)
+    assert shards("slow")["slow/0"] == "SUCCESS", "it took three quarters of what was allowed"
+
+
+def test_a_shard_that_kills_every_worker_fails_its_audit(audits: Audits, url: str) -> None:
+    reached, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        reached.set()
+        release.wait(10)
+
+    MODEL.before = hold
+    audits.submit(REQUEST, "deadly")
+    assert reached.wait(10)
+    engine = server_engine(url)
+    table = "workflow_status" if url.startswith("sqlite") else "dbos.workflow_status"
+    with engine.begin() as connection:  # what the job engine notes once the attempts are used up
+        connection.execute(
+            text(
+                f"UPDATE {table} SET status = 'MAX_RECOVERY_ATTEMPTS_EXCEEDED', owner_xid = NULL "
+                "WHERE workflow_uuid = 'deadly/0'"
+            )
+        )
+    engine.dispose()
+    audit = wait(audits, "deadly")
+    release.set()
+    assert (audit["state"], audit["error"]) == ("failed", "the worker died too often while running it")
+    assert shards("deadly")["deadly/1"] == "CANCELLED"
+
+
+def test_cancelling_stops_the_running_shard_and_the_queued_ones(audits: Audits) -> None:
+    MODEL.before = lambda: time.sleep(0.05)
+    audits.submit({**REQUEST, "attacks": [{"name": "square", "queries": 10_000}]}, "endless")
+    deadline = time.monotonic() + 30
+    while "PENDING" not in shards("endless").values():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    audits.cancel("endless")
+    assert set(shards("endless").values()) == {"CANCELLED"}
+    time.sleep(1)
+    calls = MODEL.calls
+    time.sleep(0.3)
+    assert MODEL.calls == calls
+    MODEL.before = lambda: None
+    audits.submit(REQUEST, "next")  # both queues are free again
+    assert wait(audits, "next")["state"] == "done"

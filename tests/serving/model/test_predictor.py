@@ -1,0 +1,141 @@
+"""The predictor alone, with the bundle of the zoo: what waits is run together, and each gets what it gets alone."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from f2at.bundle.format import Bundle, load_bundle
+from f2at.images.png import png
+from f2at.serving.answers import Prediction
+from f2at.serving.model.predictor import Predictor
+from f2at.serving.problems import Problem
+from f2at.serving.settings import Settings
+
+Outcome = list[Prediction] | BaseException
+Request = tuple[list[bytes], int | None]
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return load_bundle(Path(__file__).parents[3] / "zoo" / "cifar10")
+
+
+@pytest.fixture(scope="module")
+def files(bundle: Bundle) -> list[bytes]:
+    return [png(image) for image in bundle.reference()[0][:40]]
+
+
+def batches_of(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of the runs of the model, from now on."""
+    sizes: list[int] = []
+    run = predictor._logits
+
+    def counted(images: np.ndarray) -> Any:
+        sizes.append(len(images))
+        return run(images)
+
+    monkeypatch.setattr(predictor, "_logits", counted)
+    return sizes
+
+
+def ask(predictor: Predictor, requests: list[Request]) -> list[Outcome]:
+    """The outcomes of requests that all wait before any thread begins."""
+
+    async def all_at_once() -> list[Outcome]:
+        waiting = [asyncio.create_task(predictor.predict(files, planes)) for files, planes in requests]
+        return await asyncio.gather(*waiting, return_exceptions=True)
+
+    return asyncio.run(all_at_once())
+
+
+def same(left: Prediction, right: Prediction) -> bool:
+    close = np.allclose(list(left.probabilities.values()), list(right.probabilities.values()), atol=1e-5)
+    return close and left.label == right.label and left.patterns == right.patterns
+
+
+def test_what_waits_is_run_together_and_answered_apart(
+    bundle: Bundle, files: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = Predictor(bundle, Settings())
+    alone = [ask(predictor, [([file], None)])[0] for file in files]
+    sizes = batches_of(predictor, monkeypatch)
+    together = ask(predictor, [([file], None) for file in files])
+    assert sum(sizes) == len(files)
+    assert len(sizes) < len(files) / 2
+    assert max(sizes) <= Predictor._TOGETHER
+    for one, other in zip(alone, together, strict=True):
+        assert isinstance(one, list)
+        assert isinstance(other, list)
+        assert same(one[0], other[0])
+
+
+def test_a_bad_image_fails_its_own_request_only(
+    bundle: Bundle, files: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = Predictor(bundle, Settings())
+    sizes = batches_of(predictor, monkeypatch)
+    requests: list[Request] = [([file], None) for file in files[:4]]
+    requests[1] = ([b"no image"], None)
+    requests[2] = ([files[0], files[1][:100]], 2)
+    good, bad, damaged, last = ask(predictor, requests)
+    assert isinstance(bad, Problem)
+    assert bad.status == 415
+    assert isinstance(damaged, Problem)
+    assert damaged.status == 422
+    assert isinstance(good, list)
+    assert isinstance(last, list)
+    assert sum(sizes) == 2
+    assert predictor._pending == 0
+
+
+def test_patterns_batches_and_single_images_share_a_run(bundle: Bundle, files: list[bytes]) -> None:
+    predictor = Predictor(bundle, Settings())
+    requests: list[Request] = [([files[0]], None), (files[1:4], None), (files[4:6], 3)]
+    alone = [ask(predictor, [request])[0] for request in requests]
+    together = ask(predictor, requests)
+    for one, other in zip(alone, together, strict=True):
+        assert isinstance(one, list)
+        assert isinstance(other, list)
+        assert len(one) == len(other)
+        assert all(same(left, right) for left, right in zip(one, other, strict=True))
+    with_patterns = together[2]
+    assert isinstance(with_patterns, list)
+    assert [answer.patterns.planes for answer in with_patterns if answer.patterns] == [3, 3]
+
+
+def test_a_failure_of_the_runtime_reaches_everyone_who_waits(
+    bundle: Bundle, files: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = Predictor(bundle, Settings())
+
+    def fail(_: np.ndarray) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(predictor, "_logits", fail)
+    outcomes = ask(predictor, [([file], None) for file in files[:5]])
+    assert [type(outcome) for outcome in outcomes] == [MemoryError] * 5
+    assert predictor._pending == 0
+
+
+def test_a_client_that_leaves_gives_its_place_back_when_the_work_is_done(bundle: Bundle, files: list[bytes]) -> None:
+    predictor = Predictor(bundle, Settings(max_pending=1))
+
+    async def leave_and_ask() -> list[Prediction]:
+        leaving = asyncio.create_task(predictor.predict(files[:1]))
+        await asyncio.sleep(0)  # it is in the queue
+        leaving.cancel()
+        while predictor._pending:
+            await asyncio.sleep(0.01)
+        return await predictor.predict(files[1:2])
+
+    assert len(asyncio.run(leave_and_ask())) == 1
+
+
+def test_more_than_may_wait_are_refused(bundle: Bundle, files: list[bytes]) -> None:
+    outcomes = ask(Predictor(bundle, Settings(max_pending=3)), [([file], None) for file in files[:8]])
+    refused = [outcome for outcome in outcomes if isinstance(outcome, Problem)]
+    assert len(refused) == 5
+    assert {(problem.status, problem.headers["Retry-After"]) for problem in refused} == {(503, "1")}
