@@ -7,7 +7,7 @@ MODEL ?= demo-f2at
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo serve test test-fast format requirements sbom vulnerabilities clean
+.PHONY: help demo serve test test-fast wheel format requirements sbom vulnerabilities clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\): .*##/  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -26,6 +26,9 @@ test: $(VENV)/.dev      ## lint, types and every test
 
 test-fast: $(VENV)/.dev      ## only the tests that take seconds
 	$(PYTEST) -m "not slow"
+
+wheel: $(VENV)/.dev      ## build dist/f2at-VERSION-py3-none-any.whl, which `bentoml build` puts into a Bento
+	$(BIN)/python -m hatchling build --target wheel
 
 format: $(VENV)/.dev      ## format the code and mend what lint can mend
 	$(BIN)/ruff format

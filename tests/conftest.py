@@ -3,10 +3,14 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
+
+if TYPE_CHECKING:
+    from torch import nn
 
 NewDatabase = Callable[[], str]
 Outage = Callable[[str], AbstractContextManager[None]]
@@ -54,3 +58,25 @@ def locked() -> Outage:
         engine.dispose()
 
     return lock
+
+
+@pytest.fixture
+def convnet() -> Callable[..., "nn.Module"]:
+    """Makes a small random network for 8 x 8 images: convnet(classes=10, seed=0)."""
+    import torch
+    from torch import nn
+
+    def make(classes: int = 10, seed: int = 0) -> "nn.Module":
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return nn.Sequential(
+                nn.Conv2d(3, 8, 3, padding=1),
+                nn.BatchNorm2d(8),
+                nn.ReLU(),
+                nn.Conv2d(8, 8, 3, stride=2, padding=1),
+                nn.ReLU(),
+                nn.Flatten(),
+                nn.Linear(8 * 16, classes),
+            ).eval()
+
+    return make

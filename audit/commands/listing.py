@@ -34,7 +34,9 @@ def run_list(arguments: Sequence[str]) -> int:
 
 def run_schema(arguments: Sequence[str]) -> int:
     """Print the JSON Schema of reports."""
-    parser = argparse.ArgumentParser(prog="python -m f2at.audit schema", description="Print the JSON Schema of reports.")
+    parser = argparse.ArgumentParser(
+        prog="python -m f2at.audit schema", description="Print the JSON Schema of reports."
+    )
     parser.parse_args(arguments)
     print(json.dumps(report_schema(), indent=2))
     return 0

@@ -160,7 +160,9 @@ def read_keys(path: Path) -> list[Key]:
             raise TypeError
         keys = [Key(**{**entry, "scopes": tuple(entry["scopes"])}) for entry in entries]
     except OSError as error:
-        raise KeysError(f"F2AT_KEYS: {path} cannot be read ({error.strerror}); `python -m f2at.serving keys add`") from error
+        raise KeysError(
+            f"F2AT_KEYS: {path} cannot be read ({error.strerror}); `python -m f2at.serving keys add`"
+        ) from error
     except KeysError:
         raise
     except (ValueError, TypeError, KeyError, RecursionError) as error:

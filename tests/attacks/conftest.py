@@ -52,23 +52,3 @@ def linear() -> Callable[..., Linear]:
         return Linear(weight, bias, inputs, (inputs.flatten(1) @ weight.T + bias).argmax(1))
 
     return make
-
-
-@pytest.fixture
-def convnet() -> Callable[..., nn.Module]:
-    """Makes a small random network for 8 x 8 images: convnet(classes=10, seed=0)."""
-
-    def make(classes: int = 10, seed: int = 0) -> nn.Module:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            return nn.Sequential(
-                nn.Conv2d(3, 8, 3, padding=1),
-                nn.BatchNorm2d(8),
-                nn.ReLU(),
-                nn.Conv2d(8, 8, 3, stride=2, padding=1),
-                nn.ReLU(),
-                nn.Flatten(),
-                nn.Linear(8 * 16, classes),
-            ).eval()
-
-    return make

@@ -14,8 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-import attacks
-from f2at.attacks import ATTACKS, CountingTarget
+from f2at.attacks import ATTACKS, Attack, CountingTarget
 from f2at.attacks.objectives import OBJECTIVES
 from f2at.attacks.targets.torch_target import TorchTarget
 from f2at.attacks.threat import NORMS, norms
@@ -52,11 +51,11 @@ FEW = {"steps": 3, "queries": 20}
 CASES = [(name, norm) for name, attack in ATTACKS.items() for norm in attack.norms]
 
 
-def quick(name: str) -> attacks.Attack:
+def quick(name: str) -> Attack:
     return ATTACKS[name].override(**QUICK[name][0])
 
 
-def brief(name: str) -> attacks.Attack:
+def brief(name: str) -> Attack:
     """For tests that need no success."""
     return quick(name).override(**{key: few for key, few in FEW.items() if key in ATTACKS[name].parameters})
 
@@ -241,5 +240,5 @@ def test_the_registry_cannot_be_changed() -> None:
 
 
 def test_importing_attacks_needs_no_torch() -> None:
-    code = "import sys; sys.modules['torch'] = None; import attacks, f2at.attacks.targets.onnx_target"
+    code = "import sys; sys.modules['torch'] = None; import f2at.attacks, f2at.attacks.targets.onnx_target"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -231,7 +231,7 @@ def test_the_readme_s_audits_of_an_onnx_file_run_as_they_are_printed(
     shutil.copy(normalised, "model.onnx")
     shutil.copytree(bundle, "bundles/digits")
     save_images(Path("images.npz"), [1, 2, 1])
-    printed = commands("Audit any ONNX file", "attacks")
+    printed = commands("Audit any ONNX file", "f2at.audit")
     for arguments in printed:
         assert main([*arguments, "--quiet"]) == 0
     black_box, transfer = (json.loads(Path(f"{name}.json").read_text()) for name in ("black-box", "transfer"))
@@ -315,7 +315,7 @@ def test_the_readme_s_comparisons_run_as_they_are_printed(
     for name in ("deployed.json", "candidate.json"):
         (tmp_path / name).write_bytes((tmp_path / "report.json").read_bytes())
     monkeypatch.chdir(tmp_path)
-    plain, strict = commands("Compare two audits", "attacks")
+    plain, strict = commands("Compare two audits", "f2at.audit")
     assert main(plain) == 0
     assert capsys.readouterr().out.endswith("gate (not worse beyond chance): pass\n")
     assert main(strict) == 4  # 36 images prove nothing to 3 points

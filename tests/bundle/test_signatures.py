@@ -101,7 +101,7 @@ def test_the_commands_of_the_readme(bundle: Bundle, tmp_path: Path, monkeypatch:
     shutil.copytree(bundle.path, "bundles/digits")
     make_keys_line, *_ = blocks("Ship", "sh")[0].splitlines()
     subprocess.run(make_keys_line, shell=True, check=True)
-    signing, verifying = commands("Ship", "export")
+    signing, verifying = commands("Ship", "f2at.export")
     assert [main(signing), main(verifying)] == [0, 0]
 
 

@@ -4,13 +4,13 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import text
 
-import attacks
 from f2at.serving.jobs import audits as audits_module
 from f2at.serving.jobs import workflows
 from f2at.serving.jobs.audits import Audits, application_version
@@ -174,14 +174,18 @@ def test_the_version_names_model_and_code(tmp_path: Path, monkeypatch: pytest.Mo
     assert len({application_version(*digests) for digests in versions}) == 4
     before = application_version("sha256:one")
     assert before == application_version("sha256:one")
-    copy = tmp_path / "attacks"
-    shutil.copytree(Path(attacks.__file__).parent, copy)
-    monkeypatch.setattr(attacks, "__file__", str(copy / "__init__.py"))
+    for package in audits_module.SHAPING:
+        shutil.copytree(str(files(package)), tmp_path / package)
+    monkeypatch.setattr(audits_module, "files", lambda package: tmp_path / package)
     assert before == application_version("sha256:one")
     shutil.copy(workflows.__file__, tmp_path)
     monkeypatch.setattr(audits_module, "__file__", str(tmp_path / "audits.py"))
     assert before == application_version("sha256:one")
-    for changed in (copy / "pgd.py", tmp_path / "workflows.py"):
+    for told in ("commands/audit.py", "page/words.py"):  # a help text strands nobody's audit
+        (tmp_path / "f2at.audit" / told).write_text("# changed\n")
+    assert before == application_version("sha256:one")
+    shaping = ("f2at.attacks/white_box/pgd.py", "f2at.audit/stages.py", "f2at.images/pixels.py", "workflows.py")
+    for changed in (tmp_path / name for name in shaping):
         with changed.open("a") as file:
             file.write("# changed\n")
         assert before != (before := application_version("sha256:one"))
