@@ -38,12 +38,12 @@ def main() -> None:
     for number, (name, flags) in enumerate(MODELS.items(), 1):
         heading(f"{number}/5  Train the {name} model")
         output = RUNS / f"demo-{name}"
-        command("training", "--config", "configs/digits.toml", *flags, "--output", output, done=finished(output))
+        command("f2at.training", "--config", "configs/digits.toml", *flags, "--output", output, done=finished(output))
 
     heading("3/5  Export both to ONNX; every number is compared with PyTorch's on the way")
     for name in MODELS:
         output = BUNDLES / f"demo-{name}"
-        command("export", RUNS / f"demo-{name}", "--output", output, done=(output / "manifest.json").is_file())
+        command("f2at.export", RUNS / f"demo-{name}", "--output", output, done=(output / "manifest.json").is_file())
 
     heading("4/5  Serve the F2AT model; predict over HTTP, idle and while the deployed model is under audit")
     with served(BUNDLES / "demo-f2at") as client:
@@ -52,7 +52,7 @@ def main() -> None:
     heading("5/5  The same audit of the undefended model, without a server")
     output = REPORTS / "demo-undefended.json"
     audit = ["--suite", SUITE, "--eps", EPS, "--samples", SAMPLES, "--seed", SEED, "--output", output, "--overwrite"]
-    command("attacks", BUNDLES / "demo-undefended", *audit)
+    command("f2at.audit", BUNDLES / "demo-undefended", *audit)
     undefended = json.loads(output.read_text())
 
     heading(f"Result: {SAMPLES} test images, Linf eps {EPS}, the same attacks on the exported models")

@@ -32,10 +32,10 @@ def command(module: str, *arguments: object) -> str:
 @pytest.mark.slow
 def test_from_training_to_a_report(tmp_path: Path, start_server: Callable[..., Any]) -> None:
     run, bundle, offline = tmp_path / "run", tmp_path / "bundle", tmp_path / "report.json"
-    command("training", "--config", "configs/digits.toml", *SMALL, "--output", run)
-    assert "parity" in command("export", run, "--output", bundle)
+    command("f2at.training", "--config", "configs/digits.toml", *SMALL, "--output", run)
+    assert "parity" in command("f2at.export", run, "--output", bundle)
     flags = [word for key, value in REQUEST.items() for word in (f"--{key}", value)]
-    command("attacks", bundle, *flags, "--output", offline, "--quiet")
+    command("f2at.audit", bundle, *flags, "--output", offline, "--quiet")
     assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
 
     server = start_server(F2AT_BUNDLE=str(bundle))
