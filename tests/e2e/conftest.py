@@ -76,7 +76,7 @@ class Server:
 
     def workers(self) -> list[int]:
         """The process ids of the audit workers: one a model that has audits, or is served."""
-        return [pid for pid in self.processes() if b"\0serving\0worker\0" in _command(pid)]
+        return [pid for pid in self.processes() if b"\0worker\0" in _command(pid)]
 
     def worker(self) -> int:
         """The process id of the audit worker, the only one."""
