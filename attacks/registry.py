@@ -27,6 +27,7 @@ from f2at.attacks.white_box.multi_targeted import multi_targeted
 from f2at.attacks.white_box.pgd import pgd
 
 Knowledge = Literal["white-box", "black-box", "transfer"]  # transfer: gradients of another model, a surrogate
+Parameters = Mapping[str, Any]
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
@@ -35,6 +36,7 @@ class Attack:
     """An attack function with all its parameters: what a report names, and what runs.
 
     parameters: every keyword of `function` but eps, norm and rng; JSON values.
+    most: from the parameters, the most evaluations, forward and gradient, that it takes on one sample.
     norms: the norms that it is made for.
     """
 
@@ -43,11 +45,17 @@ class Attack:
     paper: str  # its address
     knowledge: Knowledge
     function: Callable[..., Any]
-    parameters: Mapping[str, Any]
+    parameters: Parameters
+    most: Callable[[Parameters], int]
     norms: tuple[str, ...] = NORMS
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parameters", MappingProxyType(dict(self.parameters)))
+
+    @property
+    def most_per_sample(self) -> int:
+        """The most evaluations, forward and gradient, that it takes on one sample: as if it never succeeded."""
+        return self.most(self.parameters)
 
     def override(self, **parameters: Any) -> "Attack":
         """The same attack with other parameters, e.g. attack.override(steps=10)."""
@@ -108,6 +116,7 @@ def _attack(
     knowledge: Knowledge,
     title: str,
     arxiv: str,
+    most: Callable[[Parameters], int],
     *,
     norms: tuple[str, ...] = NORMS,
     **parameters: Any,
@@ -125,25 +134,52 @@ def _attack(
         knowledge=knowledge,
         function=function,
         parameters={**defaults, **parameters},
+        most=most,
         norms=norms,
     )
 
 
-def _transfer(name: str, function: Callable[..., Any], title: str, arxiv: str, **parameters: Any) -> Attack:
+def _transfer(
+    name: str,
+    function: Callable[..., Any],
+    title: str,
+    arxiv: str,
+    most: Callable[[Parameters], int],
+    **parameters: Any,
+) -> Attack:
     """An entry for an attack on a surrogate: every sample takes every step, whatever the surrogate says of it."""
-    return _attack(f"transfer-{name}", function, "transfer", f"{title}, transferred", arxiv, **parameters)
+    return _attack(f"transfer-{name}", function, "transfer", f"{title}, transferred", arxiv, most, **parameters)
+
+
+def _once(_: Parameters) -> int:
+    return 1
+
+
+def _run(p: Parameters) -> int:
+    """One run: a gradient at every step, and a last look."""
+    return int(p["steps"]) + 1
+
+
+def _runs(p: Parameters) -> int:
+    return int(p["restarts"]) * _run(p)
+
+
+def _queries(p: Parameters) -> int:
+    return int(p["queries"])
 
 
 _APGD = "Auto-PGD (Croce and Hein 2020)"
 
-# To add an attack: its file, its row here, its cost in attacks/audit/cost.py, and its row in the tests' tables.
+# To add an attack: its file, its row here, and its row in the tests' tables.
 ATTACKS: Mapping[str, Attack] = MappingProxyType(
     {
         attack.name: attack
         for attack in (
-            _attack("fgsm", fgsm, "white-box", "Fast gradient sign method (Goodfellow et al. 2015)", "1412.6572"),
-            _attack("pgd", pgd, "white-box", "Projected gradient descent (Madry et al. 2018)", "1706.06083"),
-            _attack("mi-fgsm", mi_fgsm, "white-box", "Momentum iterative FGSM (Dong et al. 2018)", "1710.06081"),
+            _attack(
+                "fgsm", fgsm, "white-box", "Fast gradient sign method (Goodfellow et al. 2015)", "1412.6572", _once
+            ),
+            _attack("pgd", pgd, "white-box", "Projected gradient descent (Madry et al. 2018)", "1706.06083", _runs),
+            _attack("mi-fgsm", mi_fgsm, "white-box", "Momentum iterative FGSM (Dong et al. 2018)", "1710.06081", _run),
             # What tables of robust accuracy call CW: PGD on the margin, Carlini and Wagner's f6 at confidence 0.
             _attack(
                 "cw",
@@ -151,6 +187,7 @@ ATTACKS: Mapping[str, Attack] = MappingProxyType(
                 "white-box",
                 "Carlini and Wagner's objective (2017), by projected gradient descent",
                 "1608.04644",
+                _runs,
                 norms=("linf",),
                 objective="margin",
                 steps=30,
@@ -162,30 +199,67 @@ ATTACKS: Mapping[str, Attack] = MappingProxyType(
                 "white-box",
                 "Carlini and Wagner's l2 attack (2017)",
                 "1608.04644",
+                lambda p: p["searches"] * p["steps"],
                 norms=("l2",),
             ),
-            _attack("apgd-ce", apgd, "white-box", f"{_APGD}, cross-entropy", "2003.01690"),
-            _attack("apgd-dlr", apgd, "white-box", f"{_APGD}, DLR loss", "2003.01690", objective="dlr"),
-            _attack("apgd-t", apgd_targeted, "white-box", f"{_APGD}, targeted DLR loss", "2003.01690"),
+            _attack("apgd-ce", apgd, "white-box", f"{_APGD}, cross-entropy", "2003.01690", _runs),
+            _attack("apgd-dlr", apgd, "white-box", f"{_APGD}, DLR loss", "2003.01690", _runs, objective="dlr"),
+            _attack(
+                "apgd-t",
+                apgd_targeted,
+                "white-box",
+                f"{_APGD}, targeted DLR loss",
+                "2003.01690",
+                lambda p: 1 + p["target_classes"] * _runs(p),
+            ),
             _attack(
                 "multi-targeted",
                 multi_targeted,
                 "white-box",
                 "Short runs towards every class, long ones where they promise most (after Gowal et al. 2019)",
                 "1910.09338",
+                lambda p: (1 + p["target_classes"]) * _run(p) + p["final_runs"] * (p["final_steps"] + 1),
             ),
-            _attack("fab-t", fab_targeted, "white-box", "Targeted FAB (Croce and Hein 2020)", "1907.02044"),
-            _attack("square", square, "black-box", "Square attack (Andriushchenko et al. 2020)", "1912.00049"),
-            _attack("rays", rays, "black-box", "RayS (Chen and Gu 2020), hard labels", "2006.12792", norms=("linf",)),
             _attack(
-                "hopskipjump", hopskipjump, "black-box", "HopSkipJump (Chen et al. 2020), hard labels", "1904.02144"
+                "fab-t",
+                fab_targeted,
+                "white-box",
+                "Targeted FAB (Croce and Hein 2020)",
+                "1907.02044",
+                lambda p: 1 + 2 * p["target_classes"] * p["restarts"] * p["steps"],
             ),
-            _transfer("fgsm", fgsm, "FGSM (Goodfellow et al. 2015)", "1412.6572"),
-            _transfer("pgd", pgd, "PGD (Madry et al. 2018)", "1706.06083", stop_at_success=False),
-            _transfer("mi", mi_fgsm, "MI-FGSM (Dong et al. 2018)", "1710.06081", stop_at_success=False),
-            _transfer("ti", ti_fgsm, "TI-MI-FGSM (Dong et al. 2019)", "1904.02884"),
-            _transfer("di", di_fgsm, "M-DI2-FGSM (Xie et al. 2019)", "1803.06978"),
-            _transfer("vmi", vmi_fgsm, "VMI-FGSM (Wang and He 2021)", "2103.15571"),
+            _attack(
+                "square", square, "black-box", "Square attack (Andriushchenko et al. 2020)", "1912.00049", _queries
+            ),
+            _attack(
+                "rays",
+                rays,
+                "black-box",
+                "RayS (Chen and Gu 2020), hard labels",
+                "2006.12792",
+                _queries,
+                norms=("linf",),
+            ),
+            _attack(
+                "hopskipjump",
+                hopskipjump,
+                "black-box",
+                "HopSkipJump (Chen et al. 2020), hard labels",
+                "1904.02144",
+                _queries,
+            ),
+            _transfer("fgsm", fgsm, "FGSM (Goodfellow et al. 2015)", "1412.6572", _once),
+            _transfer("pgd", pgd, "PGD (Madry et al. 2018)", "1706.06083", _runs, stop_at_success=False),
+            _transfer("mi", mi_fgsm, "MI-FGSM (Dong et al. 2018)", "1710.06081", _run, stop_at_success=False),
+            _transfer("ti", ti_fgsm, "TI-MI-FGSM (Dong et al. 2019)", "1904.02884", _run),
+            _transfer("di", di_fgsm, "M-DI2-FGSM (Xie et al. 2019)", "1803.06978", _run),
+            _transfer(
+                "vmi",
+                vmi_fgsm,
+                "VMI-FGSM (Wang and He 2021)",
+                "2103.15571",
+                lambda p: (p["neighbours"] + 1) * _run(p),
+            ),
         )
     }
 )

@@ -21,7 +21,6 @@ from benchmarks.paper.evaluation import evaluate
 from benchmarks.paper.experiments import Column, Evaluation, Experiment, Record, Row, Run, sat, surrogate
 from benchmarks.paper.scales import Scale
 from f2at.attacks.registry import Attack
-from f2at.audit.cost import most_per_sample
 from f2at.models import Classifier, load_checkpoint
 from f2at.training.config import Config, ConfigError, DataConfig
 from f2at.training.config_file import config_to_table
@@ -236,7 +235,7 @@ def estimate(runner: Runner, experiment: Experiment) -> tuple[float, list[str]]:
 
 def gradients(attack: Attack) -> float:
     """What an attack may spend on an image, in gradients; those that follow none ask for forward passes, half a one."""
-    return most_per_sample(attack) * (0.5 if attack.knowledge == "black-box" else 1.0)
+    return attack.most_per_sample * (0.5 if attack.knowledge == "black-box" else 1.0)
 
 
 def seconds_per_image(config: Config) -> float:

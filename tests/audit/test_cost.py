@@ -12,7 +12,7 @@ from f2at.attacks.objectives import OBJECTIVES
 from f2at.attacks.registry import Attack
 from f2at.attacks.target import CountingTarget, Evaluation
 from f2at.attacks.white_box.pgd import pgd
-from f2at.audit.cost import most_evaluations, most_per_sample
+from f2at.audit.cost import most_evaluations
 from f2at.audit.request import AuditRequest
 
 N, CLASSES = 4, 10
@@ -68,7 +68,7 @@ def test_no_attack_takes_more_than_it_may_and_a_stubborn_model_makes_it_take_nea
     attack = with_numbers(name, SHORT)
     if "abort_early" in attack.parameters:
         attack = attack.override(abort_early=False)
-    most = most_per_sample(attack)
+    most = attack.most_per_sample
     slack = attack.parameters.get("restarts", 1) + attack.parameters.get("neighbours", 0) + 1  # a last look a run
     assert most - slack <= spent(attack) <= most
 
@@ -81,7 +81,7 @@ def test_no_attack_takes_more_than_it_may_and_a_stubborn_model_makes_it_take_nea
 )
 def test_the_bound_holds_for_any_parameters(name: str, numbers: dict[str, int], queries: int) -> None:
     attack = with_numbers(name, {**numbers, "queries": queries})
-    assert spent(attack) <= most_per_sample(attack)
+    assert spent(attack) <= attack.most_per_sample
 
 
 def test_a_suite_costs_what_its_attacks_cost_on_the_images_that_they_get() -> None:
