@@ -34,8 +34,8 @@ class Survivors:
         """Record the last images of the samples that still stand."""
         self.images[self.index] = current
 
-    def settle(self, target: Target, labels: Any, current: Any) -> None:
-        """Keep the last images, which were not evaluated yet, and drop those that are broken after all.
+    def judge_last(self, target: Target, labels: Any, current: Any) -> None:
+        """Keep the last images, which were not evaluated yet, and drop the samples that they break.
 
         `labels` are the whole batch's. One forward evaluation per standing sample.
         """

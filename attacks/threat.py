@@ -106,18 +106,18 @@ def steepest(gradient: Any, norm: str) -> Any:
     return array_namespace(gradient).sign(gradient) if norm == "linf" else unit(gradient, norm)
 
 
-def project(adversarial: Any, inputs: Any, *, eps: float, norm: str) -> Any:
-    """Move `adversarial` into the ball around `inputs` and into [0, 1]. The nearest point, for linf.
+def project(adversarial: Any, clean: Any, *, eps: float, norm: str) -> Any:
+    """Move `adversarial` into the ball around `clean` and into [0, 1]. The nearest point, for linf.
 
-    For l2 it is scaled onto the ball and then clipped, which keeps it there because `inputs` lie in [0, 1].
+    For l2 it is scaled onto the ball and then clipped, which keeps it there because `clean` lie in [0, 1].
     """
     xp = array_namespace(adversarial)
     if norm == "linf":
-        adversarial = xp.clip(adversarial, min=inputs - eps, max=inputs + eps)
+        adversarial = xp.clip(adversarial, min=clean - eps, max=clean + eps)
     else:
-        perturbation = adversarial - inputs
+        perturbation = adversarial - clean
         scale = xp.clip(eps / xp.clip(norms(perturbation, norm), min=_TINY), max=1.0)
-        adversarial = inputs + perturbation * scale[:, None, None, None]
+        adversarial = clean + perturbation * scale[:, None, None, None]
     return xp.clip(adversarial, min=0.0, max=1.0)
 
 
@@ -151,15 +151,15 @@ def to_grid(inputs: Any) -> Any:
     return xp.round(inputs * LEVELS) / LEVELS
 
 
-def snap(adversarial: Any, inputs: Any, *, eps: float | Fraction, norm: str) -> Any:
-    """The uint8 image nearest to `adversarial` that lies in the ball around `inputs` and in [0, 1].
+def snap(adversarial: Any, clean: Any, *, eps: float | Fraction, norm: str) -> Any:
+    """The uint8 image nearest to `adversarial` that lies in the ball around `clean` and in [0, 1].
 
-    `inputs` must be on the grid and `adversarial` in the ball. For l2, a sample that rounding moves out of the
-    ball is truncated towards its input instead, in as few pixels as it takes: those that rounding moved
+    `clean` must be on the grid and `adversarial` in the ball. For l2, a sample that rounding moves out of the
+    ball is truncated towards its clean image instead, in as few pixels as it takes: those that rounding moved
     furthest outward go first.
     """
     xp = array_namespace(adversarial)
-    centre = xp.round(inputs * LEVELS)
+    centre = xp.round(clean * LEVELS)
     offset = xp.clip(adversarial, min=0.0, max=1.0) * LEVELS - centre
     rounded = xp.round(offset)
     if norm == "linf":

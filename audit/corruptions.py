@@ -62,7 +62,7 @@ def noise_in_ball(images: Images, rng: np.random.Generator, *, eps: Fraction, no
         moved = np.clip(inputs + float(eps) * rng.choice([-1.0, 1.0], inputs.shape), 0, 1)
     else:
         moved = sphere_start(inputs, rng, eps=float(eps), norm=norm)
-    return snap(images, moved, eps, norm)
+    return snap(moved, images, eps=eps, norm=norm)
 
 
 def gaussian_noise(images: Images, rng: np.random.Generator, *, sigma: float) -> Images:
@@ -72,7 +72,7 @@ def gaussian_noise(images: Images, rng: np.random.Generator, *, sigma: float) ->
 
 
 def gaussian_blur(images: Images, rng: np.random.Generator, *, sigma: float) -> Images:  # noqa: ARG001
-    """A Gaussian filter, sigma in pixels; the image goes on beyond its edges as it ends there."""
+    """A Gaussian filter, sigma in pixels; beyond its edges the image repeats its outermost pixels."""
     reach = round(_REACH * sigma)
     kernel = matrices.gaussian(2 * reach + 1, reach / sigma)
     rows, columns = (matrices.convolution(kernel, size, edge="nearest") for size in images.shape[1:3])

@@ -95,7 +95,7 @@ def probe(
         fooled[name] = np.zeros(len(rows), dtype=bool)
         if len(rows) and attack is not None:
             found = subject.attack(attack, images[rows], labels[rows], eps=eps, norm=norm, rng=rng)
-            scores = subject.scores(snap(images[rows], found, eps, norm), labels[rows])
+            scores = subject.scores(snap(found, images[rows], eps=eps, norm=norm), labels[rows])
             fooled[name] = scores.predictions != labels[rows]
     return {
         "n": len(labels),

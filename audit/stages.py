@@ -71,11 +71,11 @@ def run_attack(
     if not len(shard):
         return {"attempted": [], "broken": None, "lost": [], "examples": []}
     found = subject.attack(attack, shard.images, shard.labels, eps=ball.eps, norm=ball.norm, rng=rng)
-    images = snap(shard.images, found, ball.eps, ball.norm)
+    images = snap(found, shard.images, eps=ball.eps, norm=ball.norm)
     scores = subject.scores(images, shard.labels)
     broken = scores.predictions != shard.labels
     # Would the same pixels have fooled the model without the 8-bit grid?
-    floats = clip_to_ball(shard.images, found, ball.eps, ball.norm)
+    floats = clip_to_ball(found, shard.images, eps=ball.eps, norm=ball.norm)
     in_floats = subject.logits(floats).argmax(axis=1) != shard.labels
     return {
         "attempted": shard.positions.tolist(),
@@ -113,7 +113,7 @@ def run_iterations(
     images = part.images
     if len(part):
         found = subject.attack(probes.iterations, part.images, part.labels, eps=ball.eps, norm=ball.norm, rng=rng)
-        images = snap(part.images, found, ball.eps, ball.norm)
+        images = snap(found, part.images, eps=ball.eps, norm=ball.norm)
     scores = subject.scores(images, part.labels)
     broken = scores.predictions != part.labels
     # A sample leaves at its first error, so the batch that is evaluated at step t + 1 is what stands after step t.
@@ -122,7 +122,7 @@ def run_iterations(
 
     clean = subject.scores(shard.images, shard.labels)
     found = subject.attack(probes.confidences, shard.images, shard.labels, eps=ball.eps, norm=ball.norm, rng=rng)
-    attacked = subject.scores(snap(shard.images, found, ball.eps, ball.norm), shard.labels)
+    attacked = subject.scores(snap(found, shard.images, eps=ball.eps, norm=ball.norm), shard.labels)
     pairs = zip(clean.label_confidences.round(6).tolist(), attacked.label_confidences.round(6).tolist(), strict=True)
     fresh = broken & np.isin(part.positions, surviving(previous))
     return {
@@ -162,12 +162,13 @@ def run_curve(
         if not len(rows):
             continue
         clean, labels = part.images[rows], part.labels[rows]
-        images = snap(clean, subject.attack(attack, clean, labels, eps=eps, norm=ball.norm, rng=rng), eps, ball.norm)
+        found = subject.attack(attack, clean, labels, eps=eps, norm=ball.norm, rng=rng)
+        images = snap(found, clean, eps=eps, norm=ball.norm)
         fooled = subject.scores(images, labels).predictions != labels
         rows = rows[fooled]
         if len(rows):
             images = _walk_back(subject, clean[fooled], images[fooled], labels[fooled], ball.norm)
-            nearest[rows], nearest_images[rows] = distances(part.images[rows], images, ball.norm), images
+            nearest[rows], nearest_images[rows] = distances(images, part.images[rows], ball.norm), images
     fresh = np.isinf(bound) & (nearest <= float(ball.eps * LEVELS))
     scores = subject.scores(nearest_images, part.labels) if len(part) else None
     nearest = np.minimum(nearest, bound)
@@ -222,7 +223,7 @@ def _walk_back(subject: Subject, clean: Images, images: Images, labels: Labels, 
         middle = (low + high) / 2
         tried = np.rint(start + middle[:, None, None, None] * change).astype(np.uint8)
         fooled = subject.scores(tried, labels).predictions != labels
-        nearer = fooled & (distances(clean, tried, norm) < distances(clean, nearest, norm))
+        nearer = fooled & (distances(tried, clean, norm) < distances(nearest, clean, norm))
         nearest[nearer] = tried[nearer]
         low, high = np.where(fooled, low, middle), np.where(fooled, middle, high)
     return nearest
@@ -240,8 +241,8 @@ def _fallen(
     record["positions"] = record.pop("attempted")
     return {
         **record,
-        "distances": distances(part.images, images[rows], ball.norm).round(3).tolist(),
-        "nearest": distances(part.images, nearest, ball.norm).round(3).tolist(),
+        "distances": distances(images[rows], part.images, ball.norm).round(3).tolist(),
+        "nearest": distances(nearest, part.images, ball.norm).round(3).tolist(),
     }
 
 

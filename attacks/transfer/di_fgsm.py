@@ -43,18 +43,7 @@ def di_fgsm(
         logits, gradient = plain(matrices.apply(rows, images, columns), index)
         return logits, matrices.adjoint(rows, gradient, columns)
 
-    return momentum_ascent(
-        gradient_of,
-        target,
-        inputs,
-        labels,
-        eps=eps,
-        norm=norm,
-        steps=steps,
-        step_size=step_size,
-        momentum=momentum,
-        stop_at_success=False,
-    )
+    return momentum_ascent(gradient_of, inputs, eps=eps, norm=norm, steps=steps, step_size=step_size, momentum=momentum)
 
 
 def _draw(

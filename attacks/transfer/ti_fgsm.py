@@ -45,15 +45,4 @@ def ti_fgsm(
         logits, gradient = plain(images, index)
         return logits, matrices.apply(rows, gradient, columns)
 
-    return momentum_ascent(
-        gradient_of,
-        target,
-        inputs,
-        labels,
-        eps=eps,
-        norm=norm,
-        steps=steps,
-        step_size=step_size,
-        momentum=momentum,
-        stop_at_success=False,
-    )
+    return momentum_ascent(gradient_of, inputs, eps=eps, norm=norm, steps=steps, step_size=step_size, momentum=momentum)

@@ -51,15 +51,4 @@ def vmi_fgsm(
             variance[index] = around / neighbours - gradient
         return logits, tuned
 
-    return momentum_ascent(
-        gradient_of,
-        target,
-        inputs,
-        labels,
-        eps=eps,
-        norm=norm,
-        steps=steps,
-        step_size=step_size,
-        momentum=momentum,
-        stop_at_success=False,
-    )
+    return momentum_ascent(gradient_of, inputs, eps=eps, norm=norm, steps=steps, step_size=step_size, momentum=momentum)

@@ -33,15 +33,13 @@ def mi_fgsm(
     check_attack(inputs, labels, eps=eps, norm=norm)
     return momentum_ascent(
         gradient_of_objective(target, labels, objective, inputs),
-        target,
         inputs,
-        labels,
         eps=eps,
         norm=norm,
         steps=steps,
         step_size=step_size,
         momentum=momentum,
-        stop_at_success=stop_at_success,
+        judge=(target, labels) if stop_at_success else None,
     )
 
 
@@ -59,25 +57,24 @@ def gradient_of_objective(target: Target, labels: Any, objective: str, inputs: A
 
 def momentum_ascent(
     gradient_of: GradientOf,
-    target: Target,
     inputs: Any,
-    labels: Any,
     *,
     eps: float,
     norm: str,
     steps: int,
     step_size: float | None,
     momentum: float,
-    stop_at_success: bool,
+    judge: tuple[Target, Any] | None = None,
 ) -> Any:
     """MI-FGSM along any gradient: m <- momentum m + g / |g|_1, x <- x + step_size sign(m) (linf) or m / |m| (l2).
 
     gradient_of: see GradientOf. State that it keeps for each sample belongs in arrays of the whole batch, read and
-        written at `index`. Its logits are read only where stop_at_success, and must then be those of the images
-        themselves; `target` is called only there as well, to judge the last step.
+        written at `index`. Its logits are read only where there is a judge, and must then be those of the images
+        themselves.
     step_size: in pixel units; None means eps / steps, which just reaches the ball's edge.
-    stop_at_success: leave each sample at its first misclassified iterate and spend no more on it. Where False,
-        as an attack needs that is to transfer to another model, every sample takes every step.
+    judge: the model and the batch's labels (N,); each sample leaves at its first misclassified iterate and nothing
+        more is spent on it. Without one, as an attack needs that is to transfer to another model, every sample takes
+        every step.
     Every iterate is projected back into the ball and [0, 1].
     """
     check_counts(steps=steps)
@@ -93,13 +90,13 @@ def momentum_ascent(
         if len(survivors) == 0:
             return survivors.images
         logits, gradient = gradient_of(current, survivors.index)
-        if stop_at_success:
-            broken = misclassified(logits, labels[survivors.index])
+        if judge is not None:
+            broken = misclassified(logits, judge[1][survivors.index])
             current, clean, accumulated, gradient = survivors.drop(broken, current, clean, accumulated, gradient)
         accumulated = momentum * accumulated + _unit_l1(xp, gradient)
         current = project(current + step_size * steepest(accumulated, norm), clean, eps=eps, norm=norm)
-    if stop_at_success:
-        survivors.settle(target, labels, current)
+    if judge is not None:
+        survivors.judge_last(*judge, current)
         return survivors.images
     return current
 

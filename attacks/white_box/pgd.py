@@ -83,5 +83,5 @@ def pgd(
             logits, _, gradient = target.gradient(current, y, y, weights(len(survivors)))
             current, gradient, clean, y = survivors.drop(misclassified(logits, y), current, gradient, clean, y)
             current = ascend(current, gradient, clean)
-        survivors.settle(target, labels, current)
+        survivors.judge_last(target, labels, current)
     return survivors.images

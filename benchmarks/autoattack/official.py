@@ -66,7 +66,7 @@ def run_official(
 
     def judge(rows: Rows, found: Found) -> Verdicts:
         scores = scored(rows, found)
-        on_grid = scored(rows, to_inputs(snap(images[rows], found, eps, norm)))
+        on_grid = scored(rows, to_inputs(snap(found, images[rows], eps=eps, norm=norm)))
         return Verdicts(scores.predictions != labels[rows], scores.margins, on_grid.margins)
 
     def run(name: str) -> Attack:

@@ -45,7 +45,7 @@ def run_suite(
     counted = PassesOfTarget(target, passes)
 
     def judge(rows: Rows, found: Found) -> Verdicts:
-        on_grid = to_inputs(snap(images[rows], found, eps, norm))
+        on_grid = to_inputs(snap(found, images[rows], eps=eps, norm=norm))
         scores = score(np.asarray(target.logits(to_target(on_grid))).astype(np.float64), labels[rows])
         return Verdicts(scores.predictions != labels[rows], scores.margins, scores.margins)
 

@@ -93,7 +93,7 @@ def _attack_batch(
         rows = np.flatnonzero(standing)
         if len(rows):
             floats = subject.attack(attack, clean[rows], labels[rows], eps=eps, norm="linf", rng=rng)
-            found[rows] = snap(clean[rows], floats, eps, "linf")
+            found[rows] = snap(floats, clean[rows], eps=eps, norm="linf")
             standing[rows] = subject.scores(found[rows], labels[rows]).predictions == labels[rows]
     return found, attacked, standing, subject.scores(found, labels).label_confidences
 

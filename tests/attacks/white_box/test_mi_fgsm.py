@@ -94,15 +94,13 @@ def test_any_gradient_can_be_followed(linear: Callable[..., Any]) -> None:
 
     found = momentum_ascent(
         descend,
-        target,
         model.inputs,
-        model.labels,
         eps=1.0,
         norm="linf",
         steps=9,
         step_size=size,
         momentum=1.0,
-        stop_at_success=True,
+        judge=(target, model.labels),
     )
     assert bool((model.logits(found).argmax(1) != model.labels).all())
     torch.testing.assert_close(calls, torch.floor(distances / size).float() + 2)
