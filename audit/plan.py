@@ -43,6 +43,7 @@ from f2at.audit.stages import (
 )
 from f2at.audit.subject import Subject, ToTarget
 from f2at.audit.suites import SUITES, checked, probes
+from f2at.images.labelled import check_labelled
 
 SHARD_SIZE = 25
 CURVE_SAMPLES = 100
@@ -246,14 +247,9 @@ def run_audit(
 def _check_data(
     images: NDArray[Any], labels: NDArray[Any], request: AuditRequest, classes: Sequence[str], target: Target
 ) -> None:
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
-        raise ValueError(f"images must be uint8 (N, H, W, 3); got {images.dtype} {images.shape}")
-    if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu" or not len(labels):
-        raise ValueError(f"labels must be integers ({len(images)},), at least one; got {labels.dtype} {labels.shape}")
     if len(classes) != target.classes:
         raise ValueError(f"classes must be {target.classes} names, one for each output; got {len(classes)}")
-    if labels.min() < 0 or labels.max() >= len(classes):
-        raise ValueError(f"labels must lie in [0, {len(classes)}); got {labels.min()} to {labels.max()}")
+    check_labelled(images, labels, classes=len(classes))
     if request.samples is not None and request.samples > len(labels):
         raise ValueError(f"samples must be at most {len(labels)}, all there are; got {request.samples}")
 

@@ -5,19 +5,18 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import onnx
 import onnxruntime
 import torch
-from numpy.typing import NDArray
 
 from f2at.attacks.objectives import OBJECTIVES
-from f2at.bundle.format import PRECISIONS, Bundle, BundleError, check_destination, check_reference, write_bundle
+from f2at.bundle.format import PRECISIONS, Bundle, BundleError, check_destination, write_bundle
 from f2at.export.graphs import export_graphs
 from f2at.export.parity import check_parity
 from f2at.export.quantize import CALIBRATION_IMAGES, compare, quantize
+from f2at.images.labelled import read_labelled
 from f2at.models import CheckpointInfo, load_checkpoint
 
 
@@ -28,7 +27,7 @@ def build_bundle(
 
     Args:
         checkpoint: a .safetensors file written by training.
-        reference: an .npz file with labelled test images: images uint8 (N,H,W,3), labels int64 (N,).
+        reference: an .npz file with labelled test images: images uint8 (N,H,W,3), labels integers (N,).
         output: the folder to write.
         precision: of the classifier, "float32" or "int8". The first 512 reference images, without their labels, give
             the ranges of int8.
@@ -42,7 +41,13 @@ def build_bundle(
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
     check_destination(output, overwrite=overwrite)
     model, info = load_checkpoint(checkpoint)
-    images, labels = _load_reference(reference, info)
+    try:
+        images, labels = read_labelled(reference, name="reference", size=info.input_size, classes=len(info.classes))
+    except FileNotFoundError:
+        raise BundleError(
+            f"no reference images at {reference}: an .npz file with images and labels is needed"
+        ) from None
+    labels = labels.astype(np.int64)
     classifier, gradient = export_graphs(model, info.input_size)
     manifest = _describe(info, parity=check_parity(model, classifier, gradient, images, labels), precision=precision)
     if precision == "int8":
@@ -88,15 +93,3 @@ def _describe(info: CheckpointInfo, *, parity: Mapping[str, Any], precision: str
             },
         },
     }
-
-
-def _load_reference(path: Path, info: CheckpointInfo) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            images, labels = arrays["images"], arrays["labels"]
-    except FileNotFoundError:
-        raise BundleError(f"no reference images at {path}: an .npz file with images and labels is needed") from None
-    except (OSError, ValueError, KeyError, IndexError, BadZipFile) as error:
-        raise BundleError(f"{path} is not an .npz file with the arrays images and labels ({error})") from None
-    check_reference(images, labels, input_size=info.input_size, classes=len(info.classes))
-    return images, labels

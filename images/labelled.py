@@ -1,25 +1,72 @@
-"""Labelled images in an .npz file."""
+"""Labelled images, uint8 (N, H, W, 3) with a class for each: their one check, and the .npz files that hold them."""
 
 import zipfile
+import zlib
+from contextlib import nullcontext
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from f2at.images.pixels import Images, Labels
 
-_WANTED = "data must be an .npz file with images, uint8 (N, H, W, 3), and labels, integers (N,)"
+_DAMAGE = (ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
-def read_images(path: Path) -> tuple[Images, Labels]:
-    """Labelled images from an .npz file: arrays "images", uint8 (N, H, W, 3), and "labels", integers (N,).
+def check_labelled(
+    images: NDArray[Any],
+    labels: NDArray[Any],
+    *,
+    name: str = "",
+    size: tuple[int, int] | None = None,
+    classes: int | None = None,
+) -> None:
+    """Refuse arrays that are not labelled images.
 
-    Raises OSError where the file cannot be read, ValueError where it does not hold these two arrays.
+    Args:
+        images: must be uint8 (N, H, W, 3), N >= 1.
+        labels: must be integers (N,).
+        name: what the message calls them, in front of "images" and "labels".
+        size: (H, W) that they must have; None takes any.
+        classes: labels must lie in [0, classes); None takes any.
+
+    Raises:
+        ValueError: what is accepted and what came.
     """
+    which = f"{name} " if name else ""
+    shape = images.shape
+    if images.dtype != np.uint8 or images.ndim != 4 or shape[1:] != (*(size or shape[1:3]), 3):
+        height, width = size or ("H", "W")
+        raise ValueError(f"{which}images must be uint8 (N, {height}, {width}, 3); got {images.dtype} {shape}")
+    if not len(images):
+        raise ValueError(f"{which}images must be at least one; got none")
+    if labels.dtype.kind not in "iu" or labels.shape != shape[:1]:
+        raise ValueError(f"{which}labels must be integers ({len(images)},); got {labels.dtype} {labels.shape}")
+    if classes is not None and (labels.min() < 0 or labels.max() >= classes):
+        raise ValueError(f"{which}labels must lie in [0, {classes}); got {labels.min()} to {labels.max()}")
+
+
+def read_labelled(
+    file: Path | IO[bytes], *, name: str, size: tuple[int, int] | None = None, classes: int | None = None
+) -> tuple[Images, Labels]:
+    """The arrays "images" and "labels" of an .npz file, checked as `check_labelled` does.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it does not hold labelled images; the message says `name` and the file's path.
+    """
+    stream = file.open("rb") if isinstance(file, Path) else nullcontext(file)
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with stream as opened, np.load(opened, allow_pickle=False) as arrays:
             images, labels = arrays["images"], arrays["labels"]
-    except (ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{_WANTED}; got {path}") from error
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or labels.shape != images.shape[:1]:
-        raise ValueError(f"{_WANTED}; got {images.dtype} {images.shape} and {labels.dtype} {labels.shape} in {path}")
+    except _DAMAGE as error:
+        raise ValueError(
+            f"{name} must be an .npz file with images, uint8 (N, H, W, 3), and labels, integers (N,)"
+            + (f"; got {file}" if isinstance(file, Path) else "")
+        ) from error
+    try:
+        check_labelled(images, labels, name=name, size=size, classes=classes)
+    except ValueError as error:
+        raise ValueError(f"{error} in {file}" if isinstance(file, Path) else str(error)) from None
     return images, labels

@@ -17,7 +17,7 @@ from f2at.audit import Audit, AuditRequest, Step, run_audit
 from f2at.audit.files import write_report
 from f2at.audit.opening import Model, open_bundle, open_onnx
 from f2at.audit.suites import CUSTOM, SUITES
-from f2at.images.labelled import read_images
+from f2at.images.labelled import read_labelled
 from f2at.images.pixels import Images, Labels
 
 _ONNX_ONLY = ("class_names", "layout", "mean", "std", "scale", "output_name")
@@ -126,10 +126,10 @@ def _model(options: argparse.Namespace) -> tuple[Model, Images, Labels]:
             if getattr(options, name) is not None:
                 raise ValueError(f"{name.replace('_', '-')} goes with --onnx only; a bundle knows its own")
         opened = open_bundle(options.bundle, threads=options.threads)
-        return opened if options.data is None else (opened[0], *read_images(options.data))
+        return opened if options.data is None else (opened[0], *read_labelled(options.data, name="data"))
     if options.data is None:
         raise ValueError("data must be given for --onnx: an .npz file with images and labels")
-    images, labels = read_images(options.data)
+    images, labels = read_labelled(options.data, name="data")
     model = open_onnx(
         options.onnx,
         classes=options.class_names,

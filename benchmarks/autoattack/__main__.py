@@ -38,6 +38,7 @@ from f2at.attacks.threat import NORMS, parse_eps
 from f2at.audit.suites import SUITES, suite_for
 from f2at.bundle.format import CLASSIFIER, GRADIENT, MANIFEST, load_bundle
 from f2at.bundle.runtime import create_session
+from f2at.images.labelled import read_labelled
 from f2at.images.pixels import Images
 from f2at.models.checkpoint import load_checkpoint
 
@@ -159,8 +160,8 @@ def _load_run(run: Path) -> tuple[torch.nn.Module, Any, str]:
 
 
 def _reference_images(run: Path) -> tuple[Images, Rows]:
-    with np.load(run / "reference.npz", allow_pickle=False) as file:
-        return file["images"], file["labels"].astype(np.int64)
+    images, labels = read_labelled(run / "reference.npz", name="reference")
+    return images, labels.astype(np.int64)
 
 
 def _open_model(path: Path, threads: int) -> tuple[Images, Rows, Target, Callable[[NDArray[Any]], Any], dict[str, str]]:

@@ -21,6 +21,7 @@ from benchmarks.paper.evaluation import evaluate
 from benchmarks.paper.experiments import Column, Evaluation, Experiment, Record, Row, Run, sat, surrogate
 from benchmarks.paper.scales import Scale
 from f2at.attacks.registry import Attack
+from f2at.images.labelled import read_labelled
 from f2at.models import Classifier, load_checkpoint
 from f2at.training.config import Config, ConfigError, DataConfig
 from f2at.training.config_file import config_to_table
@@ -204,8 +205,8 @@ class Trained:
 
     def reference(self, count: int | None) -> tuple[np.ndarray, np.ndarray]:
         """The first `count` labelled test images, uint8 (N, H, W, 3), drawn once and for all by training."""
-        with np.load(RunFolder(self.path).reference) as data:
-            return data["images"][:count], data["labels"][:count]
+        images, labels = read_labelled(RunFolder(self.path).reference, name="reference")
+        return images[:count], labels[:count]
 
 
 def estimate(runner: Runner, experiment: Experiment) -> tuple[float, list[str]]:

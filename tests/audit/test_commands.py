@@ -261,7 +261,10 @@ def test_the_readme_s_audits_of_an_onnx_file_run_as_they_are_printed(
         (["--onnx", "{model}", "--data", "{data}", "--layout", "NHWC"], "layout must"),
         (["--onnx", "{model}", "--data", "{large}"], "size must"),
         (["{bundle}", "--data", "{large}"], "data must be images of 4 x 4 for this model; got 5 x 5"),
-        (["{bundle}", "--data", "{floats}"], "data must be an .npz file with images, uint8 (N, H, W, 3), and labels"),
+        (
+            ["{bundle}", "--data", "{floats}"],
+            "data images must be uint8 (N, H, W, 3); got float32 (2, 5, 5, 3) in {floats}",
+        ),
         (
             ["--onnx", "{model}", "--data", "{data}", "--class-names", "light,dark", "--surrogate", "{bundle}"],
             "surrogate must have the classes of the model, in the same order",

@@ -170,12 +170,12 @@ def test_bytes_that_are_no_graph_are_not_written(
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"labels": np.full(20, 4)}, "in \\[0, 4\\), got 4"),
+        ({"labels": np.full(20, 4)}, "in \\[0, 4\\); got 4"),
         ({"labels": np.zeros(20, np.int32)}, "labels must be int64"),
-        ({"labels": np.zeros(19, np.int64)}, "labels must be int64"),
+        ({"labels": np.zeros(19, np.int64)}, r"labels must be integers \(20,\); got int64 \(19,\)"),
         ({"images": np.zeros((20, 9, 8, 3), np.float32)}, "images must be uint8"),
         ({"images": np.zeros((20, 8, 8, 3), np.uint8)}, "images must be uint8"),
-        ({"images": np.zeros((0, 9, 8, 3), np.uint8), "labels": np.zeros(0, np.int64)}, "images must be uint8"),
+        ({"images": np.zeros((0, 9, 8, 3), np.uint8), "labels": np.zeros(0, np.int64)}, "images must be at least one"),
     ],
 )
 def test_reference_images_that_do_not_fit_are_not_written(

@@ -89,11 +89,11 @@ def test_what_a_user_gets_wrong_is_said_in_one_line(
     expect(capsys, [best, *output], "--reference FILE is needed")
     expect(capsys, [best, "--checkpoint", "best", *output], "is not a folder")
     expect(capsys, [str(run_folder / "reference.npz"), "--reference", best, *output], "not a checkpoint")
-    expect(capsys, [best, "--reference", best, *output], "is not an .npz file")
+    expect(capsys, [best, "--reference", best, *output], "reference must be an .npz file with images")
     expect(capsys, [best, "--reference", str(tmp_path / "absent.npz"), *output], "no reference images at")
     expect(capsys, [str(run_folder), "--output", str(run_folder)], "exists and is not a bundle")
     np.savez(tmp_path / "large.npz", images=np.zeros((2, 16, 16, 3), np.uint8), labels=np.zeros(2, np.int64))
-    expect(capsys, [best, "--reference", str(tmp_path / "large.npz"), *output], "must be uint8 (N,8,8,3)")
+    expect(capsys, [best, "--reference", str(tmp_path / "large.npz"), *output], "must be uint8 (N, 8, 8, 3)")
     assert not (tmp_path / "bundle").exists()
 
 
