@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
-from benchmarks.common import interleaved, parser, publish
+from benchmarks.common import interleaved, markdown_table, parser, publish
 from f2at.audit import AuditRequest, run_audit
 from f2at.audit.opening import open_bundle
 from f2at.audit.page.html import render
+
+COLUMNS = ("bundle", "suite", "clean, %", "robust, %", "seconds", "harness", "images/s", "report page, s")
 
 
 def main() -> None:
@@ -26,16 +28,14 @@ def main() -> None:
             f"Audits of {options.samples} images offline, one run each; the harness's share is the time of all steps "
             "that is not spent inside ONNX Runtime's two sessions. Goal: 10 %.",
             "",
-            "| bundle | suite | clean, % | robust, % | seconds | harness | images/s | report page, s |",
-            "| --- | --- | --- | --- | --- | --- | --- | --- |",
-            *rows,
+            markdown_table(COLUMNS, rows),
         ]
     )
     command = "python -m benchmarks.audit " + " ".join(map(str, options.bundle)) + f" --eps {' '.join(options.eps)}"
     publish("audit", command, body, ("onnxruntime-gpu", "onnxruntime", "numpy"), write=options.write)
 
 
-def row(path: Path, eps: str, suite: str, samples: int, threads: int) -> str:
+def row(path: Path, eps: str, suite: str, samples: int, threads: int) -> list[str]:
     """One audit as a row of the table."""
     model, images, labels = open_bundle(path, threads=threads)
     audit = model.audit(images, labels, AuditRequest(suite=suite, eps=eps, samples=samples))
@@ -43,10 +43,15 @@ def row(path: Path, eps: str, suite: str, samples: int, threads: int) -> str:
     (page,) = interleaved({"page": lambda: render(report)}, rounds=1)["page"]
     total, inside = report["run"]["total_seconds"], report["run"]["model_seconds"]
     shares = (f"{100 * report[key]['value']:.1f}" for key in ("clean", "robust"))
-    return (
-        f"| {path.name}, eps {eps} | {suite} | {' | '.join(shares)} | {total:.1f} | {1 - inside / total:.1%} "
-        f"| {samples / total:.1f} | {page:.2f} |"
-    )
+    return [
+        f"{path.name}, eps {eps}",
+        suite,
+        *shares,
+        f"{total:.1f}",
+        f"{1 - inside / total:.1%}",
+        f"{samples / total:.1f}",
+        f"{page:.2f}",
+    ]
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.common import parser, publish
+from benchmarks.common import markdown_table, parser, publish
 from benchmarks.serving import served
 from f2at.bundle.format import load_bundle
 from f2at.images.png import png
@@ -31,14 +31,14 @@ class Answers:
     seconds: dict[int, list[float]] = field(default_factory=dict)
     told: int = 0
 
-    def row(self, name: str) -> str:
+    def row(self, name: str) -> list[str]:
         """A row of the table."""
         counts = Counter({status: len(times) for status, times in self.seconds.items()})
         cuts = statistics.quantiles(self.seconds.get(200, [0, 0]), n=100)
         statuses = ", ".join(f"{count} x {status}" for status, count in sorted(counts.items()))
         refused = counts.total() - counts[200]
         told = f"{self.told} of {refused}" if refused else ""
-        return f"| {name} | {1000 * cuts[49]:.1f} | {1000 * cuts[98]:.1f} | {statuses} | {told} |"
+        return [name, f"{1000 * cuts[49]:.1f}", f"{1000 * cuts[98]:.1f}", statuses, told]
 
 
 async def ask(port: int, request: bytes, answers: Answers, until: float) -> None:
@@ -80,7 +80,7 @@ def together(parts: Sequence[Answers]) -> Answers:
     return whole
 
 
-async def measure(port: int, image: bytes, seconds: float) -> list[str]:
+async def measure(port: int, image: bytes, seconds: float) -> list[list[str]]:
     """The rows of the table."""
     head = (
         f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: {len(image)}\r\n\r\n"
@@ -118,9 +118,7 @@ def main() -> None:
             f"One server process on loopback, the clients on the same cores, {options.seconds:.0f} s each. Clients ask "
             "again at once, refused or not.",
             "",
-            "| who | p50 of 200s, ms | p99 of 200s, ms | answers | refusals with Retry-After |",
-            "| --- | --- | --- | --- | --- |",
-            *rows,
+            markdown_table(["who", "p50 of 200s, ms", "p99 of 200s, ms", "answers", "refusals with Retry-After"], rows),
         ]
     )
     packages = ["bentoml", "uvicorn", "uvloop", "onnxruntime-gpu", "onnxruntime"]

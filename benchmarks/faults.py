@@ -23,7 +23,7 @@ from typing import Any
 import httpx
 from sqlalchemy import make_url
 
-from benchmarks.common import parser, publish
+from benchmarks.common import markdown_table, parser, publish
 from benchmarks.serving import ROOT, is_ready, processes
 from f2at.audit import AuditRequest, run_audit
 from f2at.audit.opening import open_bundle
@@ -256,13 +256,16 @@ def main() -> None:
             f"{options.samples} images ran, two at a time. Every audit was done in the end, none was lost or there "
             "twice, and every report was that of an undisturbed offline run, apart from times.",
             "",
-            "| | |",
-            "| --- | --- |",
-            *[f"| kills of the {victim} | {killed[victim]} |" for victim in VICTIMS],
-            f"| audits submitted, done, equal to the undisturbed run | {len(outcome.audits)} |",
-            f"| steps they have | {outcome.steps} |",
-            f"| answers while this went on | {_counts(outcome.answers)} |",
-            f"| seconds in all | {time.monotonic() - started:.0f} |",
+            markdown_table(
+                ["", ""],
+                [
+                    *[(f"kills of the {victim}", f"{killed[victim]}") for victim in VICTIMS],
+                    ("audits submitted, done, equal to the undisturbed run", f"{len(outcome.audits)}"),
+                    ("steps they have", f"{outcome.steps}"),
+                    ("answers while this went on", _counts(outcome.answers)),
+                    ("seconds in all", f"{time.monotonic() - started:.0f}"),
+                ],
+            ),
         ]
     )
     flags = f"--kills {options.kills} --seed {options.seed} --pause {options.pause:g} --samples {options.samples}"

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.common import interleaved, parser, publish, ratio
+from benchmarks.common import interleaved, markdown_table, parser, publish, ratio
 from f2at.attacks.objectives import OBJECTIVES, objectives
 from f2at.bundle.runtime import create_session
 from f2at.export.graphs import export_graphs
@@ -77,7 +77,7 @@ def table(seconds: dict[str, list[float]], options: argparse.Namespace, load: fl
         "threads": str(options.threads),
         "load": f"{load:.1f}",
     }
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (row, ["---"] * len(row), row.values()))
+    return markdown_table(row, [row.values()])
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from benchmarks.common import RESULTS, parser, publish
+from benchmarks.common import RESULTS, markdown_table, parser, publish
 from f2at.attacks.objectives import objective_weights
 from f2at.attacks.target import Target
 from f2at.attacks.threat import effective_eps, parse_eps, project, snap, uniform_start
@@ -29,6 +29,18 @@ from f2at.images.pixels import LEVELS, to_images, to_inputs
 
 Scores = NDArray[np.float64]
 TOLERATED = 0.05  # share of clean images that may be flagged, for the second reading of the curve
+COLUMNS = (
+    "model",
+    "K",
+    "right",
+    "clean flagged",
+    "attack",
+    "fooled",
+    "of these flagged",
+    "at 5%",
+    "area",
+    "fooled unflagged",
+)
 INTRODUCTION = """# Does disagreement with the natural pattern tell an attack?
 
 The first {samples} reference images of each bundle; those that the model gets right are attacked (linf, {steps} steps).
@@ -180,19 +192,21 @@ def curve(clean: Scores, adversarial: Scores) -> tuple[Scores, Scores, float]:
 
 def body(rows: list[Row], options: argparse.Namespace) -> str:
     """The tables and how to read them."""
-    lines = [
-        INTRODUCTION.format(**vars(options), tolerated=TOLERATED),
-        "| model | K | right | clean flagged | attack | fooled | of these flagged | at 5% | area | fooled unflagged |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    cells = [
+        (
+            f"{row.model}, {row.eps}",
+            f"{row.planes}",
+            f"{len(row.clean)}",
+            f"{np.mean(row.clean > 0):.1%}",
+            name,
+            f"{np.mean(found.fooled):.1%} ({np.sum(found.fooled)})",
+            *reading(row.clean, found),
+            f"{np.mean(found.fooled & (found.scores <= 0)):.1%}",
+        )
+        for row in rows
+        for name, found in row.attacks.items()
     ]
-    for row in rows:
-        for name, found in row.attacks.items():
-            lines.append(
-                f"| {row.model}, {row.eps} | {row.planes} | {len(row.clean)} | {np.mean(row.clean > 0):.1%} | {name} "
-                f"| {np.mean(found.fooled):.1%} ({np.sum(found.fooled)}) | {' | '.join(reading(row.clean, found))} "
-                f"| {np.mean(found.fooled & (found.scores <= 0)):.1%} |"
-            )
-    return "\n".join(lines)
+    return f"{INTRODUCTION.format(**vars(options), tolerated=TOLERATED)}\n{markdown_table(COLUMNS, cells)}"
 
 
 def reading(clean: Scores, found: Attacked) -> tuple[str, str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import interleaved, parser, publish, ratio
+from benchmarks.common import interleaved, markdown_table, parser, publish, ratio
 from f2at.audit import AuditRequest, run_audit
 from f2at.audit.opening import open_model
 from f2at.bundle.format import CLASSIFIER, Bundle, load_bundle
@@ -38,12 +38,19 @@ def main() -> None:
             f"eps {options.eps}; speed: float32's time / int8's, median (quartiles) of {options.rounds} rounds. The "
             "attacks on int8 follow the float32 gradient and stop where the int8 classifier is wrong.",
             "",
-            "| classifier | MB | clean, % | robust, % [95 %] | "
-            + " | ".join(f"speed, batch of {batch}" for batch in BATCHES)
-            + " |",
-            "| --- | --- | --- | --- |" + " --- |" * len(BATCHES),
-            row(bundles[0], request, options.threads, ["1"] * len(BATCHES)),
-            row(bundles[1], request, options.threads, speeds),
+            markdown_table(
+                [
+                    "classifier",
+                    "MB",
+                    "clean, %",
+                    "robust, % [95 %]",
+                    *(f"speed, batch of {batch}" for batch in BATCHES),
+                ],
+                [
+                    row(bundles[0], request, options.threads, ["1"] * len(BATCHES)),
+                    row(bundles[1], request, options.threads, speeds),
+                ],
+            ),
         ]
     )
     command = f"python -m benchmarks.precision {options.float32} {options.int8} --eps {options.eps}"
@@ -69,16 +76,19 @@ def predict(bundle: Bundle, images: np.ndarray, threads: int) -> Callable[[], No
     return run
 
 
-def row(bundle: Bundle, request: AuditRequest, threads: int, speeds: list[str]) -> str:
+def row(bundle: Bundle, request: AuditRequest, threads: int, speeds: list[str]) -> list[str]:
     """One bundle as a row of the table."""
     audit = open_model(bundle, threads=threads).audit(*bundle.reference(), request)
     report = audit.report(run_audit(audit))
     clean, robust = report["clean"], report["robust"]
     interval = f"[{100 * robust['low']:.1f}, {100 * robust['high']:.1f}]"
-    return (
-        f"| {bundle.precision} | {len(bundle.files[CLASSIFIER]) / 1e6:.2f} | {100 * clean['value']:.1f} "
-        f"| {100 * robust['value']:.1f} {interval} | {' | '.join(speeds)} |"
-    )
+    return [
+        bundle.precision,
+        f"{len(bundle.files[CLASSIFIER]) / 1e6:.2f}",
+        f"{100 * clean['value']:.1f}",
+        f"{100 * robust['value']:.1f} {interval}",
+        *speeds,
+    ]
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 from packaging.requirements import Requirement
 
-from benchmarks.common import parser, publish
+from benchmarks.common import markdown_table, parser, publish
 from f2at.bundle.format import load_bundle
 from f2at.images.png import png
 
@@ -32,11 +32,11 @@ class Latencies:
     milliseconds: list[float] = field(default_factory=list)
     failed: int = 0
 
-    def row(self, name: str) -> str:
+    def row(self, name: str) -> list[str]:
         """A row of the table."""
         cuts = statistics.quantiles(self.milliseconds, n=20)
         count = len(self.milliseconds) + self.failed
-        return f"| {name} | {cuts[9]:.1f} | {cuts[18]:.1f} | {count} | {self.failed} |"
+        return [name, f"{cuts[9]:.1f}", f"{cuts[18]:.1f}", f"{count}", f"{self.failed}"]
 
 
 def main() -> None:
@@ -68,17 +68,20 @@ def main() -> None:
             f"One server on loopback, {options.clients} clients, {options.rounds} rounds of each, alternating; "
             f"the audit attacks {samples} images at {options.eps}.",
             "",
-            "| predictions | p50, ms | p95, ms | requests | failed |",
-            "| --- | --- | --- | --- | --- |",
-            idle.row("idle"),
-            busy.row("during an audit"),
+            markdown_table(
+                ["predictions", "p50, ms", "p95, ms", "requests", "failed"],
+                [idle.row("idle"), busy.row("during an audit")],
+            ),
             "",
-            "| | |",
-            "| --- | --- |",
-            f"| start to /readyz | {ready:.1f} s |",
-            *[f"| resident memory, {name} | {size / 1e6:.0f} MB |" for name, size in memory.items()],
-            f"| installed packages, serving | {serving / 1e9:.2f} GB |",
-            f"| installed packages, with training | {training / 1e9:.2f} GB ({training / serving:.1f} x) |",
+            markdown_table(
+                ["", ""],
+                [
+                    ("start to /readyz", f"{ready:.1f} s"),
+                    *[(f"resident memory, {name}", f"{size / 1e6:.0f} MB") for name, size in memory.items()],
+                    ("installed packages, serving", f"{serving / 1e9:.2f} GB"),
+                    ("installed packages, with training", f"{training / 1e9:.2f} GB ({training / serving:.1f} x)"),
+                ],
+            ),
         ]
     )
     packages = ["bentoml", "dbos", "onnxruntime-gpu", "onnxruntime", "torch"]

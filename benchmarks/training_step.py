@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.common import interleaved, parser, publish, ratio
+from benchmarks.common import interleaved, markdown_table, parser, publish, ratio
 from f2at.models import Classifier, create_model
 from f2at.training.config import AttackConfig
 from f2at.training.folded import FoldedModel
@@ -97,12 +97,16 @@ def operations(images: Tensor, width: int) -> int:
     return int(counter.get_total_flops())
 
 
-def table(seconds: Mapping[str, list[float]], flops: Mapping[str, int]) -> list[str]:
+def table(seconds: Mapping[str, list[float]], flops: Mapping[str, int]) -> str:
     """A row for each step; the share of peak is within each round, and the median is given."""
-    rows = [
-        "| step | least seconds | reference / it, median (quartiles) | it / SAT of its precision | share of peak |",
-        "| --- | --- | --- | --- | --- |",
-    ]
+    columns = (
+        "step",
+        "least seconds",
+        "reference / it, median (quartiles)",
+        "it / SAT of its precision",
+        "share of peak",
+    )
+    rows = []
     for name, count in flops.items():
         precision = "bfloat16" if "bfloat16" in name else "float32"
         product = 2 * MATRIX**3
@@ -111,10 +115,15 @@ def table(seconds: Mapping[str, list[float]], flops: Mapping[str, int]) -> list[
             for own, peak in zip(seconds[name], seconds[f"matrix product, {precision}"], strict=True)
         ]
         rows.append(
-            f"| {name} | {min(seconds[name]):.2f} | {ratio(seconds['reference'], seconds[name])} | "
-            f"{ratio(seconds[name], seconds[f'SAT, {precision}'])} | {median(shares):.0%} |"
+            (
+                name,
+                f"{min(seconds[name]):.2f}",
+                ratio(seconds["reference"], seconds[name]),
+                ratio(seconds[name], seconds[f"SAT, {precision}"]),
+                f"{median(shares):.0%}",
+            )
         )
-    return rows
+    return markdown_table(columns, rows)
 
 
 def main() -> None:
@@ -152,7 +161,7 @@ def main() -> None:
             f"PGD-{options['steps']}; {threads} thread{'s' * (threads > 1)}; {options['rounds']} rounds, interleaved. "
             f"Peak: {reached}. Goals: SAT 1.5 times as fast as the reference; F2AT at most 1.25 times SAT.",
             "",
-            *table(seconds, flops),
+            table(seconds, flops),
         ]
     )
     command = "python -m benchmarks.training_step"

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.autoattack.record import CLEAN, STANDS, Record
+from benchmarks.common import markdown_table
 from f2at.audit.difference import paired_interval
 
 OFFICIAL = "official"
@@ -143,7 +144,7 @@ def summary_table(records: Mapping[str, Record]) -> str:
     for title, (reference, *others) in costs.items():
         rows.append([title, f"{reference:.0f}", *(f"{each:.0f} ({each / reference:.2%})" for each in others)])
     rows.append(["goal", "", *(_goal(name, agreement) for name, agreement in agreements.items())])
-    return markdown(["", *records], rows)
+    return markdown_table(["", *records], rows)
 
 
 def _percent(marks: Sequence[NDArray[np.bool_]]) -> list[str]:
@@ -184,7 +185,7 @@ def attack_table(records: Mapping[str, Record]) -> str:
         "gradients an image",
         "processor s",
     ]
-    return markdown(head, rows)
+    return markdown_table(head, rows)
 
 
 def budget_table(records: Mapping[str, Record]) -> str:
@@ -196,7 +197,7 @@ def budget_table(records: Mapping[str, Record]) -> str:
         [f"{share:.0%}", f"{budget:.0f}", *(f"{100 * value:.2f}" for value in values)]
         for share, budget, *values in zip(BUDGETS, budgets, *columns, strict=True)
     ]
-    return markdown(["budget", "passes", *records], rows)
+    return markdown_table(["budget", "passes", *records], rows)
 
 
 def budget_plot(parts: Mapping[str, Mapping[str, Record]], path: Path) -> None:
@@ -216,9 +217,3 @@ def budget_plot(parts: Mapping[str, Mapping[str, Record]], path: Path) -> None:
         axes.grid(alpha=0.3)
         axes.legend()
     figure.savefig(path, dpi=120)
-
-
-def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -20,7 +20,7 @@ import schemathesis
 from numpy.random import Generator
 from schemathesis.specs.openapi import checks
 
-from benchmarks.common import parser, publish
+from benchmarks.common import markdown_table, parser, publish
 from benchmarks.faults import Deployment, wait_for
 from benchmarks.fuzz.mutants import mutant
 from benchmarks.serving import is_ready, resident
@@ -156,9 +156,9 @@ def main() -> None:
             "requests made from the API's description, fitting it or not. No answer was a 5xx but for documented 503s, "
             "and every answer was one that /docs.json describes.",
             "",
-            "| request | answers |",
-            "| --- | --- |",
-            *[f"| {what} | {_counts(answers)} |" for what, answers in outcome.answers.items()],
+            markdown_table(
+                ["request", "answers"], [(what, _counts(answers)) for what, answers in outcome.answers.items()]
+            ),
             "",
             f"Memory of the server process after a tenth of the requests: {outcome.before / 1e6:.0f} MB; in the end: "
             f"{outcome.after / 1e6:.0f} MB ({100 * growth:+.1f} %; goal: at most +10 %).",

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from benchmarks.common import markdown_table
 from benchmarks.paper.experiments import Experiment
 from benchmarks.paper.published import PUBLISHED, REMARKS, Value
 from benchmarks.paper.runner import Outcome
@@ -69,17 +70,20 @@ def markdown(result: Result) -> str:
         f"{result.experiment.title}. Here: mean {PLUS_MINUS} standard deviation over {seeds} seed(s) on "
         f"{result.images} test images; **[in brackets: the paper's]**. {chance(result)}",
         "",
-        "| | " + " | ".join(column.name for column in columns) + " |",
-        "| --- |" + " --- |" * len(columns),
     ]
+    rows = []
     for outcome in result.outcomes:
-        cells = []
+        cells = [outcome.row.name]
         for column in columns:
             ours = _number(*_spread(outcome.values(result.experiment, column)))
             theirs = result.published(outcome.row.name, column.name)
             cells.append(ours if theirs is None else f"{ours} **[{_number(*theirs)}]**")
-        lines.append(f"| {outcome.row.name} | " + " | ".join(cells) + " |")
-    lines += ["", *(f"- {o.row.name} was refused: {o.refusal}" for o in result.outcomes if o.refusal)]
+        rows.append(cells)
+    lines += [
+        markdown_table(["", *(column.name for column in columns)], rows),
+        "",
+        *(f"- {o.row.name} was refused: {o.refusal}" for o in result.outcomes if o.refusal),
+    ]
     lines += [f"- {line}" for line in (*result.setting, REMARKS.get(result.name, "")) if line]
     return "\n".join(lines) + "\n"
 

@@ -23,7 +23,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.common import RESULTS, parser, publish, ratio
+from benchmarks.common import RESULTS, markdown_table, parser, publish, ratio
 from benchmarks.serving import started
 from f2at.attacks.objectives import OBJECTIVES
 from f2at.bundle.format import CLASSIFIER, Bundle, load_bundle, write_bundle
@@ -161,17 +161,18 @@ def random_bundle(path: Path, width: int, like: Bundle) -> Bundle:
 
 def report(bundle: Bundle, options: argparse.Namespace, results: Results) -> str:
     """The table."""
-    lines = [
+    introduction = (
         f"{bundle.manifest['architecture']['name']} at {bundle.input_size[0]}x{bundle.input_size[1]}, one PNG file a "
         f"request; {options.rounds} rounds, each of all servers one after another, "
         f"{options.seconds} s of wrk on one thread for each number of clients. Requests a second and "
-        "milliseconds: medians of the rounds; ratio of this service's rate to the other's: median (quartiles).",
-        "",
-        "| server | " + " | ".join(f"clients: {n}, requests/s | p50, ms | p99, ms | ratio" for n in CLIENTS) + " |",
-        "| --- |" + " --- |" * 4 * len(CLIENTS),
-    ]
+        "milliseconds: medians of the rounds; ratio of this service's rate to the other's: median (quartiles)."
+    )
+    columns = ["server"]
+    for clients in CLIENTS:
+        columns += [f"clients: {clients}, requests/s", "p50, ms", "p99, ms", "ratio"]
+    rows = []
     for name in SERVERS:
-        cells = []
+        cells = [name]
         for clients in CLIENTS:
             mine = results[name, clients]
             cells += [
@@ -180,8 +181,8 @@ def report(bundle: Bundle, options: argparse.Namespace, results: Results) -> str
                 f"{statistics.median(result['p99'] for result in mine) / 1000:.1f}",
                 "" if name == OURS else ratio(rates(results[OURS, clients]), rates(mine)),
             ]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append(cells)
+    return f"{introduction}\n\n{markdown_table(columns, rows)}"
 
 
 @contextmanager

@@ -34,8 +34,8 @@ class Block:
         if name.split(".")[0] in {"torch", "torchvision", "lightning"}:
             raise ModuleNotFoundError(f"{name} is not to be imported here")
 sys.meta_path.insert(0, Block())
-sys.argv[0] = "attacks"
-runpy.run_module("attacks", run_name="__main__", alter_sys=True)
+sys.argv[0] = "f2at.audit"
+runpy.run_module("f2at.audit", run_name="__main__", alter_sys=True)
 """
 pytestmark = pytest.mark.slow  # exporting takes seconds
 Run = Callable[..., tuple[int, str, list[str]]]
