@@ -52,6 +52,12 @@ def load_dataset(config: DataConfig) -> Dataset:
     return dataset
 
 
+def draw_images(data: ImageSet, count: int) -> ImageSet:
+    """`count` images, always the same ones, in random order, so that the classes are mixed."""
+    order = torch.from_numpy(np.random.default_rng(0).permutation(len(data.labels)))[:count]
+    return ImageSet(data.images[order], data.labels[order])
+
+
 def split_validation(train: ImageSet, count: int) -> tuple[ImageSet, ImageSet]:
     """Training images without, and with only, `count` held out; the same ones whatever the run's seed."""
     order = torch.from_numpy(np.random.default_rng(0).permutation(len(train.labels)))

@@ -29,6 +29,7 @@ from f2at.training.data import (
     augment,
     channel_statistics,
     draw_crops,
+    draw_images,
     load_dataset,
     split_validation,
 )
@@ -38,6 +39,7 @@ from f2at.training.inner_attack import draw_noise, find_adversarial
 from f2at.training.methods import Method
 from f2at.training.run_folder import RunFolder
 from f2at.training.schedule import learning_rate
+from f2at.training.state import restore, to_tensors
 from f2at.training.weight_perturbation import weight_perturbation
 
 CHECK_EVERY = 20  # steps between looks at the loss; looking makes the host wait for the device
@@ -64,7 +66,7 @@ class TrainingStep(nn.Module):
 
 
 def train(config: Config, output: Path, *, overwrite: bool = False, progress: bool = True) -> dict[str, Any]:
-    """Train as configured and write the run folder; an interrupted run goes on where it stopped.
+    """Train as configured and write the run folder; an interrupted run resumes where it stopped.
 
     Args:
         config: everything that decides the result.
@@ -94,7 +96,7 @@ def train(config: Config, output: Path, *, overwrite: bool = False, progress: bo
     # Only now, when nothing can be wrong with the request any more, is anything written.
     if fabric.is_global_zero:
         folder.prepare(config, overwrite=overwrite)
-        folder.save_reference(_first(dataset.test, config.data.reference))
+        folder.save_reference(draw_images(dataset.test, config.data.reference))
     fabric.barrier()
     return trainer.run()
 
@@ -149,7 +151,8 @@ class Trainer:
         """All epochs that are left, then the best checkpoint's accuracy on the test images."""
         saved = self.folder.load_state()
         if saved is not None:
-            self._restore(*saved)
+            tensors, self.rows = saved
+            restore(tensors, self.model, self.optimizer, self.average)
         self.objective = TrainingStep(self.model, self.config.method)
         self.step, self.wrapped_optimizer = self.fabric.setup(self.objective, self.optimizer)
         self.result.to(self.fabric.device)
@@ -247,7 +250,7 @@ class Trainer:
         if self._score(row) > best:
             save_checkpoint(self.folder.best, self.result, self._info({"epoch": epoch + 1, "validation": validation}))
         self.folder.save_metrics(self.rows)
-        self.folder.save_state(self._state(), self.rows)
+        self.folder.save_state(to_tensors(self.model, self.optimizer, self.average), self.rows)
         if self.progress:
             shown = "  ".join(f"{name} {value:.1%}" for name, value in validation.items())
             tqdm.write(f"epoch {epoch + 1:>3}  loss {row['loss']:.3f}  validation: {shown}", file=sys.stderr)
@@ -283,30 +286,6 @@ class Trainer:
             versions={"python": platform.python_version(), **{name: version(name) for name in ("f2at", "torch")}},
         )
 
-    def _state(self) -> dict[str, Tensor]:
-        momenta = self.optimizer.state_dict()["state"]
-        return {
-            **{f"model.{name}": value for name, value in self.model.state_dict().items()},
-            **{
-                f"momentum.{index}": entry["momentum_buffer"]
-                for index, entry in momenta.items()
-                if entry.get("momentum_buffer") is not None
-            },
-            **({f"average.{name}": value for name, value in self.average.state_dict().items()} if self.average else {}),
-        }
-
-    def _restore(self, tensors: Mapping[str, Tensor], rows: list[dict[str, Any]]) -> None:
-        def part(prefix: str) -> dict[str, Tensor]:
-            return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-        self.rows = rows
-        self.model.load_state_dict(part("model."))
-        state = self.optimizer.state_dict()
-        state["state"] = {int(index): {"momentum_buffer": tensor} for index, tensor in part("momentum.").items()}
-        self.optimizer.load_state_dict(state)
-        if self.average:
-            self.average.load_state_dict(part("average."))
-
 
 def _require_finite(means: Mapping[str, float], epoch: int) -> None:
     broken = [name for name, value in means.items() if not math.isfinite(value)]
@@ -315,9 +294,3 @@ def _require_finite(means: Mapping[str, float], epoch: int) -> None:
             f"training diverged in epoch {epoch + 1}: {', '.join(broken)} is no longer finite; lower optimizer.lr"
             + (" or, for method.scope = others, method.gamma" if "natural_margin" in means else "")
         )
-
-
-def _first(data: ImageSet, count: int) -> ImageSet:
-    """`count` images drawn once and for all, so that the classes are mixed."""
-    order = torch.from_numpy(np.random.default_rng(0).permutation(len(data.labels)))[:count]
-    return ImageSet(data.images[order], data.labels[order])

@@ -16,10 +16,11 @@ from pathlib import Path
 import torch
 
 from benchmarks.common import RESULTS, environment
-from benchmarks.paper.experiments import EXPERIMENTS, Experiment, with_rows
+from benchmarks.paper.experiments import EXPERIMENTS
 from benchmarks.paper.render import Result, markdown, write
 from benchmarks.paper.runner import Runner, estimate
 from benchmarks.paper.scales import SCALES, scale_for, with_settings
+from benchmarks.paper.terms import Experiment, with_rows
 from f2at.training.config import ConfigError
 from f2at.training.loop import DivergenceError
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.paper.experiments import Evaluation, Record
+from benchmarks.paper.terms import Evaluation, Record
 from f2at.attacks.grid import snap
 from f2at.attacks.targets.torch_target import TorchTarget
 from f2at.audit.subject import Scores, Subject

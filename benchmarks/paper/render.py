@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from benchmarks.common import markdown_table
-from benchmarks.paper.experiments import Experiment
 from benchmarks.paper.published import PUBLISHED, REMARKS, Value
 from benchmarks.paper.runner import Outcome
+from benchmarks.paper.terms import Experiment
 from f2at.images.bitplanes import bit_planes
 
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"

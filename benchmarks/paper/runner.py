@@ -18,8 +18,9 @@ import torch
 from lightning_fabric import Fabric
 
 from benchmarks.paper.evaluation import evaluate
-from benchmarks.paper.experiments import Column, Evaluation, Experiment, Record, Row, Run, sat, surrogate
+from benchmarks.paper.experiments import sat, surrogate
 from benchmarks.paper.scales import Scale
+from benchmarks.paper.terms import Column, Evaluation, Experiment, Record, Row, Run
 from f2at.attacks.registry import Attack
 from f2at.images.labelled import read_labelled
 from f2at.models import Classifier, load_checkpoint

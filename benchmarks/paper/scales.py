@@ -7,7 +7,7 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
 
-from benchmarks.paper.experiments import Evaluation, Run
+from benchmarks.paper.terms import Evaluation, Run
 from f2at.attacks.registry import ATTACKS, Attack
 from f2at.training.config import Config
 from f2at.training.config_file import config_from_table

@@ -12,11 +12,12 @@ from torch import nn
 
 from benchmarks.paper.__main__ import epochs, main, plan
 from benchmarks.paper.evaluation import evaluate
-from benchmarks.paper.experiments import EXPERIMENTS, Column, Evaluation, Experiment, Row, Run, accuracy, with_rows
+from benchmarks.paper.experiments import EXPERIMENTS, accuracy
 from benchmarks.paper.published import PUBLISHED, TABLES
 from benchmarks.paper.render import Result, density, draw, markdown, table
 from benchmarks.paper.runner import Outcome, Runner, estimate, gradients, seconds_per_image
 from benchmarks.paper.scales import SCALES, scale_for, with_settings
+from benchmarks.paper.terms import Column, Evaluation, Experiment, Row, Run, with_rows
 from f2at.attacks.registry import ATTACKS
 from f2at.models import Classifier
 from f2at.training.config import ConfigError
