@@ -1,7 +1,5 @@
 """The picture gallery: a clean image, the change, the adversarial image, its patterns, and both images' bit-planes."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +8,7 @@ from PIL import Image
 
 from f2at.images.bitplanes import BITS, bit_planes, natural_pattern, perturbed_pattern
 from f2at.images.pixels import Images
+from f2at.images.png import base64_png, read_base64_png
 
 PLANES = 2  # K of the patterns shown, the paper's
 _SHOWN_SIDE = 128  # small images are enlarged to at least this many pixels, so that no viewer blurs them
@@ -24,7 +23,7 @@ def gallery(examples: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> li
 
 
 def _pictures(example: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
-    clean, adversarial = decode(example["clean"]), decode(example["adversarial"])
+    clean, adversarial = read_base64_png(example["clean"]), read_base64_png(example["adversarial"])
     change = adversarial.astype(int) - clean.astype(int)
     gain = max(1, 127 // max(1, int(np.abs(change).max())))
     lift = 255 // (2 ** (BITS - PLANES) - 1)
@@ -48,12 +47,6 @@ def _pictures(example: Mapping[str, Any], classes: Sequence[str]) -> dict[str, A
     }
 
 
-def decode(picture: str) -> Images:
-    """The pixels (H, W, 3) of a report's picture."""
-    with Image.open(io.BytesIO(base64.b64decode(picture)), formats=["PNG"]) as image:
-        return np.asarray(image.convert("RGB"))
-
-
 def _enlarged(pixels: Images) -> str:
     image = Image.fromarray(pixels)
     factor = max(1, -(-_SHOWN_SIDE // min(image.size)))
@@ -70,6 +63,5 @@ def _plane(bits: Images) -> str:
 
 
 def _data_uri(image: Image.Image) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=3)  # of noise nearly as small as at 9, and much faster
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    # Level 3: of noise nearly as small as at 9, and much faster.
+    return f"data:image/png;base64,{base64_png(image, compress_level=3)}"

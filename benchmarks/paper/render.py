@@ -1,6 +1,5 @@
 """A result as Markdown, CSV and a picture, with the paper's numbers beside ours."""
 
-import base64
 import csv
 import io
 import statistics
@@ -12,13 +11,13 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image
 
 from benchmarks.common import markdown_table
 from benchmarks.paper.published import PUBLISHED, REMARKS, Value
 from benchmarks.paper.runner import Outcome
 from benchmarks.paper.terms import Experiment
 from f2at.images.bitplanes import bit_planes
+from f2at.images.png import read_base64_png
 
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 
@@ -251,7 +250,7 @@ def _planes(result: Result) -> Figure:
     grid = figure.subplots(2 * len(shown), 9, squeeze=False)
     for index, (name, example) in enumerate(shown):
         for line, which in enumerate(("clean", "adversarial")):
-            pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(example[which]))))
+            pixels = read_base64_png(example[which])
             pictures = [pixels, *(255 * plane for plane in reversed(bit_planes(pixels)))]
             for place, picture in enumerate(pictures):
                 axes = grid[2 * index + line, place]

@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 
 from f2at.audit import run_audit
-from f2at.audit.page.pictures import decode
 from f2at.audit.report import SCHEMA_VERSION, deterministic_part, without_examples
+from f2at.images.png import read_base64_png
 from tests.audit.grey import grey_audit, grey_images
 
 DISTANCES = [1 + i % 12 for i in range(60)]
@@ -71,7 +71,7 @@ def test_examples_are_the_samples_they_say(report: dict[str, Any]) -> None:
     images, labels = grey_images(DISTANCES)
     assert len(report["examples"]) == 5
     for example in report["examples"]:
-        clean, adversarial = decode(example["clean"]), decode(example["adversarial"])
+        clean, adversarial = read_base64_png(example["clean"]), read_base64_png(example["adversarial"])
         assert (clean == images[example["index"]]).all()
         assert abs(adversarial.astype(int) - clean).max() == example["adversarial_distance"] <= 8
         light = adversarial.mean() > 100.5
