@@ -1,4 +1,4 @@
-"""Attacks on image classifiers, written once for numpy and torch arrays, and the audit harness around them."""
+"""Attacks on image classifiers, written once for numpy and torch arrays: algorithms, targets and threat models."""
 
 from f2at.attacks.registry import ATTACKS, Attack
 from f2at.attacks.target import CountingTarget, Evaluation, Target

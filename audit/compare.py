@@ -15,7 +15,7 @@ Report = Mapping[str, Any]
 
 
 def compare(baseline: Report, candidate: Report) -> dict[str, Any]:
-    """Hold a candidate's report against a baseline's.
+    """Compare a candidate's report with a baseline's.
 
     Clean and worst-case accuracy are each tested at level 0.05; all else is shown as it is. On the same images
     McNemar's exact test decides, on others whether the interval leaves out 0. Both speak of the draw of the images, not
@@ -28,9 +28,8 @@ def compare(baseline: Report, candidate: Report) -> dict[str, Any]:
     Returns:
         JSON values. "clean" and "robust": both accuracies, "difference" with its interval "low" to "high", how many
         images only one of the two gets right, "p_value" (None where not paired) and "verdict". "same_attacks": where
-        False, a verdict on robust accuracy may be one on the attacks. "warnings": all in which the audits are not
-        alike. "attacks", "classes", "corruptions", "flags",
-        "median_minimal_perturbation" and "cost", of both.
+        False, a verdict on robust accuracy may be one on the attacks. "warnings": every way in which the audits
+        differ. "attacks", "classes", "corruptions", "flags", "median_minimal_perturbation" and "cost", of both.
 
     Raises:
         ValueError: the threat models differ, in norm or effective eps.
@@ -61,7 +60,7 @@ def compare(baseline: Report, candidate: Report) -> dict[str, Any]:
 
 
 def gate(comparison: Mapping[str, Any], *, tolerance: float | None = None, fail_on: str = "worse") -> str:
-    """Whether a deployment may go on: "pass", "fail" or "inconclusive".
+    """Whether a deployment may proceed: "pass", "fail" or "inconclusive".
 
     Without a tolerance the candidate fails where it is worse beyond chance: few images let almost anything pass. With
     one it must prove itself: it passes where the whole interval of the difference lies above -tolerance
@@ -71,7 +70,7 @@ def gate(comparison: Mapping[str, Any], *, tolerance: float | None = None, fail_
     Args:
         comparison: what `compare` returns.
         tolerance: the loss to put up with, in percentage points; None for the plain test.
-        fail_on: "worse", or "any" to fail also on a sanity flag newly raised and on audits that are not alike.
+        fail_on: "worse", or "any" to fail also on a sanity flag newly raised and on audits that differ.
 
     Raises:
         ValueError: naming the argument, what is accepted and what came.
@@ -144,7 +143,7 @@ def _unlike(name: str, old: Any, new: Any) -> Iterator[str]:
 
 
 def _other_attacks(baseline: Report, candidate: Report) -> Iterator[str]:
-    """In which the attacks differ, baseline first: a robust accuracy is one under these attacks, and no other."""
+    """How the attacks differ, baseline first: a robust accuracy holds under these attacks only."""
     both = (baseline, candidate)
     yield from _unlike("surrogate", *((r.get("surrogate") or {}).get("digest") for r in both))
     yield from _unlike("attacks", *(", ".join(a["name"] for a in r["attacks"]) for r in both))

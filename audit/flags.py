@@ -12,8 +12,8 @@ import numpy as np
 
 from f2at.attacks.grid import snap
 from f2at.audit.statistics import wilson_interval
-from f2at.audit.subject import Labels, Subject
-from f2at.images.pixels import Images, to_inputs
+from f2at.audit.subject import Subject
+from f2at.images.pixels import Images, Labels, to_inputs
 
 if TYPE_CHECKING:
     from f2at.audit.suites import Probes

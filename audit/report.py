@@ -137,10 +137,10 @@ def build_report(
 
 
 def without_examples(report: Mapping[str, Any]) -> dict[str, Any]:
-    """The report for a reader who shall not have adversarial images: without pictures, and saying so.
+    """The report for a reader who may not have adversarial images: without pictures, and saying so.
 
-    They are all that such an image can be rebuilt from without the model. What stays are figures; who has the model and
-    the data can attack them anyhow.
+    They are all that such an image can be rebuilt from without the model. What stays are figures; whoever has the
+    model and the data can attack them anyway.
     """
     withheld = len(report["examples"])
     if not withheld:

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from f2at.attacks.objectives import objective_weights
 from f2at.attacks.registry import Attack
 from f2at.attacks.target import CountingTarget, Target, has_gradients
-from f2at.images.pixels import Images, to_inputs
+from f2at.images.pixels import Images, Labels, to_inputs
 
-Labels = NDArray[np.int64]
 ToTarget = Callable[[NDArray[Any]], Any]
 
 

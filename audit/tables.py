@@ -86,12 +86,12 @@ def iteration_table(results: Results, broken: int, probes: Probes) -> dict[str, 
     n = sum(len(r["confidences"]) for r in results)
     standing = [sum(column) for column in zip(*(r["standing"] for r in results), strict=True)]
     last = len(standing) - 1
-    kept = sorted({round(last * i / _POINTS) for i in range(_POINTS + 1)} | set(range(min(last, 10))))
+    shown = sorted({round(last * i / _POINTS) for i in range(_POINTS + 1)} | set(range(min(last, 10))))
     return {
         "attack": describe(probes.iterations),
         "samples": n,
         "broken_beyond_suite": broken,
-        "points": [{"iterations": t, **proportion(standing[t], n)} for t in kept],
+        "points": [{"iterations": t, **proportion(standing[t], n)} for t in shown],
     }
 
 

@@ -23,7 +23,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 def interleaved(
     candidates: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 1
 ) -> dict[str, list[float]]:
-    """Seconds of each candidate in each round; a round runs all of them, so that they share the machine's moods."""
+    """Seconds of each candidate in each round; a round runs all of them, so that drift affects all alike."""
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for index in range(warm_up + rounds):
         for name, candidate in candidates.items():

@@ -64,7 +64,7 @@ async def dawdle(port: int, request: bytes) -> None:
 
 
 async def phase(port: int, requests: Sequence[bytes], seconds: float) -> list[Answers]:
-    """Clients with these requests, a client each, all at a time; what each was answered."""
+    """Clients with these requests, a client each, all at once; what each was answered."""
     answers = [Answers() for _ in requests]
     until = time.monotonic() + seconds
     await asyncio.gather(*(ask(port, *each, until) for each in zip(requests, answers, strict=True)))

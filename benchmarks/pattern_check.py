@@ -1,4 +1,4 @@
-"""The natural-pattern check: does h(X) != h(X_nat) tell an attacked image, even where the attacker knows of it?
+"""The natural-pattern check: does h(X) != h(X_nat) betray an attacked image, even where the attacker knows of it?
 
 X_nat keeps the upper K bit-planes of an image. The check flags an image whose natural pattern gets another label. Its
 score is how far: the largest logit of h(X_nat) at any other class less that at the label of h(X), positive exactly
@@ -219,7 +219,7 @@ def reading(clean: Scores, found: Attacked) -> tuple[str, str, str]:
 
 
 def plot(rows: list[Row], path: Path) -> None:
-    """A panel a model: full lines PGD, dashed the attacker who knows, a colour for each K."""
+    """One panel per model: full lines PGD, dashed the attacker who knows, a colour for each K."""
     from matplotlib.figure import Figure  # slow to import, and only here
 
     models = list(dict.fromkeys((row.model, row.eps) for row in rows))

@@ -66,7 +66,7 @@ def speed(bundles: list[Bundle], batch: int, threads: int, rounds: int) -> str:
 
 
 def predict(bundle: Bundle, images: np.ndarray, threads: int) -> Callable[[], None]:
-    """About a thousand images, a batch after another."""
+    """About a thousand images, one batch after another."""
     session = create_session(bundle.files[CLASSIFIER], threads=threads, providers=["CPUExecutionProvider"])
 
     def run() -> None:

@@ -1,0 +1,1 @@
+"""The deployed format: manifest, ONNX checks, runtime sessions and signatures. No PyTorch."""

@@ -212,7 +212,7 @@ def _parse_manifest(raw: bytes) -> dict[str, Any]:
         canonical = _canonical(_seal(manifest)) if isinstance(manifest, dict) else b""
     except ValueError as error:
         raise BundleError(f"{MANIFEST} is not JSON ({error})") from error
-    # The bytes, not just their meaning: a manifest that reads the same but is spelt differently is refused too.
+    # The bytes, not just their meaning: a manifest that reads the same but is written differently is refused too.
     if raw != canonical:
         raise BundleError(f"{MANIFEST} was altered (its digest does not match)")
     if manifest.get("schema_version") != SCHEMA_VERSION:

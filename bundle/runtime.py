@@ -45,7 +45,7 @@ def create_session(model: bytes, *, threads: int = 0, providers: Sequence[str] |
         raise ValueError(f"providers must be among {ort.get_available_providers()}, got {list(providers)}")
     wanted = [CUDA, CPU] if providers is None else list(providers)
     if CUDA in wanted:
-        # Asked for without a device, CUDA becomes CPU with nothing but a line on stderr.
+        # Asked for without a device, CUDA becomes CPU with only a line on stderr.
         if CUDA in ort.get_available_providers() and cuda_devices():
             ort.preload_dlls()
         elif providers is None:

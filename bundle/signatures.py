@@ -1,4 +1,4 @@
-"""Detached Ed25519 signatures: who made a bundle or a report, beside what it is.
+"""Detached Ed25519 signatures: they say who made a bundle or a report.
 
 A bundle's manifest holds the sha256 of every other file, so its signature covers the whole bundle. A signature is the
 64 bytes that RFC 8032 describes, over the bytes of the file and nothing else: OpenSSL makes the keys, and can check

@@ -1,1 +1,1 @@
-"""Checkpoint to deployable bundle. `f2at.bundle.format` and `f2at.bundle.runtime` import without PyTorch."""
+"""From a checkpoint to a bundle, with the proof that its graphs compute what the model does."""

@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         "--precision",
         choices=PRECISIONS,
         default=PRECISIONS[0],
-        help="of the classifier: int8 is smaller and faster, and another model: audit it, too (default: %(default)s)",
+        help="of the classifier; int8 is smaller, faster and another model: audit it as well (default: %(default)s)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a bundle that is already there")
     return parser

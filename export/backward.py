@@ -1,8 +1,8 @@
 """The backward pass in operations that ONNX Runtime keeps fast: convolutions, in its blocked (NCHWc) layout.
 
 PyTorch's autodiff emits ATen's backward operators. Each rule here replaces one of them by an equal computation from
-convolutions and products of equal shapes, which ONNX Runtime does not leave the blocked layout for; comparisons,
-selections and transposed convolutions it does. Weights stay shared with the forward pass: they are flipped and
+convolutions and products of equal shapes, for which ONNX Runtime stays in the blocked layout; comparisons, selections
+and transposed convolutions make it leave. Weights stay shared with the forward pass: they are flipped and
 transposed by operations in the graph, which ONNX Runtime evaluates once, when it loads the model.
 """
 

@@ -22,7 +22,7 @@ FORMAT = "f2at-checkpoint/1"
 
 
 class CheckpointError(ValueError):
-    """A file that is not a checkpoint of ours, or does not fit; the message says what to do."""
+    """A file that is not a checkpoint of this package, or does not fit; the message says what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ def load_checkpoint(path: Path | str) -> tuple[Classifier, CheckpointInfo]:
     """The model, in eval mode on the CPU, and its description.
 
     Raises:
-        CheckpointError: not a file of ours, or its weights do not fit its architecture.
+        CheckpointError: not a checkpoint of this package, or its weights do not fit its architecture.
     """
     path = Path(path)
     tensors, description = load_tensors(path)

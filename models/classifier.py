@@ -18,7 +18,7 @@ class Normalize(nn.Module):
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         if len(mean) != 3 or len(std) != 3:
-            raise ValueError(f"mean and std must have 3 values, one a channel; got {mean} and {std}")
+            raise ValueError(f"mean and std must have 3 values, one per channel; got {mean} and {std}")
         if min(std) <= 0:
             raise ValueError(f"std must be positive; got {std}")
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1))

@@ -19,7 +19,7 @@ def main() -> None:
     )
     parser.add_argument("--config", type=Path, required=True, help="a TOML file, as in configs/")
     parser.add_argument("--output", type=Path, required=True, help="the run folder to write")
-    parser.add_argument("--overwrite", action="store_true", help="begin anew where the folder holds a run")
+    parser.add_argument("--overwrite", action="store_true", help="start again where the folder holds a run")
     add_config_flags(parser)
     arguments = vars(parser.parse_args())
     path, output, overwrite = (arguments.pop(name) for name in ("config", "output", "overwrite"))

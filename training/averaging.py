@@ -40,11 +40,11 @@ class WeightAverage:
                 average.copy_(value)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What `load_state_dict` needs to go on."""
+        """What `load_state_dict` needs to resume."""
         return {"updates": torch.tensor(self.updates), **self.model.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take up what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         rest = dict(state)
         self.updates = int(rest.pop("updates"))
         self.model.load_state_dict(rest)

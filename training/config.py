@@ -27,7 +27,7 @@ def _require_one_of(name: str, value: str, accepted: tuple[str, ...]) -> None:
 class DataConfig:
     """Which images, and how they are prepared."""
 
-    name: str = option("digits", "data set: digits, cifar10, cifar100, tiny-imagenet, or folder (one folder a class)")
+    name: str = option("digits", "data set: digits, cifar10, cifar100, tiny-imagenet, or folder (one folder per class)")
     root: str = option("data", "folder that holds the data set (digits needs none)")
     size: int = option(32, "height and width of the images in pixels; others are resized")
     validation: int = option(1000, "training images held out to choose the best checkpoint")
@@ -85,7 +85,7 @@ class OptimizerConfig:
     """SGD with momentum and its schedule (Section V-A)."""
 
     epochs: int = option(100, "passes over the training images")
-    batch_size: int = option(128, "images a step, over all processes")
+    batch_size: int = option(128, "images per step, over all processes")
     lr: float = option(0.1, "learning rate (its peak, where the schedule has one)")
     momentum: float = option(0.9, "momentum")
     weight_decay: float = option(2e-4, "weight decay")

@@ -43,7 +43,7 @@ def config_to_table(config: Config) -> dict[str, Any]:
 
 
 def load_config(path: Path, overrides: Mapping[str, str]) -> Config:
-    """Read a TOML file and lay `section.key: text` overrides over it.
+    """Read a TOML file and apply `section.key: text` overrides to it.
 
     Raises:
         ConfigError: no such file, not TOML, or anything that `config_from_table` refuses.

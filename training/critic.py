@@ -34,7 +34,7 @@ def train_critics(
 
     Adam on the sum of both Donsker-Varadhan bounds, on the run's training images under the run's own inner attack. The
     critics of the epoch with the highest bounds on its validation images are kept, because a bound on few images can be
-    raised without end by learning them by heart.
+    raised without limit by memorising them.
 
     Args:
         run: a finished run; its best checkpoint is the model.

@@ -1,6 +1,6 @@
 """Accuracy on clean images and under PGD, for choosing checkpoints and for a first look at the result.
 
-An audit of the exported model is what counts (see `attacks`); this is the same PGD on the same 8-bit grid.
+An audit of the exported model is what counts (see `f2at.audit`); this is the same PGD on the same 8-bit grid.
 """
 
 import numpy as np

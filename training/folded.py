@@ -19,7 +19,7 @@ class FoldedConvolution(nn.Module):
 
     @torch.no_grad()
     def fold(self) -> None:
-        """Take up the present weights and running statistics."""
+        """Read the present weights and running statistics."""
         norm = self.norm
         assert norm.running_mean is not None
         assert norm.running_var is not None

@@ -71,7 +71,7 @@ def train(config: Config, output: Path, *, overwrite: bool = False, progress: bo
     Args:
         config: everything that decides the result.
         output: the run folder.
-        overwrite: begin anew in a folder that holds a run.
+        overwrite: start again in a folder that holds a run.
         progress: show a bar for each epoch.
 
     Returns:

@@ -1,12 +1,12 @@
 """The folder of a run: what is in it, and when it may be written.
 
 config.toml          the configuration, complete
-metrics.jsonl        one row an epoch
+metrics.jsonl        one row per epoch
 curves.png           the same as a picture
 best.safetensors     the checkpoint chosen on the validation images
 last.safetensors     the checkpoint of the last epoch
 reference.npz        labelled test images, on which the exported model is audited
-state.safetensors    what an interrupted run needs to go on; gone when the run is finished
+state.safetensors    what an interrupted run needs to resume; gone when the run is finished
 """
 
 import json
@@ -98,7 +98,7 @@ class RunFolder:
         )
 
     def save_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """All rows so far, one JSON object a line."""
+        """All rows so far, one JSON object per line."""
         self.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
     def save_state(self, tensors: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""A model that answers nothing but "misclassified?", a fixed number of times for each sample."""
+"""A model that answers one question, "misclassified?", a fixed number of times for each sample."""
 
 from typing import Any
 

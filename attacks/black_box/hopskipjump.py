@@ -42,7 +42,7 @@ def hopskipjump(
 ) -> Any:
     """Along the decision boundary: estimate its normal from answers at random points, step, bisect back to it.
 
-    Reads nothing but the predicted class. A sample leaves once a misclassified point lies within eps; one that
+    Reads only the predicted class. A sample leaves once a misclassified point lies within eps; one that
     runs out of queries returns the nearest found, projected.
 
     queries: forward evaluations per sample, all included.

@@ -27,7 +27,7 @@ def rays(
     """Search the corners {-1, 1}^d for the direction in which the boundary is nearest, block by block.
 
     Flips the signs of one block after the other, the whole image first, then halves, quarters and so on in memory
-    order; a flip is kept if the boundary is nearer that way, which takes one query to rule out. Reads nothing but
+    order; a flip is kept if the boundary is nearer that way, which takes one query to rule out. Reads only
     the predicted class. A sample leaves once its radius is within eps; one that runs out of queries returns the
     corner of the ball in its best direction.
 

@@ -101,7 +101,7 @@ class OnnxClassifier:
             raise ValueError(f"the model cannot classify a grey image of size {self.size}: {error}") from error
 
     def _encode(self, images: NDArray[np.uint8]) -> NDArray[Any]:
-        """8-bit images (N, H, W, 3) as the graph wants them."""
+        """8-bit images (N, H, W, 3) as the graph takes them."""
         found: NDArray[Any] = images
         if self._dtype is not np.uint8:
             found = ((self._scale * (images / LEVELS) - self._mean) / self._std).astype(self._dtype)

@@ -1,4 +1,7 @@
-"""A PyTorch model as a target: for training, validation and audits on a GPU. The one torch import of attacks."""
+"""A PyTorch model as a target, for training, validation and audits on a GPU.
+
+The only module of attacks that imports torch.
+"""
 
 import torch
 

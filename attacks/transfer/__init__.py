@@ -1,0 +1,1 @@
+"""Attacks that follow the gradients of another model, a surrogate."""

@@ -1,0 +1,1 @@
+"""Attacks that follow the gradients of the model under attack."""

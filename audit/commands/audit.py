@@ -153,7 +153,7 @@ def _summary(report: Mapping[str, Any]) -> str:
     threat, verdict, clean, robust = (report[key] for key in ("threat_model", "verdict", "clean", "robust"))
     effective = threat["effective_eps"]
     note = "" if effective == threat["eps"] else f" (8-bit images can use {effective})"
-    # What else broke images: attacks on some of them that go on where the suite stops.
+    # What else broke images: attacks on some of them that continue where the suite stops.
     late = {
         "iterations": report["iterations"]["broken_beyond_suite"] if report["iterations"] else 0,
         "curve": report["curve"]["broken_inside_eps"],

@@ -106,13 +106,13 @@ def _parser() -> argparse.ArgumentParser:
         "cannot be told: with --tolerance, more images are needed; or the attacks were not the same",
     )
     parser.add_argument("baseline", type=Path, help="report of the model that is deployed, .json")
-    parser.add_argument("candidate", type=Path, help="report of the model that shall replace it, .json")
+    parser.add_argument("candidate", type=Path, help="report of the model that is to replace it, .json")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="what to print (default text)")
     parser.add_argument(
         "--fail-on",
         choices=FAIL_ON,
         default="worse",
-        help="any: fail also on a sanity flag newly raised or on audits that are not alike (default worse)",
+        help="any: fail also on a sanity flag newly raised or on audits that differ (default worse)",
     )
     parser.add_argument(
         "--tolerance",

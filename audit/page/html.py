@@ -12,8 +12,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from f2at.audit.page import words
 from f2at.audit.page.pictures import PLANES, gallery
 from f2at.audit.page.plot import plots
+from f2at.audit.report import SCHEMA_VERSION
 
-_SCHEMA_VERSION = 2
 _OPTIONAL = {"iterations": "accuracy against iterations", "confidences": "confidence under attack"}
 _FLAG_STATES = {True: "raised", False: "not found", None: "not looked for"}
 
@@ -24,8 +24,8 @@ def render(report: Mapping[str, Any]) -> str:
     Raises:
         ValueError: the report is of another schema version.
     """
-    if report["schema_version"] != _SCHEMA_VERSION:
-        raise ValueError(f"report must be of schema version {_SCHEMA_VERSION}; got {report['schema_version']!r}")
+    if report["schema_version"] != SCHEMA_VERSION:
+        raise ValueError(f"report must be of schema version {SCHEMA_VERSION}; got {report['schema_version']!r}")
     classes = report["model"]["classes"]
     return (
         _environment()
@@ -34,7 +34,7 @@ def render(report: Mapping[str, Any]) -> str:
             report=report,
             headline=words.headline(report),
             sentence=words.sentence(report),
-            checks=words.silence(report),
+            checks=words.checks(report),
             flag_states=_FLAG_STATES,
             name_width=min(22, max(map(len, classes))),
             found_besides=_found_besides(report),

@@ -80,8 +80,8 @@ def convergence(iterations: Mapping[str, Any]) -> str:
     return f"{found} {iterations['broken_beyond_suite'] or 'None'} of {samples} fell that the suite had not broken."
 
 
-def silence(report: Mapping[str, Any]) -> str:
-    """What the sanity checks came to, in one line."""
+def checks(report: Mapping[str, Any]) -> str:
+    """The outcome of the sanity checks in one line."""
     states = [flag["raised"] for flag in report["flags"]]
     parts = [f"{states.count(True) or 'none'} of {len(states)} raised"]
     if None in states:

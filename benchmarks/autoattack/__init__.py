@@ -1,0 +1,1 @@
+"""The audit's suites against the official AutoAttack, sample by sample."""

@@ -1,10 +1,10 @@
-"""Our audit's suites held against the official AutoAttack: the same images of the same model, every pass counted.
+"""Our audit's suites compared with the official AutoAttack: the same images of the same model, every pass counted.
 
     python -m benchmarks.autoattack reference RUN --official CHECKOUT --eps 8/255 --output FILE.npz
     python -m benchmarks.autoattack suites FILE.npz BUNDLE --suites standard,adaptive,quick
     python -m benchmarks.autoattack compare [TITLE=]FILE.npz ... --output benchmarks/results/autoattack.md
 
-The first two keep what became of each sample, and go on where they were interrupted. The official AutoAttack is not
+The first two keep what became of each sample, and resume where they were interrupted. The official AutoAttack is not
 part of this project; `reference` says how to get it.
 """
 
@@ -204,7 +204,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--norm", choices=NORMS, default="linf", help="(default: %(default)s)")
     command.add_argument("--eps", default="8/255", help="(default: %(default)s)")
     command.add_argument("--samples", type=int, default=1000, help="at most (default: %(default)s)")
-    command.add_argument("--output", type=Path, required=True, help="record to write, .npz; one begun is gone on with")
+    command.add_argument("--output", type=Path, required=True, help="record to write, .npz; one that exists is resumed")
     command.set_defaults(command=reference)
 
     command = commands.add_parser("suites", help="run our suites on the same images")

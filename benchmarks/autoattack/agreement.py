@@ -17,7 +17,7 @@ BUDGETS = (0.01, 0.03, 0.1, 0.3, 1.0)  # shares of what the official suite spend
 
 @dataclass(frozen=True)
 class Goal:
-    """What a suite of ours promises: accuracy at most so many points above, and so large a share of either count."""
+    """What one of our suites promises: accuracy at most so far above, and at most such a share of either count."""
 
     above: float
     share: float | None = None

@@ -49,7 +49,7 @@ def run_official(
     eps: Fraction,
     norm: str,
 ) -> None:
-    """Take the record on by these images, as one batch of `run_standard_evaluation`.
+    """Extend the record by these images, as one batch of `run_standard_evaluation`.
 
     model: in channels-last format, without gradients of its parameters. official: see `load_official`.
     """

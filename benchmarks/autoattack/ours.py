@@ -38,7 +38,7 @@ def run_suite(
     norm: str,
     to_target: Callable[[NDArray[Any]], Any] = np.asarray,
 ) -> None:
-    """Take the record on by these images, one shard of an audit; the same images fall as in the audit."""
+    """Extend the record by these images, one shard of an audit; the same images fall as in the audit."""
     shard, eps = record.done // CHUNK, effective_eps(eps, norm)
     inputs = to_inputs(images)
     passes = Passes(inputs, labels, eps=float(eps), norm=norm)

@@ -85,7 +85,7 @@ class Passes:
         """Count a backward pass of the samples at these places."""
         self.backward[rows] += 1
 
-    def settle(self, rows: NDArray[np.int64], broken: NDArray[np.bool_]) -> None:
+    def apply_verdict(self, rows: NDArray[np.int64], broken: NDArray[np.bool_]) -> None:
         """Bring `fell` into line with the verdict on what the attack returned for these samples."""
         late = rows[broken & (self.fell[rows] < 0)]
         self.fell[late] = self.forward[late] + self.backward[late]
@@ -119,7 +119,7 @@ def _margins(logits: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.float64]:
 
 
 class PassesOfModel:
-    """A PyTorch model as the official AutoAttack wants it, every pass through it counted."""
+    """A PyTorch model as the official AutoAttack takes it, every pass through it counted."""
 
     def __init__(self, model: Callable[[Tensor], Tensor], passes: Passes) -> None:
         self.model = model

@@ -80,9 +80,9 @@ class Record:
 
 
 def carry_out(record: Record, path: Path, chunk: int, run: Callable[[Record, int], None]) -> Record:
-    """Run what is left of a record, `chunk` samples at a time, and save after each; a file begun is gone on with.
+    """Run what is left of a record, `chunk` samples at a time, and save after each; a file that exists is resumed.
 
-    run: takes the record on by so many samples.
+    run: extends the record by the next samples.
     Raises ValueError for a file of another run.
     """
     if path.exists():
@@ -111,7 +111,7 @@ def run_chunk(
     judge: Judge,
     every: Sequence[int] | None = None,
 ) -> None:
-    """Take the record on by the samples of these images: each attack in turn on those that still stand.
+    """Extend the record by the samples of these images: each attack in turn on those that still stand.
 
     attacks and judge take places among the images. every: attack a takes on one sample in every[a], as in an audit.
     """
@@ -136,7 +136,7 @@ def run_chunk(
         samples["forward"][:, place] = passes.forward - before[0]
         samples["backward"][:, place] = passes.backward - before[1]
         verdicts = judge(standing, found)
-        passes.settle(standing, verdicts.wrong)
+        passes.apply_verdict(standing, verdicts.wrong)
         samples["broken_by"][standing[verdicts.wrong]] = 1 + place
         samples["grid_margin"][standing] = verdicts.grid_margins
         samples["margin"][standing] = np.maximum(samples["margin"][standing], verdicts.margins)

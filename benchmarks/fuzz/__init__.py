@@ -1,0 +1,1 @@
+"""Damaged images and random requests against a running service."""

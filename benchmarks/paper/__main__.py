@@ -4,7 +4,7 @@
     python -m benchmarks.paper table-I --scale small
     python -m benchmarks.paper table-I --scale full --data DIR --yes
 
-What was trained or evaluated before, for this or another table, is not done again; an interrupted command goes on.
+What was trained or evaluated before, for this or another table, is not done again; an interrupted command resumes.
 """
 
 import argparse
@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("name", type=_name, metavar="NAME", help=f"list, or one of {', '.join(EXPERIMENTS)}")
     parser.add_argument("--scale", choices=list(SCALES), default="smoke", help="(default: %(default)s)")
     parser.add_argument(
-        "--data", metavar="DIR", help="full: folder of the data sets; small: images, one folder a class"
+        "--data", metavar="DIR", help="full: folder of the data sets; small: images, one folder per class"
     )
     parser.add_argument("--seeds", type=int, metavar="N", help="runs of each row (default: the scale's)")
     parser.add_argument(

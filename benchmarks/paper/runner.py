@@ -34,7 +34,7 @@ from f2at.training.methods import F2AT
 from f2at.training.methods.donsker_varadhan import save_critics
 from f2at.training.run_folder import RunFolder
 
-EVALUATION_VERSION = 1  # raise it when `evaluate` changes what it measures: what was kept is then measured again
+EVALUATION_VERSION = 1  # raise it when `evaluate` changes what it measures: what was stored is then measured again
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Runner:
                     yield config
 
     def run(self, experiment: Experiment) -> list[Outcome]:
-        """Train and evaluate every row; one that cannot be had is refused with its reason, and the others go on."""
+        """Train and evaluate every row; one that cannot be trained is refused with its reason; the others continue."""
         return [self._row(experiment, row) for row in self.rows(experiment)]
 
     def _row(self, experiment: Experiment, row: Row) -> Outcome:

@@ -163,7 +163,7 @@ def scale_for(name: str, data: str | None, seeds: int | None) -> Scale:
 
     Args:
         name: a key of `SCALES`.
-        data: full: the folder of the data sets (default: data); small: a folder of images, one folder a class, that
+        data: full: the folder of the data sets (default: data); small: a folder of images, one folder per class, that
             takes the place of digits; smoke: none.
         seeds: how many, if not the scale's.
 

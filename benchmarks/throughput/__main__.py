@@ -48,7 +48,7 @@ end
 
 
 Result = dict[str, int]  # of one run of wrk
-Results = Mapping[tuple[str, int], Sequence[Result]]  # by server and number of clients; one a round
+Results = Mapping[tuple[str, int], Sequence[Result]]  # by server and number of clients; one per round
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ def running(server: Server, bundle: Path, image: NDArray[np.uint8]) -> Iterator[
 
 
 def load(url: str, kind: str, content: bytes, *, clients: int, seconds: int) -> Result:
-    """What wrk says: requests, microseconds in all, and of an answer, at the middle and at the 99th of a hundred."""
+    """What wrk says: requests, microseconds in all, and of an answer at the median and at the 99th percentile."""
     with tempfile.TemporaryDirectory() as folder:
         script, body = Path(folder) / "post.lua", Path(folder) / "body"
         script.write_text(_SCRIPT)

@@ -57,7 +57,7 @@ def spent(attack: Attack) -> float:
 def with_numbers(name: str, numbers: Mapping[str, float]) -> Attack:
     """The attack with those of the numbers that it takes."""
     attack = ATTACKS[name].override(**{key: numbers[key] for key in numbers.keys() & ATTACKS[name].parameters.keys()})
-    # Where an attack is to transfer, it goes on whatever happens, and once.
+    # Where an attack is to transfer, it runs to the end whatever happens, and once.
     return (
         attack if attack.parameters.get("stop_at_success", True) else attack.override(**ONCE.get(attack.function, {}))
     )
@@ -69,7 +69,7 @@ def test_no_attack_takes_more_than_it_may_and_a_stubborn_model_makes_it_take_nea
     if "abort_early" in attack.parameters:
         attack = attack.override(abort_early=False)
     most = attack.most_per_sample
-    slack = attack.parameters.get("restarts", 1) + attack.parameters.get("neighbours", 0) + 1  # a last look a run
+    slack = attack.parameters.get("restarts", 1) + attack.parameters.get("neighbours", 0) + 1  # a last look per run
     assert most - slack <= spent(attack) <= most
 
 

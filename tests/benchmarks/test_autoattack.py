@@ -70,7 +70,7 @@ def test_passes_are_those_of_each_sample() -> None:
     assert passes.fell.tolist() == [-1, 3, 6]
     assert passes.margins.tolist() == [-1, 2, 2]
 
-    passes.settle(np.array([0, 1, 2]), np.array([True, False, True]))
+    passes.apply_verdict(np.array([0, 1, 2]), np.array([True, False, True]))
     assert passes.fell.tolist() == [5, -1, 6]
 
 

@@ -47,7 +47,7 @@ class Method(ABC):
         return self
 
     def check(self, model: Classifier) -> None:  # noqa: B027  (most methods need nothing)
-        """Look, before training, for what the method needs besides its options.
+        """Check, before training, that the method has what it needs besides its options.
 
         Raises:
             ValueError: something is missing or does not fit the model.

@@ -77,7 +77,7 @@ def load_critics(path: str, device: torch.device) -> Critics:
     """Read what `save_critics` wrote, frozen and in eval mode.
 
     Raises:
-        ValueError: no such file, or not one of ours.
+        ValueError: no such file, or not one that `save_critics` wrote.
     """
     tensors, description = load_tensors(Path(path))
     if description.get("format") != FORMAT:

@@ -77,7 +77,7 @@ class F2AT(CrossEntropyMethod):
         return self if epoch >= self.warmup else replace(self, alpha=self.alpha * epoch / self.warmup)
 
     def check(self, model: Classifier) -> None:
-        """Load the critics, if any, and see that they judge such models and such patterns."""
+        """Load the critics, if any, and check that they were trained for these classes and this K."""
         if self.critic:
             critics = load_critics(self.critic, next(model.parameters()).device)
             found, wanted = (critics.classes, critics.planes), (model.head.out_features, self.planes)

@@ -1,4 +1,4 @@
-from f2at.audit.page.words import count, parameters, percent, silence
+from f2at.audit.page.words import checks, count, parameters, percent
 
 
 def test_percent() -> None:
@@ -15,9 +15,9 @@ def test_parameters() -> None:
     )
 
 
-def test_silence() -> None:
+def test_checks() -> None:
     def flags(*states: bool | None) -> dict[str, list[dict[str, bool | None]]]:
         return {"flags": [{"raised": state} for state in states]}
 
-    assert silence(flags(False, False)) == "none of 2 raised"
-    assert silence(flags(True, None, None)) == "1 of 3 raised, 2 not looked for"
+    assert checks(flags(False, False)) == "none of 2 raised"
+    assert checks(flags(True, None, None)) == "1 of 3 raised, 2 not looked for"
