@@ -19,7 +19,7 @@ class Suite:
         title: what it is for, in a line.
         attacks: each takes on the samples that still stand, unless it is named in `alone`.
         alone: attacks that take on every sample classified correctly, so that each has an accuracy of its own.
-        every: attacks that run as a check on one sample in so many, because they cost much and find little; on which,
+        every: attacks that run only as a check, on one sample in n, because they cost much and find little; on which,
             `checked` says.
     """
 

@@ -2,7 +2,7 @@
 
 X_nat keeps the upper K bit-planes of an image. The check flags an image whose natural pattern gets another label. Its
 score is how far: the largest logit of h(X_nat) at any other class less that at the label of h(X), positive exactly
-where the two labels differ. Two attackers are held against it:
+where the two labels differ. Two attackers try it:
 
 - PGD, which does not know of the check;
 - one who does, and drives both labels to the same wrong class. X_nat is piecewise constant in X, so its gradient is

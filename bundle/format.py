@@ -221,19 +221,19 @@ def _parse_manifest(raw: bytes) -> dict[str, Any]:
 
     classes, size, objectives, files = map(manifest.get, ("classes", "input_size", "objectives", "files"))
     if not _is_list(classes, str) or not 2 <= len(set(classes)) == len(classes):
-        raise BundleError(f"classes must be two or more distinct names, got {classes!r}")
+        raise BundleError(f"classes must be two or more distinct names; got {classes!r}")
     if not _is_list(size, int) or len(size) != 2 or min(size) < 1:
-        raise BundleError(f"input_size must be [height, width] in pixels, got {size!r}")
+        raise BundleError(f"input_size must be [height, width] in pixels; got {size!r}")
     if not _is_list(objectives, str):
-        raise BundleError(f"objectives must be a list of names, got {objectives!r}")
+        raise BundleError(f"objectives must be a list of names; got {objectives!r}")
     if not isinstance(files, dict) or sorted(files) != sorted(_FILES):
-        raise BundleError(f"files must describe {', '.join(_FILES)}, got {files!r}")
+        raise BundleError(f"files must describe {', '.join(_FILES)}; got {files!r}")
     for name, entry in files.items():
         if not isinstance(entry, dict) or {key: type(entry[key]) for key in entry} != {
             "bytes": int,
             "sha256": str,
         }:
-            raise BundleError(f"files: {name} must have bytes and sha256, got {entry!r}")
+            raise BundleError(f"files: {name} must have bytes and sha256; got {entry!r}")
     return manifest
 
 

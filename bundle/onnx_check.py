@@ -47,7 +47,7 @@ def check_interface(name: str, model: onnx.ModelProto, *, inputs: Interface, out
     for kind, wanted, values in (("inputs", inputs, found), ("outputs", outputs, model.graph.output)):
         described = {value.name: _describe(value) for value in values}
         if described != wanted:
-            raise OnnxError(f"{name} must have the {kind} {dict(wanted)}, got {described}")
+            raise OnnxError(f"{name} must have the {kind} {dict(wanted)}; got {described}")
 
 
 def check_same_weights(classifier: onnx.ModelProto, gradient: onnx.ModelProto) -> bool:

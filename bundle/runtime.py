@@ -40,9 +40,9 @@ def create_session(model: bytes, *, threads: int = 0, providers: Sequence[str] |
         ValueError: `threads` is negative, or the first provider asked for cannot be used here.
     """
     if threads < 0:
-        raise ValueError(f"threads must be 0 (every core) or a positive number, got {threads}")
+        raise ValueError(f"threads must be 0 (every core) or a positive number; got {threads}")
     if providers is not None and (not providers or set(providers) - set(ort.get_available_providers())):
-        raise ValueError(f"providers must be among {ort.get_available_providers()}, got {list(providers)}")
+        raise ValueError(f"providers must be among {ort.get_available_providers()}; got {list(providers)}")
     wanted = [CUDA, CPU] if providers is None else list(providers)
     if CUDA in wanted:
         # Asked for without a device, CUDA becomes CPU with only a line on stderr.

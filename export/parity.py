@@ -152,7 +152,7 @@ def _compare(what: str, found: Array, expected: Tensor) -> float:
 
 def _check_form(what: str, found: Array, expected: Tensor) -> None:
     if found.dtype != np.float32 or found.shape != tuple(expected.shape):
-        raise ParityError(f"the {what} must be float32 {tuple(expected.shape)}, got {found.dtype} {found.shape}")
+        raise ParityError(f"the {what} must be float32 {tuple(expected.shape)}; got {found.dtype} {found.shape}")
 
 
 def _difference(what: str, error: float) -> str:

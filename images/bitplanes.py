@@ -41,11 +41,11 @@ def bit_planes(images: Array) -> tuple[Array, ...]:
 
 def _checked(images: Any) -> Any:
     if str(getattr(images, "dtype", None)) not in ("uint8", "torch.uint8"):
-        raise ValueError(f"images must be uint8 pixels, got {getattr(images, 'dtype', type(images))}")
+        raise ValueError(f"images must be uint8 pixels; got {getattr(images, 'dtype', type(images))}")
     return images
 
 
 def _lower_mask(planes: int) -> int:
     if not 0 <= planes <= BITS:
-        raise ValueError(f"planes must be from 0 to {BITS}, got {planes}")
+        raise ValueError(f"planes must be from 0 to {BITS}; got {planes}")
     return (1 << (BITS - planes)) - 1

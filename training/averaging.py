@@ -16,7 +16,7 @@ class WeightAverage:
 
     Args:
         model: the average begins as its copy.
-        decay: share of the old average that each update keeps, in the end.
+        decay: share of the old average that each update keeps, once warmed up.
 
     Attributes:
         model: the averaged model, in eval mode.

@@ -1,4 +1,4 @@
-"""A model in eval mode, made cheaper to attack: BatchNorm folded into the convolutions, anew for each batch."""
+"""A model in eval mode, made cheaper to attack: BatchNorm folded into the convolutions, again for each batch."""
 
 import torch
 from torch import Tensor, fx, nn

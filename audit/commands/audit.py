@@ -211,7 +211,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--norm", default="linf", help=f"how the change is measured: {', '.join(NORMS)} (default linf)")
     parser.add_argument("--samples", type=int, help="how many images to draw (default all)")
     parser.add_argument("--seed", type=int, default=0, help="of every random number (default 0)")
-    parser.add_argument("--min-robust-accuracy", type=float, help="threshold from 0 to 1 to hold the result against")
+    parser.add_argument("--min-robust-accuracy", type=float, help="threshold from 0 to 1 to compare the result with")
     parser.add_argument("--examples", type=int, default=8, help="pictures of adversarial images to show (default 8)")
     parser.add_argument(
         "--data", type=Path, metavar="IMAGES.npz", help="images, uint8 (N, H, W, 3), and labels (default the bundle's)"

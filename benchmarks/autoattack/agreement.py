@@ -113,7 +113,7 @@ def full_budget(official: Record) -> int:
 
 
 def accuracy_within(record: Record, budgets: Iterable[float]) -> list[float]:
-    """Robust accuracy if every sample may take so many forward + backward passes: for each budget."""
+    """Robust accuracy where every sample may take a budget of forward + backward passes; for each budget."""
     broken_by, fell = record.samples["broken_by"], record.samples["fell"]
     return [float(np.mean((broken_by != CLEAN) & ((fell < 0) | (fell > budget)))) for budget in budgets]
 

@@ -88,7 +88,7 @@ def markdown(result: Result) -> str:
 
 
 def chance(result: Result) -> str:
-    """How far a figure may be off because only so many images were drawn."""
+    """How far a figure may be off because only some images were drawn."""
     return f"One seed's accuracy near 50 % has a standard error of {50 / result.images**0.5:.1f} points."
 
 

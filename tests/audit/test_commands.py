@@ -130,7 +130,7 @@ def test_thresholds_become_exit_codes_and_reports_are_not_overwritten(run: Run, 
         (["--eps", "1.5"], "eps must be at most 1 for linf (images lie in [0, 1]); got 3/2"),
         (["--samples", "37"], "samples must be at most 36, all there are; got 37"),
         (["--suite", "all"], f"suite must be one of {', '.join((*SUITES, 'custom'))}; got 'all'"),
-        (["--threads", "-1"], "threads must be 0 (every core) or a positive number, got -1"),
+        (["--threads", "-1"], "threads must be 0 (every core) or a positive number; got -1"),
         (["--suite", "quick", "--attack", "pgd"], "suite must be left out where attacks are given; got quick"),
         (["--attack", "pgd:steps"], "attack must be NAME[:parameter=value,...], each parameter once; got 'pgd:steps'"),
         (

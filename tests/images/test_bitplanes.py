@@ -50,7 +50,7 @@ def test_torch_agrees_with_numpy(planes: int) -> None:
 
 
 def test_bad_input_is_named() -> None:
-    with pytest.raises(ValueError, match="images must be uint8 pixels, got float32"):
+    with pytest.raises(ValueError, match="images must be uint8 pixels; got float32"):
         natural_pattern(np.zeros(3, np.float32), planes=2)
-    with pytest.raises(ValueError, match="planes must be from 0 to 8, got 9"):
+    with pytest.raises(ValueError, match="planes must be from 0 to 8; got 9"):
         perturbed_pattern(np.zeros(3, np.uint8), planes=9)
