@@ -21,9 +21,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.common import interleaved, markdown_table, parser, publish, ratio
 from f2at.models import Classifier, create_model
 from f2at.training.config import AttackConfig
-from f2at.training.folded import FoldedModel
 from f2at.training.inner_attack import draw_noise, find_adversarial
 from f2at.training.methods import F2AT, SAT, Method
+from f2at.training.weights.folded import FoldedModel
 
 Batch = tuple[Tensor, Tensor]
 MATRIX = 1536  # side of the matrices whose product stands for the machine's peak

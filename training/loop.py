@@ -18,8 +18,6 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from f2at.models import CheckpointInfo, Classifier, create_model, load_checkpoint, save_checkpoint
-from f2at.training.averaging import WeightAverage
-from f2at.training.batch_norm import running_statistics
 from f2at.training.config import Config
 from f2at.training.config_file import config_to_table
 from f2at.training.curves import draw_curves
@@ -34,13 +32,15 @@ from f2at.training.data import (
     split_validation,
 )
 from f2at.training.evaluation import evaluate
-from f2at.training.folded import FoldedModel
 from f2at.training.inner_attack import draw_noise, find_adversarial
 from f2at.training.methods import Method
 from f2at.training.run_folder import RunFolder
 from f2at.training.schedule import learning_rate
 from f2at.training.state import restore, to_tensors
-from f2at.training.weight_perturbation import weight_perturbation
+from f2at.training.weights.averaging import WeightAverage
+from f2at.training.weights.batch_norm import running_statistics
+from f2at.training.weights.folded import FoldedModel
+from f2at.training.weights.perturbation import weight_perturbation
 
 CHECK_EVERY = 20  # steps between looks at the loss; looking makes the host wait for the device
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from f2at.models import Classifier
-from f2at.training.averaging import WeightAverage
+from f2at.training.weights.averaging import WeightAverage
 
 
 def to_tensors(model: Classifier, optimizer: torch.optim.Optimizer, average: WeightAverage | None) -> dict[str, Tensor]:

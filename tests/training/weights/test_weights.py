@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from f2at.models import Classifier, create_model
-from f2at.training.averaging import WeightAverage
-from f2at.training.batch_norm import running_statistics
-from f2at.training.weight_perturbation import weight_perturbation
+from f2at.training.weights.averaging import WeightAverage
+from f2at.training.weights.batch_norm import running_statistics
+from f2at.training.weights.perturbation import weight_perturbation
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from f2at.models import ARCHITECTURES, Classifier, create_model
-from f2at.training.folded import FoldedModel
+from f2at.training.weights.folded import FoldedModel
 
 
 def used(name: str) -> Classifier:

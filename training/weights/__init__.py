@@ -1,0 +1,1 @@
+"""What training does with a model's weights and statistics besides stepping along the gradient."""
