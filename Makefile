@@ -16,7 +16,7 @@ demo: $(VENV)/.train      ## train, export, serve, predict and audit on handwrit
 	$(BIN)/python demo.py
 
 serve: $(VENV)/.serve      ## serve zoo/MODEL or bundles/MODEL (the demo's) at http://127.0.0.1:3000 until Ctrl-C
-	$(BIN)/python -m f2at.serving serve $(firstword $(wildcard zoo/$(MODEL)) bundles/$(MODEL))
+	$(BIN)/f2at serve $(firstword $(wildcard zoo/$(MODEL)) bundles/$(MODEL))
 
 test: $(VENV)/.dev      ## lint, types and every test
 	$(BIN)/ruff check

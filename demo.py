@@ -38,12 +38,12 @@ def main() -> None:
     for number, (name, flags) in enumerate(MODELS.items(), 1):
         heading(f"{number}/5  Train the {name} model")
         output = RUNS / f"demo-{name}"
-        command("f2at.training", "--config", "configs/digits.toml", *flags, "--output", output, done=finished(output))
+        command("train", "--config", "configs/digits.toml", *flags, "--output", output, done=finished(output))
 
     heading("3/5  Export both to ONNX; every number is compared with PyTorch's on the way")
     for name in MODELS:
         output = BUNDLES / f"demo-{name}"
-        command("f2at.export", RUNS / f"demo-{name}", "--output", output, done=(output / "manifest.json").is_file())
+        command("export", RUNS / f"demo-{name}", "--output", output, done=(output / "manifest.json").is_file())
 
     heading("4/5  Serve the F2AT model; predict over HTTP, idle and while the deployed model is under audit")
     with served(BUNDLES / "demo-f2at") as client:
@@ -52,7 +52,7 @@ def main() -> None:
     heading("5/5  The same audit of the undefended model, without a server")
     output = REPORTS / "demo-undefended.json"
     audit = ["--suite", SUITE, "--eps", EPS, "--samples", SAMPLES, "--seed", SEED, "--output", output, "--overwrite"]
-    command("f2at.audit", BUNDLES / "demo-undefended", *audit)
+    command("audit", BUNDLES / "demo-undefended", *audit)
     undefended = json.loads(output.read_text())
 
     heading(f"Result: {SAMPLES} test images, Linf eps {EPS}, the same attacks on the exported models")
@@ -72,10 +72,10 @@ def finished(run: Path) -> bool:
     return (run / "last.safetensors").is_file() and not (run / "state.safetensors").exists()
 
 
-def command(module: str, *arguments: object, done: bool = False) -> None:
-    """Run `python -m module arguments`, or say that its result is there already; a failure ends the demo."""
-    words = ["-m", module, *map(str, arguments)]
-    print(f"$ python {shlex.join(words)}{'   (done before)' if done else ''}", flush=True)
+def command(name: str, *arguments: object, done: bool = False) -> None:
+    """Run `f2at name arguments`, or say that its result is there already; a failure ends the demo."""
+    words = ["-m", "f2at", name, *map(str, arguments)]
+    print(f"$ f2at {shlex.join(words[2:])}{'   (done before)' if done else ''}", flush=True)
     if not done and (status := subprocess.run([sys.executable, *words], check=False).returncode):
         sys.exit(status)
 
@@ -87,9 +87,9 @@ def served(bundle: Path) -> Iterator[httpx.Client]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    words = ["-m", "f2at.serving", "serve", str(bundle), "--port", port]
+    words = ["-m", "f2at", "serve", str(bundle), "--port", port]
     log = REPORTS / "demo-server.log"
-    print(f"$ python {shlex.join(words)}   (log: {log})", flush=True)
+    print(f"$ f2at {shlex.join(words[2:])}   (log: {log})", flush=True)
     environment = {**os.environ, "BENTOML_HOME": str(Path(".f2at/bentoml").resolve()), "BENTOML_DO_NOT_TRACK": "True"}
     with log.open("w") as stream:
         server = subprocess.Popen([sys.executable, *words], stdout=stream, stderr=stream, env=environment)

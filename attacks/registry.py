@@ -25,6 +25,7 @@ from f2at.attacks.white_box.fgsm import fgsm
 from f2at.attacks.white_box.mi_fgsm import mi_fgsm
 from f2at.attacks.white_box.multi_targeted import multi_targeted
 from f2at.attacks.white_box.pgd import pgd
+from f2at.command_line import suggestion
 
 Knowledge = Literal["white-box", "black-box", "transfer"]  # transfer: gradients of another model, a surrogate
 Parameters = Mapping[str, Any]
@@ -62,7 +63,8 @@ class Attack:
         unknown = sorted(parameters.keys() - self.parameters.keys())
         if unknown:
             accepted = ", ".join(sorted(self.parameters))
-            raise ValueError(f"{self.name} has no parameter {unknown[0]!r}; it takes {accepted}")
+            near = suggestion(unknown[0], self.parameters)
+            raise ValueError(f"{self.name} has no parameter {unknown[0]!r}; it takes {accepted}{near}")
         return replace(self, parameters={**self.parameters, **parameters})
 
     def named(self, name: str) -> "Attack":

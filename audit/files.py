@@ -28,9 +28,9 @@ def read_report(path: Path) -> dict[str, Any]:
     try:
         report = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
-        raise ValueError(f"{path} is not JSON; give a report written by python -m f2at.audit") from None
+        raise ValueError(f"{path} is not JSON; give a report written by f2at audit") from None
     if not isinstance(report, dict) or "schema_version" not in report:
-        raise ValueError(f"{path} is not an audit report; give one written by python -m f2at.audit")
+        raise ValueError(f"{path} is not an audit report; give one written by f2at audit")
     if report["schema_version"] != SCHEMA_VERSION:
         raise ValueError(
             f"{path} has schema version {report['schema_version']!r}, this program reads {SCHEMA_VERSION}; audit again"

@@ -1,6 +1,6 @@
 """What to audit: the request, validated where it is built, and its threat model on the 8-bit grid."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from functools import cached_property
@@ -10,6 +10,7 @@ from f2at.attacks.registry import ATTACKS, Attack
 from f2at.attacks.threat import NORMS, effective_eps, parse_eps
 from f2at.audit.stages import STAGES
 from f2at.audit.suites import CUSTOM, SUITES, Suite, suite_for
+from f2at.command_line import suggestion
 
 _MOST_ATTACKS = 32
 _LARGEST_PARAMETER = 100_000  # steps, queries: more would be a typing error
@@ -45,7 +46,7 @@ class AuditRequest:
 
     def __post_init__(self) -> None:
         if not isinstance(self.suite, str) or self.suite not in (*SUITES, CUSTOM):
-            raise _refusal("suite", f"one of {', '.join((*SUITES, CUSTOM))}", self.suite)
+            raise _refusal("suite", f"one of {', '.join((*SUITES, CUSTOM))}", self.suite, (*SUITES, CUSTOM))
         if not isinstance(self.norm, str) or self.norm not in NORMS:
             raise _refusal("norm", f"one of {', '.join(NORMS)}", self.norm)
         if not isinstance(self.eps, str):
@@ -107,7 +108,8 @@ class AuditRequest:
 def _attack(entry: Any) -> Attack:
     """One entry of a custom suite."""
     if not isinstance(entry, Mapping) or entry.get("name") not in ATTACKS:
-        raise _refusal("attacks", f'mappings whose "name" is one of {", ".join(ATTACKS)}', entry)
+        wanted = f'mappings whose "name" is one of {", ".join(ATTACKS)}'
+        raise ValueError(f"{_refusal('attacks', wanted, entry)}{_nearest(entry)}")
     parameters = {key: value for key, value in entry.items() if key not in ("name", "as")}
     for key, value in parameters.items():
         if isinstance(value, int | float) and not abs(value) <= _LARGEST_PARAMETER:  # refuses nan, too
@@ -124,6 +126,11 @@ def _check_integer(name: str, value: Any, low: int, high: int) -> None:
         raise _refusal(name, f"an integer from {low} to {high}", value)
 
 
-def _refusal(name: str, accepted: str, value: Any) -> ValueError:
+def _nearest(entry: Any) -> str:
+    return suggestion(str(entry.get("name")), ATTACKS) if isinstance(entry, Mapping) else ""
+
+
+def _refusal(name: str, accepted: str, value: Any, names: Iterable[str] = ()) -> ValueError:
     text = repr(value)
-    return ValueError(f"{name} must be {accepted}; got {text if len(text) <= 60 else text[:57] + '...'}")
+    got = text if len(text) <= 60 else text[:57] + "..."
+    return ValueError(f"{name} must be {accepted}; got {got}{suggestion(str(value), names)}")

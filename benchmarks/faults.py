@@ -71,7 +71,7 @@ class Deployment:
     def start(self) -> None:
         """Start; does not wait until it is ready."""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "f2at.serving", "serve", str(self._bundle), "--port", str(self._port)],
+            [sys.executable, "-m", "f2at", "serve", str(self._bundle), "--port", str(self._port)],
             cwd=ROOT,
             env=self._environment,
             stdout=self._log,

@@ -1,6 +1,6 @@
 """A classifier in float32 and rounded to int8, side by side: speed, clean accuracy, and accuracy under the same audit.
 
-Both bundles are exported from one run (`python -m f2at.export RUN --output BUNDLE --precision int8`).
+Both bundles are exported from one run (`f2at export RUN --output BUNDLE --precision int8`).
 """
 
 from collections.abc import Callable

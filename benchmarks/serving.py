@@ -91,7 +91,7 @@ def main() -> None:
 @contextmanager
 def served(bundle: Path) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes], float]]:
     """This service, see `started`."""
-    with started(["-m", "f2at.serving", "serve", str(bundle.absolute()), "--port", "{port}"], is_ready) as server:
+    with started(["-m", "f2at", "serve", str(bundle.absolute()), "--port", "{port}"], is_ready) as server:
         yield server
 
 

@@ -1,19 +1,19 @@
-"""`python -m f2at.export sign` and `verify`: signatures of bundles, and of reports or any other file."""
+"""`f2at sign` and `f2at verify`: signatures of bundles, and of reports or any other file."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from f2at.bundle.format import SIGNATURE, load_bundle
 from f2at.bundle.signatures import SUFFIX, read_private_key, read_public_keys, read_signature, verify
+from f2at.command_line import Parser
 
 _WHAT = "a bundle's folder, or a report (.json)"
 
 
-def run_sign(arguments: Sequence[str]) -> None:
+def run_sign(arguments: Sequence[str]) -> int:
     """Write the signature beside what it signs."""
-    parser = argparse.ArgumentParser(
-        prog="python -m f2at.export sign",
+    parser = Parser(
+        prog="f2at sign",
         description="Sign a bundle or a report with a key of your own; the signature goes beside it.",
         epilog="a pair of keys: openssl genpkey -algorithm ed25519 -out key.pem; "
         "openssl pkey -in key.pem -pubout -out key.pub.pem",
@@ -25,12 +25,13 @@ def run_sign(arguments: Sequence[str]) -> None:
     data, signature = _content(options.path)
     signature.write_bytes(key.sign(data))
     print(f"signed    {signature}")
+    return 0
 
 
-def run_verify(arguments: Sequence[str]) -> None:
+def run_verify(arguments: Sequence[str]) -> int:
     """Hold a bundle or a report against its signature."""
-    parser = argparse.ArgumentParser(
-        prog="python -m f2at.export verify",
+    parser = Parser(
+        prog="f2at verify",
         description="Check the signature of a bundle, and the bundle itself, or the signature of a report.",
     )
     parser.add_argument("path", type=Path, help=_WHAT)
@@ -42,6 +43,7 @@ def run_verify(arguments: Sequence[str]) -> None:
     data, signature = _content(options.path)
     verify(data, read_signature(signature), keys)
     print(f"verified  {options.path}")
+    return 0
 
 
 def _content(path: Path) -> tuple[bytes, Path]:

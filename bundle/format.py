@@ -90,6 +90,7 @@ def load_bundle(path: str | Path) -> Bundle:
             documented; the two graphs do not hold the same weights, up to rounding where the classifier's are integers.
     """
     path = Path(path)
+    _check_folder(path)
     try:
         return _load(path)
     except (BundleError, OnnxError) as error:
@@ -161,6 +162,23 @@ def check_destination(path: Path, *, overwrite: bool) -> None:
     foreign = sorted({file.name for file in path.iterdir()} - parts) if path.exists() else []
     if foreign:
         raise BundleError(f"{path} also holds {foreign[0]}, which is no part of a bundle: move it away first")
+
+
+def _check_folder(path: Path) -> None:
+    """Call what is no bundle by its name.
+
+    Raises:
+        BundleError: there is no such folder, or it is a training run, half a bundle, or something else.
+    """
+    if not path.is_dir():
+        raise BundleError(f"{path}: there is no such folder; a bundle is a folder that `f2at export` wrote")
+    missing = [name for name in (MANIFEST, *_FILES) if not (path / name).is_file()]
+    if len(missing) == 1 + len(_FILES) and any(path.glob("*.safetensors")):
+        raise BundleError(f"{path} is a training run, not a bundle: f2at export {path} --output bundles/{path.name}")
+    if len(missing) == 1 + len(_FILES):
+        raise BundleError(f"{path} is no bundle: it holds none of {MANIFEST}, {', '.join(_FILES)}")
+    if missing:
+        raise BundleError(f"{path} is half a bundle: {' and '.join(missing)} missing; export the bundle again")
 
 
 def _load(path: Path) -> Bundle:

@@ -91,7 +91,7 @@ def read_signature(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise SignatureError(f"it is not signed (there is no {path.name}): python -m f2at.export sign") from None
+        raise SignatureError(f"it is not signed (there is no {path.name}): f2at sign") from None
 
 
 def _read(path: Path) -> bytes:

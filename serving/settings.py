@@ -35,7 +35,7 @@ class Settings:
     surrogate: Path | None = None  # folder of a second bundle, for transfer attacks to follow; None: none run here
     public_key: Path | None = None  # file of public keys; a bundle that none of them signed is not served
     signing_key: Path | None = None  # file of a private key that signs reports
-    keys: Path | None = None  # file of API keys, `python -m f2at.serving keys`; None: audits answer this machine only
+    keys: Path | None = None  # file of API keys, `f2at keys`; None: audits answer this machine only
     key_digest: str = ""  # one more key, name:scope,scope:sha256, where a file is too much
     metrics: str = "open"  # or key: where keys are demanded, /metrics takes one, too
     rate: int = 100  # requests a second of one key, or of one address without; ten times as many at once; 0: any

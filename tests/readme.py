@@ -16,8 +16,8 @@ def blocks(title: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", part, re.MULTILINE | re.DOTALL)
 
 
-def commands(title: str, package: str) -> list[list[str]]:
-    """The arguments of every `python -m package ...` in the shell blocks of that paragraph, in order."""
+def commands(title: str, *names: str) -> list[list[str]]:
+    """The words after `f2at` of every such command in the shell blocks of that paragraph, in order: NAME ARGUMENTS."""
     lines = "".join(blocks(title, "sh")).replace("\\\n", " ").splitlines()
     found = [shlex.split(line, comments=True) for line in lines]
-    return [words[3:] for words in found if words[:3] == ["python", "-m", package]]
+    return [words[1:] for words in found if words[:1] == ["f2at"] and words[1] in names]

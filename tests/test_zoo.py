@@ -53,4 +53,4 @@ def test_the_card_says_what_was_measured(path: Path) -> None:
 def test_make_serves_it() -> None:
     words = ["make", "--dry-run", "--directory", str(ZOO.parent), "serve", "MODEL=cifar10"]
     printed = subprocess.run(words, capture_output=True, text=True, check=True, timeout=30).stdout
-    assert "-m f2at.serving serve zoo/cifar10\n" in printed
+    assert "bin/f2at serve zoo/cifar10\n" in printed

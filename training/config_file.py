@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from f2at.command_line import suggestion
 from f2at.training.config import SECTIONS, Config, ConfigError
 from f2at.training.methods import METHODS, Method
 
@@ -90,7 +91,9 @@ def _method(table: Mapping[str, Any]) -> Method:
     options = dict(table)
     name = options.pop("name", None)
     if name not in METHODS:
-        raise ConfigError(f"method.name must be one of {', '.join(METHODS)}; got {name!r}")
+        raise ConfigError(
+            f"method.name must be one of {', '.join(METHODS)}; got {name!r}{suggestion(str(name), METHODS)}"
+        )
     method: Method = _build(METHODS[name], options, "method.")
     return method
 
@@ -99,7 +102,8 @@ def _build(cls: type, table: Mapping[str, Any], prefix: str) -> Any:
     known = {item.name: item for item in fields(cls)}
     for key in table:
         if key not in known:
-            raise ConfigError(f"unknown key {prefix}{key}; accepted: {', '.join(prefix + name for name in known)}")
+            accepted = ", ".join(prefix + name for name in known)
+            raise ConfigError(f"unknown key {prefix}{key}; accepted: {accepted}{suggestion(key, known, prefix)}")
     values = {key: _convert(value, known[key].type, f"{prefix}{key}") for key, value in table.items()}
     try:
         return cls(**values)

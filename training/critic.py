@@ -1,13 +1,11 @@
-"""`python -m f2at.training.critic RUN --output critic.safetensors`: learn F2AT's critics on a finished run's model.
+"""`f2at critic RUN --output critic.safetensors`: learn F2AT's critics on a finished run's model.
 
 They are what `method.estimator = "donsker-varadhan"` judges dependence by, in another run; see
 methods/donsker_varadhan.py.
 """
 
-import argparse
 import copy
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from tqdm import tqdm
 
+from f2at.command_line import Parser
 from f2at.models import Classifier, load_checkpoint
 from f2at.training.config import Config
 from f2at.training.config_file import load_config
@@ -112,34 +111,26 @@ def _bounds(critics: Critics, natural: Tensor, perturbed: Tensor, logits: Tensor
     )
 
 
-def main() -> None:
+def run(arguments: Sequence[str]) -> int:
     """Learn critics and write them."""
-    parser = argparse.ArgumentParser(
-        prog="python -m f2at.training.critic",
+    parser = Parser(
+        prog="f2at critic",
         description="Learn, on the frozen model of a finished run, the critics that F2AT's Donsker-Varadhan estimator "
-        "needs. Then: python -m f2at.training ... --method.estimator donsker-varadhan --method.critic FILE",
+        "needs. Then: f2at train ... --method.estimator donsker-varadhan --method.critic FILE",
     )
     parser.add_argument("run", type=Path, help="a finished run folder, as of `--method.name sat`")
     parser.add_argument("--output", type=Path, required=True, help="the .safetensors file to write")
     parser.add_argument("--planes", type=int, default=2, help="K, as method.planes of the run to come (default: 2)")
     parser.add_argument("--epochs", type=int, default=5, help="passes over the training images (default: 5)")
     parser.add_argument("--lr", type=float, default=1e-3, help="learning rate of Adam (default: 0.001)")
-    arguments = parser.parse_args()
-    try:
-        if arguments.output.exists():
-            raise ValueError(f"output {arguments.output} exists; choose another file")
-        critics, bounds = train_critics(
-            arguments.run, planes=arguments.planes, epochs=arguments.epochs, lr=arguments.lr
-        )
-        save_critics(arguments.output, critics, bounds=bounds)
-    except (OSError, ValueError) as error:
-        sys.exit(f"python -m f2at.training.critic: error: {error}")
+    options = parser.parse_args(arguments)
+    if options.output.exists():
+        raise ValueError(f"output {options.output} exists; choose another file")
+    critics, bounds = train_critics(options.run, planes=options.planes, epochs=options.epochs, lr=options.lr)
+    save_critics(options.output, critics, bounds=bounds)
     print(
         f"I(X_nat; h(x')) >= {bounds['natural']:.2f} nats, I(X_pert; h(x')) >= {bounds['perturbed']:.2f} nats, on "
-        f"validation images\nnext: python -m f2at.training --config CONFIG --output RUN "
-        f"--method.estimator donsker-varadhan --method.critic {arguments.output}"
+        f"validation images\nnext: f2at train --config CONFIG --output RUN "
+        f"--method.estimator donsker-varadhan --method.critic {options.output}"
     )
-
-
-if __name__ == "__main__":
-    main()
+    return 0

@@ -14,6 +14,7 @@ from torchvision.datasets.folder import default_loader
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as transforms
 
+from f2at.command_line import suggestion
 from f2at.training.config import DataConfig
 
 
@@ -43,7 +44,8 @@ def load_dataset(config: DataConfig) -> Dataset:
         DataError: unknown name, missing or malformed files, or too few images.
     """
     if config.name not in DATASETS:
-        raise DataError(f"data.name must be one of {', '.join(DATASETS)}; got {config.name!r}")
+        near = suggestion(config.name, DATASETS)
+        raise DataError(f"data.name must be one of {', '.join(DATASETS)}; got {config.name!r}{near}")
     dataset = DATASETS[config.name](Path(config.root), config.size)
     if config.validation >= len(dataset.train.labels):
         raise DataError(

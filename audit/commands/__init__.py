@@ -1,1 +1,1 @@
-"""The commands of `python -m f2at.audit`."""
+"""The commands of `f2at audit`."""

@@ -1,4 +1,4 @@
-"""`python -m f2at.audit BUNDLE`: audit a bundle or any ONNX classifier, write report.json and report.html."""
+"""`f2at audit BUNDLE`: audit a bundle or any ONNX classifier, write report.json and report.html."""
 
 import argparse
 import json
@@ -17,6 +17,7 @@ from f2at.audit import Audit, AuditRequest, Step, run_audit
 from f2at.audit.files import write_report
 from f2at.audit.opening import Model, open_bundle, open_onnx
 from f2at.audit.suites import CUSTOM, SUITES
+from f2at.command_line import Parser
 from f2at.images.labelled import read_labelled
 from f2at.images.pixels import Images, Labels
 
@@ -120,7 +121,7 @@ def _open(options: argparse.Namespace, request: AuditRequest) -> Audit:
 def _model(options: argparse.Namespace) -> tuple[Model, Images, Labels]:
     """The model to audit, and labelled images for it."""
     if (options.bundle is None) is (options.onnx is None):
-        raise ValueError("either a bundle, written by python -m f2at.export, or --onnx FILE must be given")
+        raise ValueError("either a bundle, written by f2at export, or --onnx FILE must be given")
     if options.onnx is None:
         for name in _ONNX_ONLY:
             if getattr(options, name) is not None:
@@ -185,25 +186,23 @@ def _share(accuracy: Mapping[str, Any]) -> str:
     return f"{counts:>9}{accuracy['value']:>7.1%}"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m f2at.audit",
-        usage="python -m f2at.audit BUNDLE --output REPORT.json [options]\n"
-        "       python -m f2at.audit --onnx FILE --data IMAGES.npz --output REPORT.json [options]\n"
-        "       python -m f2at.audit compare BASELINE.json CANDIDATE.json [options]\n"
-        "       python -m f2at.audit list | schema",
+def _parser() -> Parser:
+    parser = Parser(
+        prog="f2at audit",
+        usage="f2at audit BUNDLE --output REPORT.json [options]\n"
+        "       f2at audit --onnx FILE --data IMAGES.npz --output REPORT.json [options]",
         description="Attack an exported model with its own reference images and report how many answers survive.",
         epilog="exit codes: 0 done (and the threshold, if any, is met); 2 bad input; 3 the threshold is not met; "
         "4 the threshold lies inside the confidence interval, so more samples are needed to tell",
     )
-    parser.add_argument("bundle", type=Path, nargs="?", help="folder written by python -m f2at.export")
+    parser.add_argument("bundle", type=Path, nargs="?", help="folder written by f2at export")
     parser.add_argument("--suite", help=f"list of attacks: {', '.join(SUITES)} (default quick; with --onnx black-box)")
     parser.add_argument(
         "--attack",
         action="append",
         default=[],
         metavar="NAME[:parameter=value,...]",
-        help="in place of a suite, as often as needed: pgd:steps=50,step_size=2/255; see python -m f2at.audit list",
+        help="in place of a suite, as often as needed: pgd:steps=50,step_size=2/255; see f2at list",
     )
     parser.add_argument(
         "--eps", default="8/255", help="largest change, pixels in [0, 1]: 8/255 or 0.03 (default 8/255)"

@@ -1,6 +1,5 @@
-"""`python -m f2at.audit compare`: two reports side by side, as text or JSON, and an exit code to gate on."""
+"""`f2at compare`: two reports side by side, as text or JSON, and an exit code to gate on."""
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from f2at.audit.compare import FAIL_ON, compare, gate
 from f2at.audit.files import read_report
+from f2at.command_line import Parser
 
 EXIT_CODES = {"pass": 0, "fail": 3, "inconclusive": 4}
 
@@ -95,9 +95,9 @@ def _classes(comparison: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], str
     return [(row, change) for _, row, change in sorted(falls, key=lambda fall: fall[0])[:3]]
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m f2at.audit compare",
+def _parser() -> Parser:
+    parser = Parser(
+        prog="f2at compare",
         description="Compare two reports: what changed from the baseline to the candidate, and whether by more than "
         "the draw of the images explains. On the same images McNemar's exact test decides, at level 0.05 for clean and "
         "for robust accuracy.",

@@ -1,6 +1,5 @@
-"""`python -m f2at.audit list` and `python -m f2at.audit schema`: what may be asked for, and the form of the answer."""
+"""`f2at list` and `f2at schema`: what may be asked for, and the form of the answer."""
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,12 +8,13 @@ from f2at.attacks.registry import ATTACKS, Attack
 from f2at.attacks.threat import NORMS
 from f2at.audit.schema import report_schema
 from f2at.audit.suites import CUSTOM, SUITES, Suite
+from f2at.command_line import Parser
 
 
 def run_list(arguments: Sequence[str]) -> int:
     """Print suites and attacks."""
-    parser = argparse.ArgumentParser(
-        prog="python -m f2at.audit list",
+    parser = Parser(
+        prog="f2at list",
         description="Print the suites for --suite, and the attacks for --attack with their parameters.",
     )
     parser.parse_args(arguments)
@@ -34,9 +34,7 @@ def run_list(arguments: Sequence[str]) -> int:
 
 def run_schema(arguments: Sequence[str]) -> int:
     """Print the JSON Schema of reports."""
-    parser = argparse.ArgumentParser(
-        prog="python -m f2at.audit schema", description="Print the JSON Schema of reports."
-    )
+    parser = Parser(prog="f2at schema", description="Print the JSON Schema of reports.")
     parser.parse_args(arguments)
     print(json.dumps(report_schema(), indent=2))
     return 0

@@ -1,18 +1,25 @@
-"""`python -m f2at.serving keys add|list|revoke`."""
+"""`f2at keys add|list|revoke`."""
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from f2at.command_line import Parser
 from f2at.serving.access.keys import SCOPES, Key, KeysError, add_key, read_keys, revoke_key
 from f2at.serving.settings import Settings
 
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the command to `python -m f2at.serving`."""
+def run(arguments: Sequence[str]) -> int:
+    """Make, list and revoke API keys, in the file that F2AT_KEYS names."""
+    options = _parser().parse_args(arguments)
+    status: int = options.run(options)
+    return status
+
+
+def _parser() -> Parser:
     scopes = "; ".join(f"{name}: {meaning}" for name, meaning in SCOPES.items())
-    keys = commands.add_parser("keys", help="make, list and revoke API keys, in the file that F2AT_KEYS names")
+    keys = Parser(prog="f2at keys", description="Make, list and revoke API keys, in the file that F2AT_KEYS names.")
     actions = keys.add_subparsers(title="commands", required=True)
 
     add = actions.add_parser(
@@ -28,6 +35,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     revoke = actions.add_parser("revoke", help="make a key useless, for running servers at once")
     revoke.add_argument("name", help="of the key")
     _set(revoke, _revoke)
+    return keys
 
 
 def _set(parser: argparse.ArgumentParser, command: Callable[[argparse.Namespace, Path | None], None]) -> None:

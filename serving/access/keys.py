@@ -75,9 +75,7 @@ class Key:
         """The key in "name:scope,scope:sha256", as F2AT_KEY_DIGEST has it."""
         parts = text.split(":")
         if len(parts) != 3:  # what came is not shown: it may be the key itself
-            raise KeysError(
-                "F2AT_KEY_DIGEST must be name:scope,scope:sha256, as `python -m f2at.serving keys add` prints it"
-            )
+            raise KeysError("F2AT_KEY_DIGEST must be name:scope,scope:sha256, as `f2at keys add` prints it")
         return cls(name=parts[0], scopes=tuple(parts[1].split(",")), sha256=parts[2])
 
     def to_text(self) -> str:
@@ -160,9 +158,7 @@ def read_keys(path: Path) -> list[Key]:
             raise TypeError
         keys = [Key(**{**entry, "scopes": tuple(entry["scopes"])}) for entry in entries]
     except OSError as error:
-        raise KeysError(
-            f"F2AT_KEYS: {path} cannot be read ({error.strerror}); `python -m f2at.serving keys add`"
-        ) from error
+        raise KeysError(f"F2AT_KEYS: {path} cannot be read ({error.strerror}); `f2at keys add`") from error
     except KeysError:
         raise
     except (ValueError, TypeError, KeyError, RecursionError) as error:

@@ -32,7 +32,7 @@ def worker_lock(state: Path, digest: str) -> Path:
 
 
 class Supervisor:
-    """A thread that keeps one `python -m f2at.serving worker` a model alive while this process lives.
+    """A thread that keeps one `f2at worker` a model alive while this process lives.
 
     Every server process runs one; whoever gets a model's lock starts its worker and hands the lock on to it, and
     another takes over if that process dies. The worker holds the reading end of a pipe from its supervisor: the pipe
@@ -134,7 +134,7 @@ class _Worker:
 
     def _start(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "f2at.serving", "worker", "--lock", str(self._lock)],
+            [sys.executable, "-m", "f2at", "worker", "--lock", str(self._lock)],
             stdin=subprocess.PIPE,
             pass_fds=[self._lock],
             env=self._environment,

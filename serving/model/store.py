@@ -65,8 +65,7 @@ def pinned_bundle(bento: "bentoml.Bento | None") -> Path:
         return Path(bentoml.models.get(tags[0] if tags else f"{MODEL_NAME}:latest").path)
     except NotFound:
         raise BundleError(
-            "no bundle to serve: set F2AT_BUNDLE to the folder of one, or pin one with "
-            "`python -m f2at.serving pin FOLDER`"
+            "no bundle to serve: set F2AT_BUNDLE to the folder of one, or pin one with `f2at pin FOLDER`"
         ) from None
 
 

@@ -14,9 +14,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from f2at.__main__ import main
 from f2at.attacks.objectives import OBJECTIVES
 from f2at.attacks.registry import ATTACKS
-from f2at.audit.__main__ import main
 from f2at.audit.commands.audit import parse_attack
 from f2at.audit.schema import report_schema
 from f2at.audit.suites import SUITES
@@ -34,8 +34,8 @@ class Block:
         if name.split(".")[0] in {"torch", "torchvision", "lightning"}:
             raise ModuleNotFoundError(f"{name} is not to be imported here")
 sys.meta_path.insert(0, Block())
-sys.argv[0] = "f2at.audit"
-runpy.run_module("f2at.audit", run_name="__main__", alter_sys=True)
+sys.argv[:1] = ["f2at", "audit"]
+runpy.run_module("f2at", run_name="__main__", alter_sys=True)
 """
 pytestmark = pytest.mark.slow  # exporting takes seconds
 Run = Callable[..., tuple[int, str, list[str]]]
@@ -91,7 +91,7 @@ def run(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run
 
     def run(*arguments: str, source: Path | None = bundle) -> tuple[int, str, list[str]]:
         named = [] if source is None else [str(source)]
-        code = main([*named, "--output", str(tmp_path / "report.json"), "--quiet", *arguments])
+        code = main(["audit", *named, "--output", str(tmp_path / "report.json"), "--quiet", *arguments])
         printed = capsys.readouterr()
         return code, printed.out, printed.err.splitlines()
 
@@ -119,7 +119,11 @@ def test_audit_of_a_bundle_without_torch(bundle: Path, tmp_path: Path) -> None:
 def test_thresholds_become_exit_codes_and_reports_are_not_overwritten(run: Run, tmp_path: Path) -> None:
     quick = ("--attack", "fgsm", "--eps", "8/255")
     assert run(*quick, "--samples", "20", "--min-robust-accuracy", "0.9")[0] == 3
-    assert run(*quick) == (2, "", [f"error: {tmp_path / 'report.json'} exists; give --overwrite or another --output"])
+    assert run(*quick) == (
+        2,
+        "",
+        [f"f2at audit: {tmp_path / 'report.json'} exists; give --overwrite or another --output"],
+    )
     assert run(*quick, "--min-robust-accuracy", "0.3", "--overwrite")[0] == 4
 
 
@@ -138,7 +142,7 @@ def test_thresholds_become_exit_codes_and_reports_are_not_overwritten(run: Run, 
             "attack must be NAME[:parameter=value,...], each parameter once; got 'pgd:steps=1,steps=2'",
         ),
         (["--attack", "pgd:steps=few"], "pgd: steps must be an integer of at least 1; got 'few'"),
-        (["--surrogate", "nowhere"], "nowhere: manifest.json cannot be read"),
+        (["--surrogate", "nowhere"], "nowhere: there is no such folder; a bundle is a folder that `f2at export` wrote"),
         (["--data", "pyproject.toml"], "data must be an .npz file with images, uint8 (N, H, W, 3), and labels"),
         (["--data", "nowhere.npz"], "nowhere.npz: No such file or directory"),
     ],
@@ -146,19 +150,19 @@ def test_thresholds_become_exit_codes_and_reports_are_not_overwritten(run: Run, 
 def test_bad_input_is_one_line(run: Run, tmp_path: Path, arguments: list[str], reason: str) -> None:
     code, out, (error,) = run(*arguments)
     assert (code, out) == (2, "")
-    assert error.startswith(f"error: {reason}")
+    assert error.startswith(f"f2at audit: {reason}")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_no_bundle_is_refused(run: Run, tmp_path: Path) -> None:
     code, _, (error,) = run(source=tmp_path)
     assert code == 2
-    assert "manifest.json cannot be read" in error
+    assert "is no bundle" in error
 
 
 def test_help_names_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
-        main(["--help"])
+        main(["audit", "--help"])
     assert left.value.code == 0
     assert "3 the threshold is not met" in " ".join(capsys.readouterr().out.split())
 
@@ -231,7 +235,7 @@ def test_the_readme_s_audits_of_an_onnx_file_run_as_they_are_printed(
     shutil.copy(normalised, "model.onnx")
     shutil.copytree(bundle, "bundles/digits")
     save_images(Path("images.npz"), [1, 2, 1])
-    printed = commands("Audit any ONNX file", "f2at.audit")
+    printed = commands("Audit any ONNX file", "audit")
     for arguments in printed:
         assert main([*arguments, "--quiet"]) == 0
     black_box, transfer = (json.loads(Path(f"{name}.json").read_text()) for name in ("black-box", "transfer"))
@@ -244,10 +248,10 @@ def test_the_readme_s_audits_of_an_onnx_file_run_as_they_are_printed(
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ([], "either a bundle, written by python -m f2at.export, or --onnx FILE must be given"),
+        ([], "either a bundle, written by f2at export, or --onnx FILE must be given"),
         (
             ["{bundle}", "--onnx", "{model}"],
-            "either a bundle, written by python -m f2at.export, or --onnx FILE must be given",
+            "either a bundle, written by f2at export, or --onnx FILE must be given",
         ),
         (["{bundle}", "--mean", "0.5"], "mean goes with --onnx only; a bundle knows its own"),
         (["--onnx", "{model}"], "data must be given for --onnx: an .npz file with images and labels"),
@@ -280,7 +284,7 @@ def test_models_and_data_that_do_not_fit_are_refused_in_one_line(
         np.savez(paths[name], images=np.zeros((2, 5, 5, 3), dtype), labels=np.zeros(2, np.int64))
     code, out, (error,) = run(*(argument.format(**paths) for argument in arguments), source=None)
     assert (code, out) == (2, "")
-    assert error.startswith(f"error: {reason.format(**paths)}")
+    assert error.startswith(f"f2at audit: {reason.format(**paths)}")
 
 
 def test_compare_prints_and_gates(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -318,7 +322,7 @@ def test_the_readme_s_comparisons_run_as_they_are_printed(
     for name in ("deployed.json", "candidate.json"):
         (tmp_path / name).write_bytes((tmp_path / "report.json").read_bytes())
     monkeypatch.chdir(tmp_path)
-    plain, strict = commands("Compare two audits", "f2at.audit")
+    plain, strict = commands("Compare two audits", "compare")
     assert main(plain) == 0
     assert capsys.readouterr().out.endswith("gate (not worse beyond chance): pass\n")
     assert main(strict) == 4  # 36 images prove nothing to 3 points
@@ -335,7 +339,7 @@ def test_the_readme_s_comparisons_run_as_they_are_printed(
 def test_compare_refuses_in_one_line(arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"error: {reason}")
+    assert line.startswith(f"f2at compare: {reason}")
 
 
 def test_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

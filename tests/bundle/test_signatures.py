@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from f2at.__main__ import main
 from f2at.bundle.format import MANIFEST, SIGNATURE, Bundle, load_bundle
 from f2at.bundle.signatures import SignatureError, read_private_key, read_public_keys, verify, verify_bundle
-from f2at.export.__main__ import main
 from tests.readme import blocks, commands
 
 
@@ -38,9 +38,9 @@ def signed(bundle: Bundle, keys: tuple[Path, Path], tmp_path: Path) -> Path:
 
 def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     capsys.readouterr()
-    assert main([str(argument) for argument in arguments]) == 1
+    assert main([str(argument) for argument in arguments]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: ")
+    assert error.startswith(f"f2at {arguments[0]}: ")
     assert error.count("\n") == 1
     return error
 
@@ -101,7 +101,7 @@ def test_the_commands_of_the_readme(bundle: Bundle, tmp_path: Path, monkeypatch:
     shutil.copytree(bundle.path, "bundles/digits")
     make_keys_line, *_ = blocks("Ship", "sh")[0].splitlines()
     subprocess.run(make_keys_line, shell=True, check=True)
-    signing, verifying = commands("Ship", "f2at.export")
+    signing, verifying = commands("Ship", "sign", "verify")
     assert [main(signing), main(verifying)] == [0, 0]
 
 

@@ -251,7 +251,7 @@ def test_a_worker_may_run_on_its_own(narrow_server: "Server") -> None:
     for audit in narrow_server.client.get("/audits").json()["audits"]:
         narrow_server.client.delete(f"/audits/{audit['id']}").raise_for_status()
     identifier = narrow_server.submit(**SHORT)["id"]
-    worker = subprocess.Popen([sys.executable, "-m", "f2at.serving", "worker"], env=narrow_server.environment)
+    worker = subprocess.Popen([sys.executable, "-m", "f2at", "worker"], env=narrow_server.environment)
     assert narrow_server.finish(identifier)["clean"]["n"] == SHORT["samples"]
     worker.terminate()
     assert worker.wait(5) == 0
@@ -302,7 +302,7 @@ def test_a_surrogate_of_other_classes_is_refused(
     other = rename([f"other {k}" for k in range(10)])
     folders = {"F2AT_BUNDLE": bundle.path, "F2AT_SURROGATE": other.path, "F2AT_STATE": tmp_path}
     worker = subprocess.run(
-        [sys.executable, "-m", "f2at.serving", "worker"],
+        [sys.executable, "-m", "f2at", "worker"],
         env=os.environ | {name: str(path) for name, path in folders.items()},
         cwd=Path(__file__).parents[2],
         capture_output=True,
@@ -310,7 +310,7 @@ def test_a_surrogate_of_other_classes_is_refused(
         timeout=60,
     )
     assert worker.returncode == 1
-    assert worker.stderr.startswith("error: F2AT_SURROGATE must have the classes of the bundle")
+    assert worker.stderr.startswith("f2at worker: F2AT_SURROGATE must have the classes of the bundle")
 
 
 class Fleet:
@@ -326,7 +326,7 @@ class Fleet:
         state = self.folder / f"worker-{len(self.workers)}"
         environment = {"F2AT_BUNDLE": self.bundle.path, "F2AT_STATE": state, "F2AT_DATABASE_URL": self.url}
         worker = subprocess.Popen(
-            [sys.executable, "-m", "f2at.serving", "worker"],
+            [sys.executable, "-m", "f2at", "worker"],
             env=os.environ
             | {name: str(value) for name, value in environment.items()}
             | {"F2AT_TAKEOVER": "3", "F2AT_AUDIT_THREADS": "1", "OMP_NUM_THREADS": "1"},

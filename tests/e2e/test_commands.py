@@ -56,12 +56,12 @@ def tampered(bundle: Bundle, tmp_path: Path) -> Path:
 
 
 def test_help_names_the_commands(run: Run) -> None:
-    done = run("f2at.serving", "--help")
+    done = run("f2at", "--help")
     assert done.returncode == 0
     assert all(name in done.stdout for name in ("serve", "worker", "pin"))
 
 
-@pytest.mark.parametrize("command", [["f2at.serving", "serve"], ["f2at.serving", "pin"]])
+@pytest.mark.parametrize("command", [["f2at", "serve"], ["f2at", "pin"]])
 def test_a_tampered_bundle_is_refused(run: Run, tampered: Path, command: list[str]) -> None:
     refused(run(*command, str(tampered)), "sha256")
 
@@ -76,7 +76,7 @@ def test_bentoml_serve_needs_a_bundle(run: Run) -> None:
 
 def test_settings_are_checked(run: Run, bundle: Bundle) -> None:
     refused(run(*SERVE, F2AT_BUNDLE=str(bundle.path), F2AT_MAX_BODY="lots"), "F2AT_MAX_BODY")
-    refused(run("f2at.serving", "serve", str(bundle.path), F2AT_WORKER="perhaps"), "F2AT_WORKER")
+    refused(run("f2at", "serve", str(bundle.path), F2AT_WORKER="perhaps"), "F2AT_WORKER")
     nowhere = "postgresql://user:secret@127.0.0.1:1/audits"
     without_database = run(*SERVE, F2AT_BUNDLE=str(bundle.path), F2AT_DATABASE_URL=nowhere)
     refused(without_database, "F2AT_DATABASE_URL")
@@ -86,13 +86,13 @@ def test_settings_are_checked(run: Run, bundle: Bundle) -> None:
 def test_a_port_that_is_taken(run: Run, bundle: Bundle) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        refused(run("f2at.serving", "serve", str(bundle.path), "--port", port), "in use")
-    refused(run("f2at.serving", "serve", str(bundle.path), "--port", "70000"), "port")
+        refused(run("f2at", "serve", str(bundle.path), "--port", port), "in use")
+    refused(run("f2at", "serve", str(bundle.path), "--port", "70000"), "port")
 
 
 def test_one_worker_a_state_folder(run: Run, server: "Server", bundle: Bundle) -> None:
     refused(
-        run("f2at.serving", "worker", F2AT_BUNDLE=str(bundle.path), F2AT_STATE=server.environment["F2AT_STATE"]),
+        run("f2at", "worker", F2AT_BUNDLE=str(bundle.path), F2AT_STATE=server.environment["F2AT_STATE"]),
         "worker",
     )
 
@@ -100,7 +100,7 @@ def test_one_worker_a_state_folder(run: Run, server: "Server", bundle: Bundle) -
 def test_a_built_bento_serves_its_bundle_without_torch(
     run: Run, start_server: Callable[..., "Server"], bundle: Bundle, tmp_path: Path
 ) -> None:
-    assert "holds " + bundle.digest in run("f2at.serving", "pin", str(bundle.path)).stdout
+    assert "holds " + bundle.digest in run("f2at", "pin", str(bundle.path)).stdout
     subprocess.run([sys.executable, "-m", "hatchling", "build", "--target", "wheel"], cwd=REPOSITORY, check=True)
     built = run("bentoml", "build", "--output", "tag")
     assert built.returncode == 0, built.stderr

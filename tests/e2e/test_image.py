@@ -37,7 +37,7 @@ def image(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
     for command in (
         ["-m", "hatchling", "build", "--target", "wheel"],
-        ["-m", "f2at.serving", "pin", str(bundle.path)],
+        ["-m", "f2at", "pin", str(bundle.path)],
         ["-m", "bentoml", "build"],
         ["-c", CONTEXT, str(folder / "bento")],
     ):
@@ -73,7 +73,7 @@ def test_server_and_worker_run_from_a_read_only_image(
     identifier = server.submit(eps="1/255", samples=4)["id"]
     database = f"sqlite:///{server.environment['F2AT_STATE']}/audits.sqlite"
     worker = subprocess.Popen(
-        [sys.executable, "-m", "f2at.serving", "worker"],
+        [sys.executable, "-m", "f2at", "worker"],
         cwd=image / "src",
         env={**server.environment, "F2AT_STATE": str(tmp_path / "state"), "F2AT_DATABASE_URL": database},
     )

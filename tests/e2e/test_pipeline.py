@@ -21,9 +21,9 @@ SMALL = [
 REQUEST = {"suite": "quick", "eps": "16/255", "samples": 40, "seed": 3}
 
 
-def command(module: str, *arguments: object) -> str:
-    """Standard output of `python -m module arguments`, which must succeed."""
-    words = [sys.executable, "-m", module, *map(str, arguments)]
+def command(name: str, *arguments: object) -> str:
+    """Standard output of `f2at name arguments`, which must succeed."""
+    words = [sys.executable, "-m", "f2at", name, *map(str, arguments)]
     result = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=300)
     assert result.returncode == 0, result.stderr
     return result.stdout
@@ -32,10 +32,10 @@ def command(module: str, *arguments: object) -> str:
 @pytest.mark.slow
 def test_from_training_to_a_report(tmp_path: Path, start_server: Callable[..., Any]) -> None:
     run, bundle, offline = tmp_path / "run", tmp_path / "bundle", tmp_path / "report.json"
-    command("f2at.training", "--config", "configs/digits.toml", *SMALL, "--output", run)
-    assert "parity" in command("f2at.export", run, "--output", bundle)
+    command("train", "--config", "configs/digits.toml", *SMALL, "--output", run)
+    assert "parity" in command("export", run, "--output", bundle)
     flags = [word for key, value in REQUEST.items() for word in (f"--{key}", value)]
-    command("f2at.audit", bundle, *flags, "--output", offline, "--quiet")
+    command("audit", bundle, *flags, "--output", offline, "--quiet")
     assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
 
     server = start_server(F2AT_BUNDLE=str(bundle))

@@ -28,7 +28,7 @@ def test_a_worker_deletes_what_is_older_than_f2at_keep_days(bundle: Bundle, tmp_
     engine.dispose()
     settings = {"BUNDLE": bundle.path, "STATE": tmp_path, "DATABASE_URL": url, "KEEP_DAYS": 1, "AUDIT_THREADS": 1}
     worker = subprocess.Popen(
-        [sys.executable, "-m", "f2at.serving", "worker"],
+        [sys.executable, "-m", "f2at", "worker"],
         env=os.environ | {f"F2AT_{name}": str(value) for name, value in settings.items()} | {"OMP_NUM_THREADS": "1"},
         cwd=Path(__file__).parents[2],
     )

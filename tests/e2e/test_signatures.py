@@ -47,8 +47,8 @@ def test_what_is_not_signed_is_not_served(bundle: Bundle, keys: Keys, tmp_path: 
     environment |= {"F2AT_BUNDLE": str(bundle.path)}
     for command in (
         ["bentoml", "serve", "f2at.serving.service:RobustClassifier"],
-        ["f2at.serving", "serve", bundle.path],
-        ["f2at.serving", "worker"],
+        ["f2at", "serve", bundle.path],
+        ["f2at", "worker"],
     ):
         done = python(*command, **environment)
         assert done.returncode != 0
@@ -61,7 +61,7 @@ def test_a_signed_bundle_is_served_and_its_reports_are_signed(
 ) -> None:
     folder = tmp_path / "signed"
     shutil.copytree(bundle.path, folder)
-    assert python("f2at.export", "sign", folder, "--key", keys.private).returncode == 0
+    assert python("f2at", "sign", folder, "--key", keys.private).returncode == 0
     server = start_server(F2AT_BUNDLE=str(folder), F2AT_PUBLIC_KEY=str(keys.public), F2AT_SIGNING_KEY=str(keys.private))
     assert server.client.get("/model").json()["digest"] == bundle.digest
     identifier = server.submit(eps="1/255", samples=4)["id"]
@@ -70,9 +70,9 @@ def test_a_signed_bundle_is_served_and_its_reports_are_signed(
     report = tmp_path / "report.json"
     for path, name in ((report, "report"), (Path(f"{report}.sig"), "report.sig")):
         path.write_bytes(server.client.get(f"/audits/{identifier}/{name}").raise_for_status().content)
-    assert python("f2at.export", "verify", report, "--public-key", keys.public).returncode == 0
+    assert python("f2at", "verify", report, "--public-key", keys.public).returncode == 0
     report.write_bytes(report.read_bytes().replace(b'"robust"', b'"Robust"', 1))
-    refused = python("f2at.export", "verify", report, "--public-key", keys.public)
+    refused = python("f2at", "verify", report, "--public-key", keys.public)
     assert (refused.returncode, "not of this content" in refused.stderr) == (1, True)
     server.stop()
 
@@ -81,11 +81,11 @@ def test_a_pinned_bundle_keeps_its_signature(bundle: Bundle, keys: Keys, tmp_pat
     folder, home = tmp_path / "signed", tmp_path / "bentoml"
     shutil.copytree(bundle.path, folder)
     environment = {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "1"}
-    assert python("f2at.serving", "pin", folder, **environment).returncode == 0
-    python("f2at.export", "sign", folder, "--key", keys.private)
-    assert python("f2at.serving", "pin", folder, **environment).returncode == 0  # the same digest, but signed now
+    assert python("f2at", "pin", folder, **environment).returncode == 0
+    python("f2at", "sign", folder, "--key", keys.private)
+    assert python("f2at", "pin", folder, **environment).returncode == 0  # the same digest, but signed now
     (pinned,) = home.rglob(SIGNATURE)
-    assert python("f2at.export", "verify", pinned.parent, "--public-key", keys.public).returncode == 0
+    assert python("f2at", "verify", pinned.parent, "--public-key", keys.public).returncode == 0
 
 
 def test_a_server_without_a_key_says_so(server: "Server") -> None:

@@ -310,7 +310,7 @@ def test_a_swap_under_load_loses_no_request(pair: "Server", bundle: Bundle, othe
         ({"bundle": "altered"}, "is not the file the manifest describes"),
         ({"bundle": "renamed"}, "must have the classes of the bundle"),
         ({"bundle": "insatiable"}, "cannot be loaded and run"),
-        ({"bundle": "missing"}, "cannot be read"),
+        ({"bundle": "missing"}, "no such folder"),
         ({"bundle": "../one"}, "name of a folder"),
         ({"bundle": 1}, "name of a folder"),
         ({"bundle": "one", "force": True}, "The body must be"),
@@ -389,7 +389,7 @@ def test_hangup_reads_the_configured_bundle_again(
     server.start()
     assert served(server) == {bundle.digest}  # swapped in while "two" was configured, as it still is
     second = subprocess.run(
-        [sys.executable, "-m", "f2at.serving", "serve", str(folder / "one"), "--port", "0"],
+        [sys.executable, "-m", "f2at", "serve", str(folder / "one"), "--port", "0"],
         env=server.environment,
         cwd=Path(__file__).parents[2],
         capture_output=True,

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from f2at.__main__ import main
 from f2at.bundle.format import load_bundle
-from f2at.export.__main__ import main
 from f2at.models import CheckpointInfo, Classifier, create_model, save_checkpoint
 
 ARCHITECTURE = {"name": "wide_resnet", "classes": 3, "width": 1, "depth": 10, "mean": [0.5, 0.4, 0.3], "std": [0.2] * 3}
@@ -39,7 +39,7 @@ def run_folder(tmp_path: Path, randomise_norms: Callable[[nn.Module], nn.Module]
 @pytest.mark.slow
 def test_a_run_becomes_a_bundle(run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "bundle"
-    assert main([str(run_folder), "--output", str(output)]) == 0
+    assert main(["export", str(run_folder), "--output", str(output)]) == 0
 
     bundle = load_bundle(output)
     assert bundle.classes == ("red", "green", "blue")
@@ -52,17 +52,17 @@ def test_a_run_becomes_a_bundle(run_folder: Path, tmp_path: Path, capsys: pytest
     assert bundle.manifest["versions"]["training"] == {"torch": "1"}
     printed = capsys.readouterr().out
     assert bundle.digest in printed
-    assert f"python -m f2at.serving serve {output}" in printed
+    assert f"f2at serve {output}" in printed
 
-    assert main([str(run_folder), "--output", str(output)]) == 1
-    assert capsys.readouterr().err == f"error: {output} exists: choose another folder, or say --overwrite\n"
+    assert main(["export", str(run_folder), "--output", str(output)]) == 2
+    assert capsys.readouterr().err == f"f2at export: {output} exists: choose another folder, or say --overwrite\n"
 
 
 @pytest.mark.slow
 def test_the_classifier_can_be_rounded_to_int8(
     run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([str(run_folder), "--output", str(tmp_path / "int8"), "--precision", "int8"]) == 0
+    assert main(["export", str(run_folder), "--output", str(tmp_path / "int8"), "--precision", "int8"]) == 0
     bundle = load_bundle(tmp_path / "int8")
     assert bundle.precision == "int8"
     assert bundle.manifest["quantization"]["calibration_images"] == 10
@@ -71,10 +71,10 @@ def test_the_classifier_can_be_rounded_to_int8(
 
 def expect(capsys: pytest.CaptureFixture[str], arguments: list[str], reason: str) -> None:
     """The command fails with one line that holds `reason`, and no traceback."""
-    assert main(arguments) == 1
+    assert main(["export", *arguments]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.startswith("error: ")
+    assert captured.err.startswith("f2at export: ")
     assert captured.err.count("\n") == 1
     assert reason in captured.err
 
@@ -99,9 +99,9 @@ def test_what_a_user_gets_wrong_is_said_in_one_line(
 
 def test_help_tells_a_newcomer_what_to_type(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        main(["--help"])
+        main(["export", "--help"])
     assert stop.value.code == 0
-    assert "python -m f2at.export runs/digits --output bundles/digits" in capsys.readouterr().out
+    assert "f2at export runs/digits --output bundles/digits" in capsys.readouterr().out
 
 
 def test_a_failed_parity_check_writes_nothing(

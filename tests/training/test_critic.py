@@ -72,17 +72,15 @@ def test_options_out_of_range(run: Path, options: dict[str, float]) -> None:
 
 @pytest.mark.slow
 def test_the_command(run: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "f2at.training.critic", str(run), "--epochs", "1", "--output", str(tmp_path / "c")]
+    command = [sys.executable, "-m", "f2at", "critic", str(run), "--epochs", "1", "--output", str(tmp_path / "c")]
     first = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=300)
     assert first.returncode == 0, first.stderr
     assert "nats" in first.stdout
     again = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=300)
-    assert again.returncode == 1
-    assert (
-        again.stderr == f"python -m f2at.training.critic: error: output {tmp_path / 'c'} exists; choose another file\n"
-    )
-    command[3] = str(tmp_path / "none")
+    assert again.returncode == 2
+    assert again.stderr == f"f2at critic: output {tmp_path / 'c'} exists; choose another file\n"
+    command[4] = str(tmp_path / "none")
     command[-1] = str(tmp_path / "d")
     missing = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=300)
-    assert "error: no configuration at" in missing.stderr
+    assert "f2at critic: no configuration at" in missing.stderr
     assert missing.stderr.count("\n") == 1

@@ -71,7 +71,7 @@ def test_a_killed_run_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
         "--model.width", "2", "--attack.steps", "1", "--attack.validation_steps", "1", "--attack.test_steps", "1",
         "--optimizer.epochs", "6", "--optimizer.batch_size", "16",
     ]  # fmt: skip
-    command = [sys.executable, "-m", "f2at.training", *arguments, "--output"]
+    command = [sys.executable, "-m", "f2at", "train", *arguments, "--output"]
     process = subprocess.Popen([*command, str(tmp_path / "killed")], cwd=REPOSITORY, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     metrics = tmp_path / "killed/metrics.jsonl"
@@ -241,7 +241,7 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
         "--optimizer.epochs", "2", "--optimizer.batch_size", "50", "--hardware.accelerator", "cpu",
         "--hardware.devices", "2", "--output", str(tmp_path / "run"),
     ]  # fmt: skip
-    command = [sys.executable, "-m", "f2at.training", *arguments]
+    command = [sys.executable, "-m", "f2at", "train", *arguments]
     first = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=300)
     assert first.returncode == 0, first.stderr
     assert first.stdout.count("best checkpoint") == 1  # one process speaks

@@ -3,7 +3,7 @@
 Donsker and Varadhan bound I(X; Z) from below by E_joint[T] - log E_product[exp T] for any critic T, and a good critic
 makes it tight. As Zhou et al. do, T is local (one score for each place of the image), it sees the pattern as an image
 and the response as logits, natural and perturbed patterns have a critic each, and both are trained on a frozen model
-(`python -m f2at.training.critic`) and then frozen. Logits, not features: an axis of feature space means nothing to the
+(`f2at critic`) and then frozen. Logits, not features: an axis of feature space means nothing to the
 next model, a class does.
 """
 

@@ -32,7 +32,7 @@ class F2AT(CrossEntropyMethod):
     upsilon: float = option(0.995, "v of L_mg")
     planes: int = option(2, "K: bit-planes of the natural pattern, 1 to 8; the perturbed pattern has the other 8 - K")
     estimator: str = option("cosine", f"what stands for the mutual information: {', '.join(ESTIMATORS)}")
-    critic: str = option("", "donsker-varadhan: the file that `python -m f2at.training.critic` wrote")
+    critic: str = option("", "donsker-varadhan: the file that `f2at critic` wrote")
     scope: str = option("all", f"classes in L_mg: {', '.join(MARGIN_SCOPES)}; others is Eq. 19 as printed, hard Eq. 18")
     natural: str = option("pattern", "pattern, or clean: the clean image in place of X_nat (ablation (i))")
     warmup: int = option(0, "epochs over which alpha rises from 0")
@@ -62,7 +62,7 @@ class F2AT(CrossEntropyMethod):
         if (self.estimator == "donsker-varadhan") != bool(self.critic):
             raise ValueError(
                 "critic must be given with estimator = donsker-varadhan, and only then: the file that "
-                f"`python -m f2at.training.critic` wrote; got estimator {self.estimator!r}, critic {self.critic!r}"
+                f"`f2at critic` wrote; got estimator {self.estimator!r}, critic {self.critic!r}"
             )
 
     @property

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from f2at.serving.__main__ import main
+from f2at.__main__ import main
 from f2at.serving.access.keys import Key, Keyring, KeysError, add_key, read_keys, revoke_key
 
 
@@ -166,9 +166,9 @@ def test_the_commands(path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert "ci" in listed
     assert "predict,audit" in listed
     assert token not in listed
-    assert main(["keys", "add", "--name", "ci", "--scope", "admin"]) == 1
+    assert main(["keys", "add", "--name", "ci", "--scope", "admin"]) == 2
     assert "'ci' already" in capsys.readouterr().err
-    assert main(["keys", "revoke", "ic"]) == 1
+    assert main(["keys", "revoke", "ic"]) == 2
     assert "it has ci" in capsys.readouterr().err
     assert main(["keys", "revoke", "ci"]) == 0
     assert read_keys(path) == []
@@ -183,7 +183,7 @@ def test_without_a_file_a_key_is_for_the_environment(
     text = next(line for line in printed.err.splitlines() if line.startswith("F2AT_KEY_DIGEST="))
     ring = Keyring(None, Key.from_text(text.partition("=")[2]))
     assert ring.find(printed.out.strip()) is not None
-    assert main(["keys", "list"]) == 1
+    assert main(["keys", "list"]) == 2
     assert "F2AT_KEYS must name" in capsys.readouterr().err
 
 
@@ -192,5 +192,5 @@ def test_a_place_that_cannot_be_written_to_is_one_line(
 ) -> None:
     path.touch()
     monkeypatch.setenv("F2AT_KEYS", str(path / "below"))
-    assert main(["keys", "add", "--name", "a", "--scope", "predict"]) == 1
-    assert capsys.readouterr().err.startswith(f"error: {path}")
+    assert main(["keys", "add", "--name", "a", "--scope", "predict"]) == 2
+    assert capsys.readouterr().err.startswith(f"f2at keys: {path}")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text
 
-from f2at.serving.__main__ import main
+from f2at.__main__ import main
 from f2at.serving.jobs.audits import Audits, connect
 from f2at.serving.jobs.database import server_engine
 from f2at.serving.jobs.retention import purge

@@ -1,48 +1,33 @@
-"""`python -m f2at.export`: turn a finished training run into a bundle; sign and verify what is handed on."""
+"""`f2at export RUN --output BUNDLE`: turn a finished training run into a bundle."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from f2at.bundle.commands import run_sign, run_verify
-from f2at.bundle.format import CLASSIFIER, GRADIENT, PRECISIONS, REFERENCE, Bundle
-
-COMMANDS = {"sign": run_sign, "verify": run_verify}
+from f2at.bundle.format import CLASSIFIER, GRADIENT, MANIFEST, PRECISIONS, REFERENCE, Bundle, check_destination
+from f2at.command_line import Parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status. What is no command is a run to export."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    command = COMMANDS.get(arguments[0]) if arguments else None
-    try:
-        _export(arguments) if command is None else command(arguments[1:])
-    except (ValueError, NotImplementedError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def _export(arguments: Sequence[str]) -> None:
+def run(arguments: Sequence[str]) -> int:
+    """Export a run or a checkpoint as a bundle, and say how well the graphs agree with PyTorch."""
     options = _parser().parse_args(arguments)
-    from f2at.export.build import build_bundle  # brings PyTorch, which signatures do without
-
     checkpoint, reference = _sources(options.source, options.checkpoint, options.reference)
+    check_destination(options.output, overwrite=options.overwrite)
+    from f2at.export.build import build_bundle  # brings PyTorch, which a wrong path need not wait for
+
     bundle = build_bundle(
         checkpoint, reference, options.output, precision=options.precision, overwrite=options.overwrite
     )
     _report(checkpoint, bundle)
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m f2at.export",
-        usage="python -m f2at.export RUN --output BUNDLE [options]\n"
-        "       python -m f2at.export sign BUNDLE|REPORT.json --key FILE\n"
-        "       python -m f2at.export verify BUNDLE|REPORT.json --public-key FILE",
+    parser = Parser(
+        prog="f2at export",
         description="Export a trained model as a bundle: a folder with the model and its gradient as ONNX graphs, "
         "proven equal to the PyTorch model, that can be served and audited without PyTorch.",
-        epilog="example: python -m f2at.export runs/digits --output bundles/digits",
+        epilog="example: f2at export runs/digits --output bundles/digits",
     )
     parser.add_argument(
         "source", type=Path, help="the folder of a training run, or a .safetensors checkpoint (with --reference)"
@@ -71,8 +56,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _sources(source: Path, which: str | None, reference: Path | None) -> tuple[Path, Path]:
     """The checkpoint and the reference images that the command line means."""
+    if (source / MANIFEST).is_file():
+        raise ValueError(f"{source} is a bundle already; a training run or a .safetensors checkpoint is exported")
     if source.is_dir():
-        return source / f"{which or 'best'}.safetensors", reference or source / REFERENCE
+        checkpoint = source / f"{which or 'best'}.safetensors"
+        if not checkpoint.is_file():
+            raise ValueError(f"{source} has no {checkpoint.name}: it is no training run, or none that got that far")
+        return checkpoint, reference or source / REFERENCE
     if which is not None:
         raise ValueError(f"--checkpoint chooses within the folder of a run, and {source} is not a folder")
     if not source.is_file():
@@ -100,9 +90,5 @@ def _report(checkpoint: Path, bundle: Bundle) -> None:
             f"the same label on {rounding['agreement']:.1%} of the reference images"
         )
     print(f"digest    {bundle.digest}")
-    print(f"next      python -m f2at.audit {bundle.path}")
-    print(f"          python -m f2at.serving serve {bundle.path}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    print(f"next      f2at audit {bundle.path} --output reports/{bundle.path.name}.json")
+    print(f"          f2at serve {bundle.path}")

@@ -1,0 +1,33 @@
+"""What every command has in common: how its line is read, and how a mistake in it is answered."""
+
+import argparse
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+
+def suggestion(word: str, accepted: Iterable[str], prefix: str = "") -> str:
+    """`; did you mean NAME?` for the accepted name nearest to `word`, or nothing where none is near."""
+    near = difflib.get_close_matches(word, list(accepted), n=1, cutoff=0.6)
+    return f"; did you mean {prefix}{near[0]}?" if near else ""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that takes no abbreviations and answers a mistake in one line, with the nearest right flag."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, **settings})
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> Any:
+        """As argparse does; what is left over is an error that names the nearest flag."""
+        options, left = self.parse_known_args(args, namespace)
+        if left:
+            flags = [text for action in self._actions for text in action.option_strings]
+            self.error(f"unrecognized arguments: {' '.join(left)}{suggestion(left[0].partition('=')[0], flags)}")
+        return options
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line and exit with status 2."""
+        self.exit(2, f"{self.prog}: {message} ({self.prog} --help)\n")

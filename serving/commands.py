@@ -1,0 +1,103 @@
+"""`f2at serve`, `worker`, `pin` and `purge`."""
+
+import argparse
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from f2at.bundle.format import load_bundle
+from f2at.command_line import Parser
+from f2at.serving.settings import Settings
+
+_SETTINGS = "Settings are environment variables (F2AT_...); serving/settings.py lists them."
+
+
+def run_serve(arguments: Sequence[str]) -> int:
+    """Serve the model of a bundle, and audit it on demand."""
+    parser = Parser(
+        prog="f2at serve", description="Serve the model of a bundle, and audit it on demand.", epilog=_SETTINGS
+    )
+    parser.add_argument("bundle", type=Path, help="folder of the bundle, such as bundles/digits")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=3000, help="port to listen on (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    from f2at.serving.model.store import load_trusted  # brings BentoML, which --help need not wait for
+
+    settings = Settings.from_env()
+    load_trusted(options.bundle, settings)
+    host: str = options.host
+    port: int = options.port
+    _check_free(host, port)
+    os.environ |= {**settings.paths(), "F2AT_BUNDLE": str(options.bundle.absolute())}
+    command = [sys.executable, "-m", "bentoml", "serve", "f2at.serving.service:RobustClassifier"]
+    command += ["--host", host, "--port", str(port)]
+    os.execv(sys.executable, command)
+
+
+def _check_free(host: str, port: int) -> None:
+    """BentoML would show a traceback for a port that is taken."""
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except (OSError, OverflowError) as error:
+        raise ValueError(f"cannot listen on {host} port {port} ({error}); choose another --port") from error
+
+
+def run_worker(arguments: Sequence[str]) -> int:
+    """Run audits of the bundle in F2AT_BUNDLE."""
+    parser = Parser(
+        prog="f2at worker",
+        description="Run audits of the bundle in F2AT_BUNDLE. A server starts a worker itself unless F2AT_WORKER=off.",
+        epilog=_SETTINGS,
+    )
+    parser.add_argument("--lock", type=int, help=argparse.SUPPRESS)  # descriptor of the lock a server holds for it
+    options = parser.parse_args(arguments)
+    from f2at.serving.jobs.supervisor import worker_lock
+    from f2at.serving.jobs.worker import run_worker as work
+    from f2at.serving.model.store import load_surrogate, load_trusted, pinned_bundle
+    from f2at.serving.process.files import acquire_lock
+
+    settings = Settings.from_env()
+    bundle = load_trusted(settings.bundle or pinned_bundle(None), settings)
+    if options.lock is None and acquire_lock(worker_lock(settings.state, bundle.digest)) is None:
+        raise ValueError(f"another worker is at work on {settings.state}; stop it, or set F2AT_STATE")
+    work(bundle, load_surrogate(settings, bundle), settings, supervised=options.lock is not None)
+    return 0
+
+
+def run_pin(arguments: Sequence[str]) -> int:
+    """Put a bundle into BentoML's model store, for `bentoml build`."""
+    parser = Parser(prog="f2at pin", description="Put a bundle into BentoML's model store, for `bentoml build`.")
+    parser.add_argument("bundle", type=Path, help="folder of the bundle")
+    options = parser.parse_args(arguments)
+    from f2at.serving.model.store import pin
+
+    model = pin(options.bundle)
+    print(f"{model.tag!s} holds {load_bundle(options.bundle).digest}; `bentoml build` puts it into the next Bento")
+    return 0
+
+
+def run_purge(arguments: Sequence[str]) -> int:
+    """Delete audits that ended long ago, as F2AT_KEEP_DAYS makes workers do."""
+    parser = Parser(
+        prog="f2at purge", description="Delete audits that ended long ago, as F2AT_KEEP_DAYS makes workers do."
+    )
+    parser.add_argument("--days", type=_days, required=True, help="keep those of the last DAYS days")
+    options = parser.parse_args(arguments)
+    from f2at.serving.jobs.audits import connect
+    from f2at.serving.jobs.retention import purge
+
+    with connect(Settings.from_env().database_url) as jobs:
+        count = purge(jobs, options.days)
+    print(f"deleted {count} audit{'' if count == 1 else 's'} that ended more than {options.days} days ago")
+    return 0
+
+
+def _days(text: str) -> int:
+    days = int(text)
+    if days < 0:
+        raise ValueError
+    return days
