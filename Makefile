@@ -59,18 +59,18 @@ build/tools: Makefile
 		cyclonedx-bom==7.5.0 pip-audit==2.10.1 pip-licenses==5.5.5 uv==0.13.9
 
 # Each environment is the one before and more: serving (no PyTorch), training, development.
-$(VENV)/.serve: pyproject.toml constraints.txt
+$(VENV)/.serve: pyproject.toml constraints.txt f2at/__init__.py
 	@echo "Setting up $(VENV) for serving: a minute and 0.7 GB, once"
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=python3.x")'
 	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) --editable .
+	$(INSTALL) --editable '.[serve]'
 	@touch $@
 
 $(VENV)/.train: $(VENV)/.serve
 	@echo "Setting up $(VENV) for training: a few minutes and 6 GB, once"
-	$(INSTALL) --editable '.[train]'
+	$(INSTALL) --editable '.[all]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.train
-	$(INSTALL) --editable '.[train,dev]'
+	$(INSTALL) --editable '.[dev]'
 	@touch $@
