@@ -18,11 +18,12 @@ demo: $(VENV)/.train      ## train, export, serve, predict and audit on handwrit
 serve: $(VENV)/.serve      ## serve zoo/MODEL or bundles/MODEL (the demo's) at http://127.0.0.1:3000 until Ctrl-C
 	$(BIN)/python -m f2at.serving serve $(firstword $(wildcard zoo/$(MODEL)) bundles/$(MODEL))
 
-test: $(VENV)/.dev      ## lint, types and every test
+test: $(VENV)/.dev      ## lint, types, spelling and every test, with the coverage that pyproject.toml asks for
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(PYTEST)
+	$(BIN)/codespell
+	$(PYTEST) --cov --cov-report=term:skip-covered
 
 test-fast: $(VENV)/.dev      ## only the tests that take seconds
 	$(PYTEST) -m "not slow"
@@ -51,7 +52,7 @@ vulnerabilities: build/tools      ## look the image's packages up in public list
 	build/tools/bin/pip-audit --requirement deploy/requirements.txt --no-deps --disable-pip --strict
 
 clean:           ## remove the virtual environment and everything that was built
-	rm -rf $(VENV) build dist runs bundles reports .f2at
+	rm -rf $(VENV) build dist runs bundles reports .f2at .coverage
 
 build/tools: Makefile
 	rm -rf $@ && $(PYTHON) -m venv $@
