@@ -18,11 +18,12 @@ demo: $(VENV)/.train      ## train, export, serve, predict and audit on handwrit
 serve: $(VENV)/.serve      ## serve zoo/MODEL or bundles/MODEL (the demo's) at http://127.0.0.1:3000 until Ctrl-C
 	$(BIN)/f2at serve $(firstword $(wildcard zoo/$(MODEL)) bundles/$(MODEL))
 
-test: $(VENV)/.dev      ## lint, types and every test
+test: $(VENV)/.dev      ## lint, types, spelling and every test, with the coverage that pyproject.toml asks for
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(PYTEST)
+	$(BIN)/codespell
+	$(PYTEST) --cov --cov-report=term:skip-covered
 
 test-fast: $(VENV)/.dev      ## only the tests that take seconds
 	$(PYTEST) -m "not slow"
@@ -51,7 +52,7 @@ vulnerabilities: build/tools      ## look the image's packages up in public list
 	build/tools/bin/pip-audit --requirement deploy/requirements.txt --no-deps --disable-pip --strict
 
 clean:           ## remove the virtual environment and everything that was built
-	rm -rf $(VENV) build dist runs bundles reports .f2at
+	rm -rf $(VENV) build dist runs bundles reports .f2at .coverage
 
 build/tools: Makefile
 	rm -rf $@ && $(PYTHON) -m venv $@
@@ -59,18 +60,18 @@ build/tools: Makefile
 		cyclonedx-bom==7.5.0 pip-audit==2.10.1 pip-licenses==5.5.5 uv==0.13.9
 
 # Each environment is the one before and more: serving (no PyTorch), training, development.
-$(VENV)/.serve: pyproject.toml constraints.txt
+$(VENV)/.serve: pyproject.toml constraints.txt f2at/__init__.py
 	@echo "Setting up $(VENV) for serving: a minute and 0.7 GB, once"
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=python3.x")'
 	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) --editable .
+	$(INSTALL) --editable '.[serve]'
 	@touch $@
 
 $(VENV)/.train: $(VENV)/.serve
 	@echo "Setting up $(VENV) for training: a few minutes and 6 GB, once"
-	$(INSTALL) --editable '.[train]'
+	$(INSTALL) --editable '.[all]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.train
-	$(INSTALL) --editable '.[train,dev]'
+	$(INSTALL) --editable '.[dev]'
 	@touch $@

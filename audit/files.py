@@ -10,15 +10,16 @@ from f2at.audit.page.html import render
 from f2at.audit.report import SCHEMA_VERSION
 
 
-def write_report(report: Mapping[str, Any], path: Path) -> Path:
+def write_report(report: Mapping[str, Any], path: str | Path) -> Path:
     """Write a report as JSON, and as a page to the same name ending in .html, which is returned."""
+    path = Path(path)
     page = path.with_suffix(".html")
     path.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="ascii")
     page.write_text(render(report), encoding="utf-8")
     return page
 
 
-def read_report(path: Path) -> dict[str, Any]:
+def read_report(path: str | Path) -> dict[str, Any]:
     """Read a report and check that its samples add up to its figures.
 
     Raises:
@@ -26,7 +27,7 @@ def read_report(path: Path) -> dict[str, Any]:
         ValueError: it is not a report of this schema version; the message names the file.
     """
     try:
-        report = json.loads(path.read_bytes())
+        report = json.loads(Path(path).read_bytes())
     except (ValueError, RecursionError):
         raise ValueError(f"{path} is not JSON; give a report written by f2at audit") from None
     if not isinstance(report, dict) or "schema_version" not in report:

@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from f2at.attacks.targets.torch_target import TorchTarget
-from f2at.audit.plan import Audit, Step, run_audit
+from f2at.audit.perform import perform
+from f2at.audit.plan import Audit, Step
 from f2at.audit.request import AuditRequest
 
 
@@ -21,7 +22,7 @@ def audit_module(
     *,
     classes: Sequence[str],
     surrogate: torch.nn.Module | None = None,
-    progress: Callable[[Step], None] | None = None,
+    progress: Callable[[Step], object] | None = None,
 ) -> dict[str, Any]:
     """Audit a module and return the report.
 
@@ -53,7 +54,7 @@ def audit_module(
         surrogate=None if surrogate is None else TorchTarget(surrogate, classes=len(classes)),
         surrogate_model=None if surrogate is None else {"digest": module_digest(surrogate)},
     )
-    return audit.report(run_audit(audit, progress=progress))
+    return perform(audit, progress=progress)
 
 
 def module_digest(model: torch.nn.Module) -> str:

@@ -230,7 +230,7 @@ class Audit:
 
 
 def run_audit(
-    audit: Audit, *, progress: Callable[[Step], None] | None = None, heartbeat: Heartbeat | None = None
+    audit: Audit, *, progress: Callable[[Step], object] | None = None, heartbeat: Heartbeat | None = None
 ) -> list[dict[str, Any]]:
     """Run every step in order and return the results; ``progress`` is called after each step."""
     results: list[dict[str, Any]] = []

@@ -2,6 +2,8 @@
 
 import ctypes
 from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 
 import onnxruntime as ort
 
@@ -37,8 +39,10 @@ def create_session(model: bytes, *, threads: int = 0, providers: Sequence[str] |
         providers: ONNX Runtime execution providers, best first; None means CUDA if it is usable, else CPU.
 
     Raises:
-        ValueError: `threads` is negative, or the first provider asked for cannot be used here.
+        ValueError: `threads` is negative, the first provider asked for cannot be used here, or ONNX Runtime is
+            installed twice.
     """
+    _check_installation()
     if threads < 0:
         raise ValueError(f"threads must be 0 (every core) or a positive number; got {threads}")
     if providers is not None and (not providers or set(providers) - set(ort.get_available_providers())):
@@ -70,3 +74,16 @@ def create_session(model: bytes, *, threads: int = 0, providers: Sequence[str] |
 def active_provider(session: ort.InferenceSession) -> str:
     """The execution provider a session really runs on, whatever was asked for."""
     return str(session.get_providers()[0])
+
+
+@cache
+def _check_installation() -> None:
+    """Both packages of ONNX Runtime hold the module `onnxruntime`; the one installed last has overwritten the other."""
+    try:
+        both = [f"{name} {version(name)}" for name in ("onnxruntime", "onnxruntime-gpu")]
+    except PackageNotFoundError:
+        return
+    raise ValueError(
+        f"{' and '.join(both)} are both installed and overwrite each other's files, so which of them runs is chance; "
+        "pip uninstall both, then install one"
+    )

@@ -24,14 +24,15 @@ _X86 = "platform_system == 'Linux' and platform_machine == 'x86_64'"
 _NOT_X86 = "platform_system != 'Linux' or platform_machine != 'x86_64'"
 
 
-def base_requirements() -> list[Requirement]:
-    """The base dependencies of pyproject.toml."""
-    return [Requirement(text) for text in tomllib.loads(_PROJECT.read_text())["project"]["dependencies"]]
+def serving_requirements() -> list[Requirement]:
+    """The base dependencies of pyproject.toml and its extra `serve`."""
+    project = tomllib.loads(_PROJECT.read_text())["project"]
+    return [Requirement(text) for text in (*project["dependencies"], *project["optional-dependencies"]["serve"])]
 
 
 def installed_requirements() -> list[Requirement]:
     """Those of them that are meant for this platform."""
-    return [item for item in base_requirements() if item.marker is None or item.marker.evaluate()]
+    return [item for item in serving_requirements() if item.marker is None or item.marker.evaluate()]
 
 
 def closure(requirements: list[Requirement]) -> dict[str, Distribution]:

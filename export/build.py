@@ -21,7 +21,12 @@ from f2at.models import CheckpointInfo, load_checkpoint
 
 
 def build_bundle(
-    checkpoint: Path, reference: Path, output: Path, *, precision: str = "float32", overwrite: bool = False
+    checkpoint: str | Path,
+    reference: str | Path,
+    output: str | Path,
+    *,
+    precision: str = "float32",
+    overwrite: bool = False,
 ) -> Bundle:
     """Export a checkpoint, prove that the graphs compute the same, and write the bundle.
 
@@ -39,6 +44,7 @@ def build_bundle(
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
+    checkpoint, reference, output = Path(checkpoint), Path(reference), Path(output)
     check_destination(output, overwrite=overwrite)
     model, info = load_checkpoint(checkpoint)
     try:

@@ -1,1 +1,86 @@
-"""Train a robust image classifier, export it, serve it, and audit the deployed model on demand."""
+"""Train a robust image classifier, export it, serve it, and audit the deployed model on demand.
+
+    import f2at
+
+    report = f2at.audit_bundle("zoo/cifar10", f2at.AuditRequest(suite="quick", samples=100))
+    f2at.write_report(report, "report.json")  # and report.html
+
+What stands in `__all__` is the public face; everything below it may change. Each name is imported when it is first
+used, so that `import f2at` takes no time, and what needs PyTorch or a server needs it only then.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from f2at.audit.compare import compare as compare_reports
+    from f2at.audit.compare import gate
+    from f2at.audit.files import read_report, write_report
+    from f2at.audit.module import audit_module
+    from f2at.audit.opening import audit_bundle, audit_onnx
+    from f2at.audit.page.html import render as render_report
+    from f2at.audit.request import AuditRequest
+    from f2at.bundle.format import Bundle, load_bundle
+    from f2at.export.build import build_bundle as export_checkpoint
+    from f2at.serving.client import Client, ServiceError
+    from f2at.training.loop import train
+
+__version__ = "0.2.0"
+
+__all__ = [
+    "AuditRequest",
+    "Bundle",
+    "Client",
+    "ServiceError",
+    "__version__",
+    "audit_bundle",
+    "audit_module",
+    "audit_onnx",
+    "compare_reports",
+    "export_checkpoint",
+    "gate",
+    "load_bundle",
+    "read_report",
+    "render_report",
+    "train",
+    "write_report",
+]
+
+# Where each name is at home, and the extra that brings what its module imports.
+_HOMES = {
+    "AuditRequest": ("f2at.audit.request", "AuditRequest", ""),
+    "Bundle": ("f2at.bundle.format", "Bundle", ""),
+    "Client": ("f2at.serving.client", "Client", "serve"),
+    "ServiceError": ("f2at.serving.client", "ServiceError", "serve"),
+    "audit_bundle": ("f2at.audit.opening", "audit_bundle", ""),
+    "audit_module": ("f2at.audit.module", "audit_module", "train"),
+    "audit_onnx": ("f2at.audit.opening", "audit_onnx", ""),
+    "compare_reports": ("f2at.audit.compare", "compare", ""),
+    "export_checkpoint": ("f2at.export.build", "build_bundle", "train"),
+    "gate": ("f2at.audit.compare", "gate", ""),
+    "load_bundle": ("f2at.bundle.format", "load_bundle", ""),
+    "read_report": ("f2at.audit.files", "read_report", ""),
+    "render_report": ("f2at.audit.page.html", "render", ""),
+    "train": ("f2at.training.loop", "train", "train"),
+    "write_report": ("f2at.audit.files", "write_report", ""),
+}
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+if not TYPE_CHECKING:  # type checkers see the imports above, and so which names there are
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'f2at' has no attribute {name!r}; it has {', '.join(__all__)}")
+        module, attribute, extra = _HOMES[name]
+        try:
+            found = getattr(import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            if not extra or (error.name or "f2at").startswith("f2at"):
+                raise
+            raise ImportError(f"f2at.{name} needs {error.name}: pip install 'f2at[{extra}]'") from error
+        globals()[name] = found
+        return found

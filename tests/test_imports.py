@@ -70,7 +70,7 @@ def test_no_file_imports_a_folder_by_its_bare_name() -> None:
     """`import models` would find the user's own."""
     files = [
         REPOSITORY / "demo.py",
-        *(path for folder in (*PACKAGES, "tests", "deploy", "f2at") for path in modules(folder)),
+        *(path for folder in (*PACKAGES, "tests", "deploy", "examples", "f2at") for path in modules(folder)),
     ]
     wrong = [
         f"{path.relative_to(REPOSITORY)} imports {module}"

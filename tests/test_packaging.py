@@ -13,7 +13,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from deploy.closure import base_requirements, closure, installed_requirements, render
+from deploy.closure import closure, installed_requirements, render, serving_requirements
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -26,7 +26,7 @@ def test_the_image_gets_what_was_tested() -> None:
     assert {name: tested.get(name) for name in pinned if name != "onnxruntime"} == {
         name: version for name, version in pinned.items() if name != "onnxruntime"
     }
-    assert {canonicalize_name(requirement.name) for requirement in base_requirements()} <= set(pinned)
+    assert {canonicalize_name(requirement.name) for requirement in serving_requirements()} <= set(pinned)
     assert not any(re.match(r"torch|lightning|safetensors|scikit|nvidia-c", name) for name in pinned)
 
 

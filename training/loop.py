@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from f2at.models import CheckpointInfo, Classifier, create_model, load_checkpoint, save_checkpoint
 from f2at.training.config import Config
-from f2at.training.config_file import config_to_table
+from f2at.training.config_file import config_from_table, config_to_table, load_config
 from f2at.training.curves import draw_curves
 from f2at.training.data import (
     Dataset,
@@ -65,11 +65,17 @@ class TrainingStep(nn.Module):
         return self.method.loss(self.model, images, adversarial, labels)
 
 
-def train(config: Config, output: Path, *, overwrite: bool = False, progress: bool = True) -> dict[str, Any]:
+def train(
+    config: Config | Mapping[str, Any] | str | Path,
+    output: str | Path,
+    *,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> dict[str, Any]:
     """Train as configured and write the run folder; an interrupted run resumes where it stopped.
 
     Args:
-        config: everything that decides the result.
+        config: everything that decides the result: a TOML file, as in configs/, or its content as a mapping.
         output: the run folder.
         overwrite: start again in a folder that holds a run.
         progress: show a bar for each epoch.
@@ -81,7 +87,11 @@ def train(config: Config, output: Path, *, overwrite: bool = False, progress: bo
         ValueError: anything in the configuration, the data or the folder that cannot be used.
         DivergenceError: the loss became infinite or not a number.
     """
-    folder = RunFolder(output)
+    if isinstance(config, Mapping):
+        config = config_from_table(config)
+    elif not isinstance(config, Config):
+        config = load_config(Path(config), {})
+    folder = RunFolder(Path(output))
     if "LOCAL_RANK" not in os.environ:  # before other processes start; they would only repeat the refusal
         folder.check(config, overwrite=overwrite)
     dataset = load_dataset(config.data)

@@ -2,9 +2,7 @@
 
 import argparse
 import json
-import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,9 +11,10 @@ from tqdm import tqdm
 
 from f2at.attacks.targets.onnx_classifier import LAYOUTS
 from f2at.attacks.threat import NORMS
-from f2at.audit import Audit, AuditRequest, Step, run_audit
+from f2at.audit import Audit, AuditRequest, Step
 from f2at.audit.files import write_report
 from f2at.audit.opening import Model, open_bundle, open_onnx
+from f2at.audit.perform import perform
 from f2at.audit.suites import CUSTOM, SUITES
 from f2at.command_line import Parser
 from f2at.images.labelled import read_labelled
@@ -37,20 +36,13 @@ def run(arguments: Sequence[str]) -> int:
     audit = _open(options, _request(options))
 
     output.parent.mkdir(parents=True, exist_ok=True)  # now rather than after minutes of work
-    started, clock = datetime.now(UTC), time.perf_counter()
     with tqdm(total=len(audit.steps), unit="step", disable=options.quiet) as bar:
 
         def advance(step: Step) -> None:
             bar.set_description(f"shard {step.shard + 1}/{len(audit.shards)} {step.stage}")
             bar.update()
 
-        results = run_audit(audit, progress=advance)
-    report = audit.report(
-        results,
-        started=started.isoformat(timespec="seconds"),
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        wall_seconds=round(time.perf_counter() - clock, 3),
-    )
+        report = perform(audit, progress=advance)
     write_report(report, output)
     print(_summary(report))
     print(f"\n{output}\n{page}")
@@ -106,15 +98,6 @@ def _open(options: argparse.Namespace, request: AuditRequest) -> Audit:
     surrogate = None
     if options.surrogate is not None:
         surrogate, *_ = open_bundle(options.surrogate, threads=options.threads)
-        if surrogate.size != model.size:
-            raise ValueError(
-                f"surrogate must take images of {_size(model.size)}, as the model; got {_size(surrogate.size)}"
-            )
-        named = options.onnx is None or options.class_names is not None
-        if named and tuple(surrogate.classes) != tuple(model.classes):
-            raise ValueError("surrogate must have the classes of the model, in the same order")
-    if images.shape[1:3] != model.size:
-        raise ValueError(f"data must be images of {_size(model.size)} for this model; got {_size(images.shape[1:3])}")
     return model.audit(images, labels, request, surrogate=surrogate)
 
 
@@ -143,10 +126,6 @@ def _model(options: argparse.Namespace) -> tuple[Model, Images, Labels]:
         scale=options.scale,
     )
     return model, images, labels
-
-
-def _size(size: Sequence[int]) -> str:
-    return " x ".join(map(str, size))
 
 
 def _summary(report: Mapping[str, Any]) -> str:

@@ -78,7 +78,7 @@ _BLACK_BOX = [
     Column(name, Evaluation((attack,)), accuracy) for name, attack in zip(BLACK_BOX, _BLACK_BOX_ATTACKS, strict=True)
 ]
 
-# Section V-A; L_mg over all classes and the cosine estimator are this package's readings (see the README).
+# Section V-A; L_mg over all classes and the cosine estimator are this package's readings (see docs/paper.md).
 _F2AT = {"name": "f2at", "planes": 2, "gamma": 1.0, "tau": 0.07, "upsilon": 0.995, "alpha": 0.1}
 _PLAIN = {"name": "plain"}
 _DEFENCES: Mapping[str, Mapping[str, Any]] = {

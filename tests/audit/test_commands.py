@@ -228,14 +228,14 @@ def test_an_onnx_file_of_uint8_pixels_needs_no_options(run: Run, bundle: Path, t
     assert report["model"]["classes"] == ["0", "1"]
 
 
-def test_the_readme_s_audits_of_an_onnx_file_run_as_they_are_printed(
+def test_the_documentation_s_audits_of_an_onnx_file_run_as_they_are_printed(
     bundle: Path, normalised: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copy(normalised, "model.onnx")
     shutil.copytree(bundle, "bundles/digits")
     save_images(Path("images.npz"), [1, 2, 1])
-    printed = commands("Audit any ONNX file", "audit")
+    printed = commands("audit", page="docs/audits.md", title="Any ONNX file")
     for arguments in printed:
         assert main([*arguments, "--quiet"]) == 0
     black_box, transfer = (json.loads(Path(f"{name}.json").read_text()) for name in ("black-box", "transfer"))
@@ -315,14 +315,14 @@ def test_compare_prints_and_gates(run: Run, tmp_path: Path, capsys: pytest.Captu
     assert json.loads(made)["robust"]["only_baseline"] == lost
 
 
-def test_the_readme_s_comparisons_run_as_they_are_printed(
+def test_the_documentation_s_comparisons_run_as_they_are_printed(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("--attack", "fgsm", "--eps", "8/255")[0] == 0
     for name in ("deployed.json", "candidate.json"):
         (tmp_path / name).write_bytes((tmp_path / "report.json").read_bytes())
     monkeypatch.chdir(tmp_path)
-    plain, strict = commands("Compare two audits", "compare")
+    plain, strict = commands("compare", page="docs/audits.md", title="Compare two audits")
     assert main(plain) == 0
     assert capsys.readouterr().out.endswith("gate (not worse beyond chance): pass\n")
     assert main(strict) == 4  # 36 images prove nothing to 3 points

@@ -1,4 +1,4 @@
-"""Audits of PyTorch modules, by the helper and by the README's example."""
+"""Audits of PyTorch modules, by the helper and by the documentation's example."""
 
 from pathlib import Path
 from typing import Any
@@ -66,10 +66,10 @@ def test_the_digest_follows_weights_buffers_and_nothing_else() -> None:
     assert module_digest(model.double()) != digest
 
 
-def test_the_readme_s_example_runs_as_it_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_documentation_s_example_runs_as_it_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     images, labels = grey_images(DISTANCES)
-    (code,) = blocks("Audit a PyTorch module of your own", "python")
+    (code,) = blocks("python", page="docs/audits.md", title="A PyTorch module of your own")
     scope: dict[str, Any] = {"model": Grey(), "images": images, "labels": labels, "names": NAMES}
     exec(code, scope)
     assert scope["report"]["clean"] == {**scope["report"]["clean"], "k": 24, "n": 24}

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from f2at.bundle import runtime
 from f2at.bundle.format import Bundle
 from f2at.bundle.runtime import CPU, CUDA, active_provider, create_session, cuda_devices
 
@@ -32,3 +33,10 @@ def test_wrong_arguments_are_named(bundle: Bundle, arguments: dict[str, object],
 def test_cuda_is_not_silently_replaced(bundle: Bundle) -> None:
     with pytest.raises(ValueError, match=r"CUDA|providers must be among"):
         create_session(bundle.files["classifier.onnx"], providers=[CUDA])
+
+
+def test_two_packages_of_onnx_runtime_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They overwrite each other's files."""
+    monkeypatch.setattr(runtime, "version", {"onnxruntime": "1.30.0", "onnxruntime-gpu": "1.31.1"}.__getitem__)
+    with pytest.raises(ValueError, match=r"onnxruntime 1.30.0 and onnxruntime-gpu 1.31.1 are both installed"):
+        runtime._check_installation.__wrapped__()

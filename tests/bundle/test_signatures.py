@@ -11,6 +11,8 @@ from f2at.bundle.format import MANIFEST, SIGNATURE, Bundle, load_bundle
 from f2at.bundle.signatures import SignatureError, read_private_key, read_public_keys, verify, verify_bundle
 from tests.readme import blocks, commands
 
+PAGE = "docs/operations.md"
+
 
 def openssl(*arguments: object) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(["openssl", *map(str, arguments)], capture_output=True, check=False)
@@ -96,12 +98,12 @@ def test_a_bundle_exported_anew_has_no_signature(
     assert "not signed" in fails(capsys, "verify", bundle.path, "--public-key", keys[1])
 
 
-def test_the_commands_of_the_readme(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands_of_the_documentation(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(bundle.path, "bundles/digits")
-    make_keys_line, *_ = blocks("Ship", "sh")[0].splitlines()
-    subprocess.run(make_keys_line, shell=True, check=True)
-    signing, verifying = commands("Ship", "sign", "verify")
+    (printed,) = blocks("sh", page=PAGE, title="Ship")
+    subprocess.run(printed.splitlines()[0], shell=True, check=True)
+    (signing,), (verifying,) = (commands(name, page=PAGE, title="Ship") for name in ("sign", "verify"))
     assert [main(signing), main(verifying)] == [0, 0]
 
 

@@ -1,0 +1,154 @@
+"""README.md from top to bottom: every command in it, as printed, in a folder of its own."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+import f2at
+from f2at.images.png import png
+from tests.readme import blocks
+
+REPOSITORY = Path(__file__).parents[2]
+ADDRESS = "127.0.0.1:3000"
+# The recipe that stands in for configs/digits.toml, so that training takes seconds.
+RECIPE = """
+[data]
+name = "digits"
+size = 8
+validation = 200
+crop_padding = 1
+flip = false
+[model]
+name = "resnet18"
+width = 4
+[method]
+name = "f2at"
+[attack]
+eps = "32/255"
+steps = 2
+[optimizer]
+epochs = 2
+"""
+
+
+class Shell:
+    """Runs shell blocks where `f2at` is this checkout's command, with a server's port in place of 3000."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        self.folder = folder
+        (folder / "bin").mkdir()
+        command = folder / "bin" / "f2at"
+        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m f2at "$@"\n')
+        command.chmod(0o755)
+        self.environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("F2AT_")},
+            "PATH": f"{command.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(REPOSITORY),
+            "BENTOML_HOME": str(folder / "bentoml"),
+            "BENTOML_DO_NOT_TRACK": "1",
+        }
+
+    def start(self, block: str) -> subprocess.Popen[bytes]:
+        """Start a block; `serve` listens on a port that is free, and `curl` fails where the answer is an error."""
+        port = self.address.rpartition(":")[2]
+        text = block.replace(ADDRESS, self.address).replace("curl ", "curl --silent --show-error --fail-with-body ")
+        text = text.replace("f2at serve bundles/digits", f"exec f2at serve bundles/digits --port {port}")
+        return subprocess.Popen(["bash", "-ec", text], cwd=self.folder, env=self.environment)
+
+    def run(self, block: str, codes: tuple[int, ...] = (0,)) -> None:
+        """Run a block to its end."""
+        assert self.start(block).wait(timeout=300) in codes
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    if not (REPOSITORY / "f2at" / "__main__.py").is_file():
+        pytest.skip("there is no command f2at here")
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "configs").mkdir()
+    (folder / "configs" / "digits.toml").write_text(RECIPE)
+    (folder / "digit.png").write_bytes(png(np.zeros((8, 8, 3), np.uint8)))
+    shell = Shell(folder)
+    for title in ("Train", "Export"):
+        shell.run("".join(blocks("sh", title=title)))
+    return shell
+
+
+@pytest.fixture
+def served(shell: Shell) -> Iterator[Shell]:
+    """While the block that serves runs."""
+    server = shell.start(blocks("sh", title="Serve")[0])
+    try:
+        for _ in range(600):
+            assert server.poll() is None
+            try:
+                if httpx.get(f"http://{shell.address}/readyz").is_success:
+                    break
+            except httpx.TransportError:
+                pass
+            time.sleep(0.1)
+        yield shell
+    finally:
+        server.terminate()
+        server.wait(60)
+
+
+def test_it_is_read_in_five_minutes() -> None:
+    assert len((REPOSITORY / "README.md").read_text().split()) <= 1000
+
+
+def test_there_are_no_commands_but_these() -> None:
+    """What the other tests run is all there is."""
+    titles = ("Two commands", "Train", "Export", "Audit", "Serve")
+    assert blocks("sh") == [block for title in titles for block in blocks("sh", title=title)]
+    assert len(blocks("python")) == 1
+
+
+def test_make_knows_the_two_commands() -> None:
+    words = [line.split("#")[0].split() for line in blocks("sh", title="Two commands")[0].splitlines()]
+    assert words == [["make", "demo"], ["make", "test"]]
+    for command in words:
+        subprocess.run([*command, "--dry-run"], cwd=REPOSITORY, check=True, capture_output=True, timeout=30)
+
+
+@pytest.mark.slow
+def test_train_export_audit(shell: Shell) -> None:
+    *audits, gate = blocks("sh", title="Audit")[0].splitlines()
+    shell.run("\n".join(audits))
+    shell.run(gate, codes=(3, 4))  # a network of two epochs is not robust
+    bundle = f2at.load_bundle(shell.folder / "bundles" / "digits")
+    for name in ("report", "gate"):
+        assert f2at.read_report(shell.folder / f"{name}.json")["model"]["digest"] == bundle.digest
+        assert (shell.folder / f"{name}.html").is_file()
+
+
+@pytest.mark.slow
+def test_serve(served: Shell) -> None:
+    served.run(blocks("sh", title="Serve")[1])
+    with f2at.Client(f"http://{served.address}") as client:
+        (audit,) = client.audits()
+        assert client.wait(audit.id, timeout=120).state == "done"
+
+
+@pytest.mark.slow
+def test_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(REPOSITORY / "zoo", "zoo")
+    scope: dict[str, Any] = {}
+    exec(blocks("python")[0], scope)
+    report = f2at.read_report("report.json")
+    assert capsys.readouterr().out == f"{report['robust']['k']} of 100 images stand\n"
+    assert Path("report.html").is_file()
