@@ -12,7 +12,7 @@ from f2at.audit import Audit, AuditRequest, Step
 from f2at.audit.perform import perform
 from f2at.bundle.format import CLASSIFIER, GRADIENT, Bundle, load_bundle
 from f2at.bundle.runtime import active_provider, create_session
-from f2at.images.labelled import read_images
+from f2at.images.labelled import read_labelled
 from f2at.images.pixels import Images, Labels
 
 
@@ -82,7 +82,7 @@ def audit_bundle(
     """
     model, images, labels = open_bundle(Path(path), threads=threads)
     if data is not None:
-        images, labels = read_images(Path(data))
+        images, labels = read_labelled(Path(data))
     other = _surrogate(surrogate, threads=threads)
     return perform(model.audit(images, labels, request or AuditRequest(), surrogate=other), progress=progress)
 
