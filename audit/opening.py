@@ -82,7 +82,7 @@ def audit_bundle(
     """
     model, images, labels = open_bundle(Path(path), threads=threads)
     if data is not None:
-        images, labels = read_labelled(Path(data))
+        images, labels = read_labelled(Path(data), name="data")
     other = _surrogate(surrogate, threads=threads)
     return perform(model.audit(images, labels, request or AuditRequest(), surrogate=other), progress=progress)
 
