@@ -119,7 +119,7 @@ class Audit:
         self._images, self._labels = images[self._indices], labels[self._indices].astype(np.int64)
         self._curve_positions = range(0, n, math.ceil(n / CURVE_SAMPLES))
 
-        self._suite = request.plan
+        self._suite = request.chosen_suite
         self._probes = probes(self._suite, gradients=has_gradients(target))
         stages = (CLEAN, *(attack.name for attack in self._suite.attacks), ITERATIONS, CURVE, CORRUPTIONS)
         depth = len(stages)
@@ -255,7 +255,7 @@ def _check_data(
 
 
 def _check_models(request: AuditRequest, target: Target, surrogate: Target | None) -> None:
-    suite = request.plan
+    suite = request.chosen_suite
     if suite.needs_gradients and not has_gradients(target):
         accepted = [name for name, other in SUITES.items() if not other.needs_gradients]
         raise ValueError(

@@ -88,7 +88,7 @@ def build_report(
         context: JSON values for "run".
         examples: whether to show pictures.
     """
-    n, suite, ball = len(indices), request.plan, Ball(request.effective_eps, request.norm)
+    n, suite, ball = len(indices), request.chosen_suite, Ball(request.effective_eps, request.norm)
     by_stage: dict[str, list[Mapping[str, Any]]] = {}
     for result in results:
         by_stage.setdefault(result["stage"], []).append(result)
@@ -104,7 +104,7 @@ def build_report(
     lost = {p for r in results for p in r.get("lost", ())}
     return {
         "schema_version": SCHEMA_VERSION,
-        "request": request.to_dict(),
+        "request": request.model_dump(),
         "model": {**model, "classes": list(classes), "input_size": list(shape[:2])},
         "surrogate": None if surrogate is None else dict(surrogate),
         "data": {**data, "n": n, "indices": list(indices), "seed": request.seed},
@@ -160,7 +160,7 @@ def deterministic_part(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _threat_model(request: AuditRequest) -> dict[str, Any]:
-    attacks = request.plan.attacks
+    attacks = request.chosen_suite.attacks
     return {
         "norm": request.norm,
         "eps": fraction_text(request.exact_eps, request.norm),
@@ -174,7 +174,7 @@ def _threat_model(request: AuditRequest) -> dict[str, Any]:
 
 
 def _limitations(request: AuditRequest) -> list[str]:
-    knowledge = {attack.knowledge for attack in request.plan.attacks}
+    knowledge = {attack.knowledge for attack in request.chosen_suite.attacks}
     return [
         *LIMITATIONS,
         WHITE_BOX_LIMITATION if "white-box" in knowledge else BLACK_BOX_LIMITATION,

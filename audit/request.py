@@ -1,98 +1,154 @@
 """What to audit: the request, validated where it is built, and its threat model on the 8-bit grid."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictFloat,
+    StrictInt,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+
+from f2at.arguments import ArgumentError, OneOf
 from f2at.attacks.registry import ATTACKS, Attack
 from f2at.attacks.threat import NORMS, effective_eps, parse_eps
 from f2at.audit.stages import STAGES
 from f2at.audit.suites import CUSTOM, SUITES, Suite, suite_for
 from f2at.command_line import suggestion
 
-_MOST_ATTACKS = 32
 _LARGEST_PARAMETER = 100_000  # steps, queries: more would be a typing error
+_ENTRY = {
+    "type": "object",
+    "description": "An attack and those of its parameters that are not the usual ones.",
+    "properties": {
+        "name": {"description": "Name in the registry of attacks.", "enum": list(ATTACKS)},
+        "as": {"description": "Its name in this report, if another one.", "type": "string", "minLength": 1},
+    },
+    "required": ["name"],
+}
 
 
-@dataclass(frozen=True, kw_only=True)
-class AuditRequest:
+def _eps_text(value: Any) -> str:
+    """A number as the command line would give it."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Fraction):
+        raise ArgumentError("eps", 'a number or text such as "8/255"', value)
+    return str(value)
+
+
+def _check_entry(entry: Any) -> Any:
+    """One entry of a custom suite, as it came."""
+    name = entry.get("name") if isinstance(entry, Mapping) else entry
+    if not isinstance(entry, Mapping) or name not in list(ATTACKS):
+        raise ArgumentError(
+            "attacks",
+            f'mappings whose "name" is one of {", ".join(ATTACKS)}',
+            entry,
+            hint=suggestion(str(name), ATTACKS),
+        )
+    for key, value in entry.items():
+        if isinstance(value, int | float) and not abs(value) <= _LARGEST_PARAMETER:  # refuses nan, too
+            raise ValueError(f"{key} of {entry['name']} must be at most {_LARGEST_PARAMETER}; got {value!r}")
+    attack = _attack(entry)
+    if attack.name in STAGES:
+        raise ArgumentError("attacks", f"named otherwise than {', '.join(STAGES)}", attack.name)
+    attack.check()
+    return entry
+
+
+def _attack(entry: Mapping[str, Any]) -> Attack:
+    parameters = {key: value for key, value in entry.items() if key not in ("name", "as")}
+    return ATTACKS[entry["name"]].override(**parameters).named(entry.get("as", entry["name"]))
+
+
+class AuditRequest(BaseModel):
     """One audit, in words that survive JSON; the same request on the same model gives the same report.
 
-    Attributes:
-        suite: name of the list of attacks, a key of `f2at.audit.suites.SUITES`, or "custom".
-        eps: radius of the ball in pixel units ([0, 1] scale), as text so that it stays exact: "8/255", "0.03".
-        norm: "linf" or "l2".
-        samples: how many images to draw from the audit set; None takes all of them.
-        seed: seed of every random number, from the choice of samples to the attacks' starts.
-        min_robust_accuracy: threshold stated before the run, from 0 to 1; None asks for no verdict.
-        examples: how many adversarial images the report may show.
-        attacks: for the suite "custom", its attacks in order: mappings of a "name" in `attacks.ATTACKS` and of any of
-            its parameters; "as" gives it another name in the report, so that one attack can run twice.
+    `model_dump` gives JSON values, of which `AuditRequest(**values)` makes an equal request.
 
     Raises:
-        ValueError: naming the argument, what is accepted and what came.
+        ArgumentError: a ValueError that names the argument, what is accepted and what came.
     """
 
-    suite: str = "quick"
-    eps: str = "8/255"
-    norm: str = "linf"
-    samples: int | None = None
-    seed: int = 0
-    min_robust_accuracy: float | None = None
-    examples: int = 8
-    attacks: Sequence[Mapping[str, Any]] | None = None
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_serialization_defaults_required=True,
+        json_schema_extra={
+            "description": "What to audit by; the same request on the same model and data gives the same report."
+        },
+    )
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.suite, str) or self.suite not in (*SUITES, CUSTOM):
-            raise _refusal("suite", f"one of {', '.join((*SUITES, CUSTOM))}", self.suite, (*SUITES, CUSTOM))
-        if not isinstance(self.norm, str) or self.norm not in NORMS:
-            raise _refusal("norm", f"one of {', '.join(NORMS)}", self.norm)
-        if not isinstance(self.eps, str):
-            raise _refusal("eps", 'text such as "8/255"', self.eps)
-        effective_eps(parse_eps(self.eps, self.norm), self.norm)
-        if self.samples is not None:
-            _check_integer("samples", self.samples, 1, 1_000_000)
-        _check_integer("seed", self.seed, 0, 2**32 - 1)
-        _check_integer("examples", self.examples, 0, 64)
-        threshold = self.min_robust_accuracy
-        if threshold is not None and (
-            isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1
-        ):
-            raise _refusal("min_robust_accuracy", "a number from 0 to 1", threshold)
+    suite: Annotated[
+        str,
+        OneOf((*SUITES, CUSTOM)),
+        Field(description=f'Name of the list of attacks; "{CUSTOM}" if the request lists them itself.'),
+    ] = "quick"
+    eps: Annotated[
+        str,
+        BeforeValidator(_eps_text, json_schema_input_type=str | float),
+        Field(description="Radius of the ball, pixels in [0, 1]: a fraction or decimal number, kept as text."),
+    ] = "8/255"
+    norm: Annotated[str, OneOf(NORMS), Field(description="Norm of the ball.")] = "linf"
+    samples: Annotated[
+        StrictInt | None,
+        Field(ge=1, le=1_000_000, description="How many images to draw from the audit set; null: all."),
+    ] = None
+    seed: Annotated[
+        StrictInt,
+        Field(ge=0, le=2**32 - 1, description="Of all random numbers, from the choice of samples to attacks' starts."),
+    ] = 0
+    min_robust_accuracy: Annotated[
+        StrictFloat | None,
+        Field(ge=0, le=1, description="Threshold stated before the run; null: none, and no verdict."),
+    ] = None
+    examples: Annotated[
+        StrictInt, Field(ge=0, le=64, description="How many adversarial images the report may show.")
+    ] = 8
+    attacks: Annotated[
+        list[Annotated[dict[str, Any], BeforeValidator(_check_entry), WithJsonSchema(_ENTRY)]] | None,
+        Field(min_length=1, max_length=32, description=f'For suite "{CUSTOM}" its attacks in order, otherwise null.'),
+    ] = None
+
+    if not TYPE_CHECKING:  # to whom the arguments are the fields
+
+        def __init__(self, /, **values: Any) -> None:
+            try:
+                super().__init__(**values)
+            except ValidationError as error:
+                raise ArgumentError.of(error, AuditRequest) from None
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        try:
+            assert self.effective_eps > 0
+        except ValueError as error:
+            raise ArgumentError.about("eps", self.eps, error) from error
         if (self.attacks is None) is (self.suite == CUSTOM):
-            raise _refusal("attacks", f'a list of attacks if suite is "{CUSTOM}", and only then', self.attacks)
-        for attack in self.plan.attacks:
+            accepted = f'a list of attacks if suite is "{CUSTOM}", and only then'
+            raise ArgumentError("attacks", accepted, self.attacks)
+        names = [attack.name for attack in self.chosen_suite.attacks]
+        if len(set(names)) < len(names):
+            raise ArgumentError("attacks", 'of different names; give a second one a name with "as"', names)
+        for attack in self.chosen_suite.attacks:
             if self.norm not in attack.norms:
-                raise ValueError(f"norm must be one of {', '.join(attack.norms)} for {attack.name}; got {self.norm!r}")
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Build a request from JSON values; an unknown key is an error."""
-        accepted = [field.name for field in fields(cls)]
-        for key in values:
-            if key not in accepted:
-                raise ValueError(f"unknown argument {key!r}; accepted: {', '.join(accepted)}")
-        return cls(**values)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The request as JSON values; `from_dict` gives an equal one back."""
-        return {**asdict(self), "attacks": None if self.attacks is None else [dict(entry) for entry in self.attacks]}
+                message = f"norm must be one of {', '.join(attack.norms)} for {attack.name}; got {self.norm!r}"
+                raise ArgumentError("norm", list(attack.norms), self.norm, message)
+        return self
 
     @cached_property
-    def plan(self) -> Suite:
+    def chosen_suite(self) -> Suite:
         """The suite that was asked for, with the attacks that are made for the norm."""
-        if self.suite != CUSTOM:
+        if self.attacks is None:
             return suite_for(self.suite, self.norm)
-        assert self.attacks is not None
-        if not isinstance(self.attacks, list | tuple) or not 1 <= len(self.attacks) <= _MOST_ATTACKS:
-            raise _refusal("attacks", f"a list of 1 to {_MOST_ATTACKS}", self.attacks)
-        attacks = tuple(_attack(entry) for entry in self.attacks)
-        names = [attack.name for attack in attacks]
-        if len(set(names)) < len(names):
-            raise _refusal("attacks", 'of different names; give a second one a name with "as"', names)
-        return Suite(title="The attacks that the request lists", attacks=attacks)
+        return Suite(title="The attacks that the request lists", attacks=tuple(map(_attack, self.attacks)))
 
     @property
     def exact_eps(self) -> Fraction:
@@ -103,34 +159,3 @@ class AuditRequest:
     def effective_eps(self) -> Fraction:
         """The radius that 8-bit images can use: whole levels for linf, the radius itself for l2."""
         return effective_eps(self.exact_eps, self.norm)
-
-
-def _attack(entry: Any) -> Attack:
-    """One entry of a custom suite."""
-    if not isinstance(entry, Mapping) or entry.get("name") not in ATTACKS:
-        wanted = f'mappings whose "name" is one of {", ".join(ATTACKS)}'
-        raise ValueError(f"{_refusal('attacks', wanted, entry)}{_nearest(entry)}")
-    parameters = {key: value for key, value in entry.items() if key not in ("name", "as")}
-    for key, value in parameters.items():
-        if isinstance(value, int | float) and not abs(value) <= _LARGEST_PARAMETER:  # refuses nan, too
-            raise _refusal(f"{key} of {entry['name']}", f"at most {_LARGEST_PARAMETER}", value)
-    attack = ATTACKS[entry["name"]].override(**parameters).named(entry.get("as", entry["name"]))
-    if attack.name in STAGES:
-        raise _refusal("attacks", f"named otherwise than {', '.join(STAGES)}", attack.name)
-    attack.check()
-    return attack
-
-
-def _check_integer(name: str, value: Any, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise _refusal(name, f"an integer from {low} to {high}", value)
-
-
-def _nearest(entry: Any) -> str:
-    return suggestion(str(entry.get("name")), ATTACKS) if isinstance(entry, Mapping) else ""
-
-
-def _refusal(name: str, accepted: str, value: Any, names: Iterable[str] = ()) -> ValueError:
-    text = repr(value)
-    got = text if len(text) <= 60 else text[:57] + "..."
-    return ValueError(f"{name} must be {accepted}; got {got}{suggestion(str(value), names)}")

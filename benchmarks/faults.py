@@ -197,7 +197,7 @@ def _check(client: httpx.Client, outcome: Outcome, undisturbed: list[str]) -> No
 def _undisturbed(bundle: Path, request: Mapping[str, Any]) -> list[str]:
     """The numbers of the audits without server, worker or database."""
     model, images, labels = open_bundle(bundle, threads=1)
-    plans = [model.audit(images, labels, AuditRequest.from_dict({**request, "seed": seed})) for seed in range(SEEDS)]
+    plans = [model.audit(images, labels, AuditRequest(**{**request, "seed": seed})) for seed in range(SEEDS)]
     return [_numbers(plan.report(run_audit(plan))) for plan in plans]
 
 

@@ -16,7 +16,7 @@ EXIT_CODES = {"pass": 0, "fail": 3, "inconclusive": 4}
 def main(candidate: Path, deployed: Path) -> int:
     """Audit the candidate, print both accuracies, return the exit code."""
     baseline = f2at.read_report(deployed)
-    report = f2at.audit_bundle(candidate, f2at.AuditRequest.from_dict(baseline["request"]))
+    report = f2at.audit_bundle(candidate, f2at.AuditRequest(**baseline["request"]))
     comparison = f2at.compare_reports(baseline, report)
     for name in ("clean", "robust"):
         row = comparison[name]

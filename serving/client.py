@@ -29,7 +29,7 @@ class ServiceError(Exception):
         status: the HTTP status.
         kind: the kind of problem, such as "invalid-argument"; the last part of the problem's `type`.
         detail: what was wrong and what to do, for a person.
-        problem: all of the answer, with `argument`, `accepted` and `received` where they apply.
+        problem: all of the answer, with `argument`, `accepted` and `received`.
     """
 
     def __init__(self, response: httpx.Response) -> None:

@@ -17,12 +17,24 @@ class Problem(Exception):  # noqa: N818 (the RFC's own word)
         status: HTTP status, 400 to 599.
         kind: short name of the kind of problem, the same for every occurrence; the tail of `type`.
         detail: one or two sentences for a person, saying what to do.
+        argument: what of the request it is about; None, as the next two, where the trouble is the server's own.
+        accepted: what is taken in its place.
+        received: what came, or a description of it.
         headers: extra response headers, such as Retry-After.
-        extensions: further members of the answer; by convention `argument`, `accepted` and `received`.
+        extensions: further members of the answer.
     """
 
     def __init__(
-        self, status: int, kind: str, detail: str, *, headers: dict[str, str] | None = None, **extensions: Any
+        self,
+        status: int,
+        kind: str,
+        detail: str,
+        *,
+        argument: str | None = None,
+        accepted: Any = None,
+        received: Any = None,
+        headers: dict[str, str] | None = None,
+        **extensions: Any,
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -32,6 +44,9 @@ class Problem(Exception):  # noqa: N818 (the RFC's own word)
             "title": kind.replace("-", " ").capitalize(),
             "status": status,
             "detail": detail,
+            "argument": argument,
+            "accepted": accepted,
+            "received": received,
             **extensions,
         }
 
@@ -48,13 +63,18 @@ def from_status(status: int, method: str, path: str) -> Problem:
         phrase = HTTPStatus(status).phrase
     except ValueError:
         phrase = "Error"
+    about: dict[str, Any] = {}
     match status:
         case 404:
             detail = f"There is nothing at {path}."
+            about = {"argument": "path", "accepted": "a path in /docs.json", "received": path}
         case 405:
             detail = f"{path} does not take {method}; the Allow header names what it takes."
+            about = {"argument": "method", "accepted": "what the Allow header names", "received": method}
         case 500:
             detail = "The server failed; its log says why."
         case _:
             detail = f"{method} {path}: {phrase.lower()}."
-    return Problem(status, phrase.lower().replace(" ", "-"), detail)
+            if status < 500:
+                about = {"argument": "request", "accepted": "what /docs.json describes", "received": f"{method} {path}"}
+    return Problem(status, phrase.lower().replace(" ", "-"), detail, **about)

@@ -117,6 +117,7 @@ class Guard:
                 headers={"WWW-Authenticate": "Bearer" + (' error="invalid_token"' if given else "")},
                 argument="Authorization",
                 accepted="Authorization: Bearer KEY",
+                received="an unknown key" if given else "no key",  # never the key itself
             )
         return Caller(key.name, frozenset(key.scopes), key=True)
 
@@ -130,6 +131,9 @@ class Guard:
                 429,
                 "too-many-requests",
                 f"{'This key' if caller.key else 'Your address'} sends more requests than F2AT_RATE allows.",
+                argument="Authorization" if caller.key else "address",
+                accepted=f"another request in {math.ceil(delay)} seconds",
+                received="a request too soon",
                 headers={"Retry-After": str(math.ceil(delay))},
             )
 
@@ -173,7 +177,9 @@ def _by_address(connection: HTTPConnection, peer: Caller, needed: str) -> Caller
             403,
             "loopback-only",
             f"This server has no API keys, so what takes the scope {needed!r} is for its own machine only.",
+            argument="address",
             accepted="a connection from this machine, addressed as localhost, 127.0.0.1 or [::1]",
+            received=f"a connection from {peer.name or 'nowhere'}, addressed as {_host(connection) or 'nothing'}",
         )
     return Caller(peer.name, frozenset(SCOPES))
 

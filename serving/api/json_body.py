@@ -39,6 +39,7 @@ async def read_json_object(request: Request) -> dict[str, Any]:
                 f"The body must have at most {_MOST_BYTES} bytes.",
                 argument="body",
                 accepted=f"at most {_MOST_BYTES} bytes",
+                received="more than that",
             )
     return parse_json_object(bytes(body))
 
@@ -49,16 +50,31 @@ def parse_json_object(body: bytes) -> dict[str, Any]:
         values = json.loads(body or b"{}", parse_constant=_refuse)
         json.dumps(values, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
-        raise Problem(400, "malformed-json", f"The body is not JSON: {error}.", argument="body") from error
+        raise Problem(
+            400,
+            "malformed-json",
+            f"The body is not JSON: {error}.",
+            argument="body",
+            accepted="JSON",
+            received=f"{len(body)} bytes",
+        ) from error
     if not isinstance(values, dict):
-        raise Problem(422, "invalid-argument", "The body must be a JSON object.", argument="body", accepted="an object")
-    if _depth(values) > _DEEPEST:
+        raise Problem(
+            422,
+            "invalid-argument",
+            "The body must be a JSON object.",
+            argument="body",
+            accepted="an object",
+            received="a list" if isinstance(values, list) else values,
+        )
+    if (depth := _depth(values)) > _DEEPEST:
         raise Problem(
             422,
             "invalid-argument",
             f"The body must not be nested deeper than {_DEEPEST} levels.",
             argument="body",
             accepted=f"at most {_DEEPEST} levels",
+            received=f"{depth} levels",
         )
     return values
 

@@ -134,6 +134,7 @@ class Gate:
             413,
             "body-too-large",
             f"The request body is too large; send at most {self.max_body()} bytes.",
+            argument="body",
             accepted=f"at most {self.max_body()} bytes",
             received=received,
             headers={"Connection": "close"},

@@ -7,10 +7,8 @@ from typing import Any
 import yaml
 from pydantic.json_schema import models_json_schema
 
-from f2at.attacks.registry import ATTACKS
 from f2at.audit.request import AuditRequest
 from f2at.audit.schema import report_schema
-from f2at.audit.suites import CUSTOM, SUITES
 from f2at.serving.access.guard import required_scope
 from f2at.serving.answers import Audit, Prediction, Predictions
 
@@ -23,7 +21,7 @@ def document() -> dict[str, Any]:
     """The whole document, OpenAPI 3.1."""
     text = Path(__file__).with_name("openapi.yaml").read_text(encoding="ascii")
     content: dict[str, Any] = yaml.safe_load(text)
-    content["components"]["schemas"] |= {**_answers(), **_report(), "AuditRequest": _request()}
+    content["components"]["schemas"] |= {**_answers(), **_report(), "AuditRequest": AuditRequest.model_json_schema()}
     for path, item in content["paths"].items():
         for method in item.keys() & set(_METHODS):
             _guard(item[method], required_scope(method.upper(), path, open_metrics=True))
@@ -50,13 +48,3 @@ def _report() -> dict[str, Any]:
     schema = json.loads(json.dumps(report_schema()).replace('"#/$defs/', f'"{_SCHEMAS}Report.'))
     parts = {f"Report.{name}": part for name, part in schema.pop("$defs").items()}
     return {"Report": {key: value for key, value in schema.items() if not key.startswith("$")}, **parts}
-
-
-def _request() -> dict[str, Any]:
-    """What a report says was asked for, where nothing must be said."""
-    usual = AuditRequest().to_dict()
-    asked = report_schema()["properties"]["request"]["properties"]
-    asked["suite"]["enum"] = [*SUITES, CUSTOM]
-    asked["attacks"]["items"]["properties"]["name"]["enum"] = list(ATTACKS)
-    properties = {name: {**schema, "default": usual[name]} for name, schema in asked.items()}
-    return {"type": "object", "properties": properties, "additionalProperties": False}

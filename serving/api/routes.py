@@ -89,14 +89,33 @@ def create_app(backend: Backend) -> Starlette:
         return JSONResponse(_described(deployed(request)))
 
     async def swap(request: Request) -> Response:
-        change = _wanted_change(await read_json_object(request), backend)
+        values = await read_json_object(request)
+        change = _wanted_change(values, backend)
         try:
             await run_in_threadpool(change)
         except BusyError as error:
-            raise Problem(409, "swap-under-way", "Another swap is under way.", headers={"Retry-After": "5"}) from error
+            raise Problem(
+                409,
+                "swap-under-way",
+                "Another swap is under way.",
+                argument="body",
+                accepted="one swap at a time",
+                received="a second one",
+                headers={"Retry-After": "5"},
+            ) from error
         except SwapError as error:
             detail = f"The model was refused, and {backend.deployment.digest} is served as before: {error}."
-            raise Problem(422, "model-refused", detail, model=backend.deployment.digest) from error
+            [(argument, received)] = values.items()
+            accepted = "a model that can be served in place of the present one"
+            raise Problem(
+                422,
+                "model-refused",
+                detail,
+                argument=argument,
+                accepted=accepted,
+                received=received,
+                model=backend.deployment.digest,
+            ) from error
         request.state.deployment = backend.deployment  # the digest of this answer is what it is about
         return JSONResponse(_described(backend.deployment))
 
@@ -144,7 +163,14 @@ def create_app(backend: Backend) -> Starlette:
 
     async def report_signature(request: Request) -> Response:
         if backend.settings.signing_key is None:
-            raise Problem(404, "not-signed", "This server does not sign reports: F2AT_SIGNING_KEY is not set.")
+            raise Problem(
+                404,
+                "not-signed",
+                "This server does not sign reports: F2AT_SIGNING_KEY is not set.",
+                argument="path",
+                accepted="report or report.html",
+                received="report.sig",
+            )
         content = (await report(request)).body
         key = read_private_key(backend.settings.signing_key)  # every time: a key that was replaced counts at once
         return Response(key.sign(bytes(content)), media_type="application/octet-stream")
@@ -226,6 +252,8 @@ def _wanted_change(values: dict[str, Any], backend: Backend) -> Callable[[], obj
             "no-bundles",
             "This server has no folder to take bundles from: F2AT_BUNDLES must name one.",
             argument="bundle",
+            accepted="nothing: this server keeps its model",
+            received=name,
         )
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise Problem(

@@ -72,4 +72,5 @@ async def read_files(request: Request, field: str, *, most: int) -> list[bytes]:
             f"The form cannot be read: {detail}",
             argument=field,
             accepted=f"multipart/form-data with 1 to {most} files",
+            received=detail,
         ) from error

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from f2at.arguments import ArgumentError
 from f2at.audit.cost import most_evaluations
 from f2at.audit.request import AuditRequest
 from f2at.serving.problems import Problem
@@ -25,16 +26,17 @@ def read_request(
         Problem: 422, naming the argument, what is accepted and what came.
     """
     try:
-        request = AuditRequest.from_dict(values)
-    except ValueError as error:
-        raise Problem(422, "invalid-argument", str(error), received=values) from error
-    if request.plan.needs_surrogate and not surrogate:
+        request = AuditRequest(**values)
+    except ArgumentError as error:
+        raise Problem(422, "invalid-argument", str(error), **vars(error)) from error
+    if request.chosen_suite.needs_surrogate and not surrogate:
         raise Problem(
             422,
             "no-surrogate",
             f"The attacks of suite {request.suite!r} follow a second model, and this server has none: "
             "F2AT_SURROGATE must name the folder of its bundle.",
             argument="suite",
+            accepted="a suite that follows no second model",
             received=request.suite,
         )
     samples = max_samples if request.samples is None else request.samples
@@ -58,7 +60,7 @@ def read_request(
             accepted=f"at most {max_evaluations} evaluations",
             received=cost,
         )
-    return AuditRequest.from_dict({**request.to_dict(), "samples": samples})
+    return request.model_copy(update={"samples": samples})
 
 
 def read_integer(text: str, name: str, accepted: range, meaning: str = "") -> int:

@@ -144,15 +144,17 @@ class Audits:
             max_samples=self.max_samples,
             max_evaluations=self._max_evaluations,
             surrogate=self.surrogate is not None,
-        ).to_dict()
+        ).model_dump()
         if key is not None and (existing := self._find(key)):
             return self._same(existing, request), False
-        if self._waiting() >= self.max_audits:
+        if (waiting := self._waiting()) >= self.max_audits:
             raise Problem(
                 429,
                 "too-many-audits",
                 f"{self.max_audits} audits are queued or running; wait for one to end, or cancel one.",
+                argument="audits",
                 accepted=f"at most {self.max_audits} audits at a time",
+                received=f"one more than {waiting}",
                 headers={"Retry-After": "30"},
             )
         identifier = key or str(uuid4())
@@ -206,7 +208,15 @@ class Audits:
             detail = f"Audit {identifier} is {state}: " + (
                 "it has no report." if state in FINISHED else "its report is not ready yet."
             )
-            raise Problem(409, "report-not-ready", detail, state=state)
+            raise Problem(
+                409,
+                "report-not-ready",
+                detail,
+                argument="id",
+                accepted="an audit that is done",
+                received=state,
+                state=state,
+            )
         steps = self._client.list_workflow_steps(identifier)
         report = next(step["output"] for step in steps if step["function_name"] == REPORT)
         assert isinstance(report, dict)
@@ -222,6 +232,9 @@ class Audits:
                 409,
                 "audit-finished",
                 f"Audit {identifier} is {audit['state']}: there is nothing to cancel.",
+                argument="id",
+                accepted="an audit that is queued or running",
+                received=audit["state"],
                 state=audit["state"],
             )
         return audit
@@ -233,6 +246,7 @@ class Audits:
                 "idempotency-key-reused",
                 f"The Idempotency-Key {status.workflow_id} belongs to another request; choose a new key.",
                 argument="Idempotency-Key",
+                accepted="a new key, or the request that this one came with",
                 received=status.workflow_id,
             )
         return self._view(status)
@@ -257,7 +271,14 @@ class Audits:
     def _status(self, identifier: str, *, load_output: bool = False) -> WorkflowStatus:
         status = self._find(identifier, load_output=load_output)
         if status is None:
-            raise Problem(404, "no-such-audit", f"There is no audit {identifier}; GET /audits lists them.")
+            raise Problem(
+                404,
+                "no-such-audit",
+                f"There is no audit {identifier}; GET /audits lists them.",
+                argument="id",
+                accepted="the id of an audit in GET /audits",
+                received=identifier,
+            )
         return status
 
     def _view(self, status: WorkflowStatus) -> dict[str, Any]:

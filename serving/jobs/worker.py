@@ -105,8 +105,8 @@ def _open_audit(bundle: Bundle, surrogate: Bundle | None, settings: Settings) ->
     def open_audit(values: dict[str, Any], digest: str) -> Audit:
         if digest != bundle.digest:
             raise ValueError(f"this audit is of model {digest}, this worker has {bundle.digest}")
-        request = AuditRequest.from_dict(values)
-        surrogate_model = second() if request.plan.needs_surrogate else None
+        request = AuditRequest(**values)
+        surrogate_model = second() if request.chosen_suite.needs_surrogate else None
         return model.audit(images, labels, request, surrogate=surrogate_model)
 
     return open_audit

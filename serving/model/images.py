@@ -55,6 +55,7 @@ def decode_image(data: bytes, *, size: tuple[int, int], max_pixels: int) -> NDAr
                 "unreadable-image",
                 f"The {image.format or 'image'} file is truncated or damaged ({error}); send it again, whole.",
                 argument="image",
+                accepted="a whole file",
                 received=f"{len(data)} bytes",
             ) from error
     return np.asarray(pixels, dtype=np.uint8)

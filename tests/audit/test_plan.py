@@ -1,6 +1,7 @@
 import json
 import random
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from f2at.arguments import ArgumentError
 from f2at.attacks.registry import ATTACKS
 from f2at.attacks.targets.torch_target import TorchTarget
 from f2at.audit import Audit, AuditRequest, run_audit
@@ -255,23 +257,28 @@ def test_plan_covers_every_sample_once(n: int, seed: int) -> None:
     [
         ({"suite": "all"}, "suite must be one of quick, .*custom; got 'all'"),
         ({"suite": ["quick"]}, "suite must be one of quick, "),
-        ({"norm": "l1"}, "norm must be one of linf, l2; got 'l1'"),
+        ({"norm": "l1"}, "norm must be linf or l2; got 'l1'"),
         ({"eps": "0"}, "eps must be > 0"),
         ({"eps": "1.5"}, "eps must be at most 1 for linf"),
         ({"eps": "1/256"}, "eps must be at least 1/255"),
         ({"eps": "1e-2"}, "eps must be a fraction"),
-        ({"eps": 0.1}, 'eps must be text such as "8/255"; got 0.1'),
+        ({"eps": 8}, r"eps must be at most 1 for linf \(images lie in \[0, 1\]\); got 8"),
+        ({"eps": True}, 'eps must be a number or text such as "8/255"; got True'),
+        ({"eps": ["8/255"]}, 'eps must be a number or text such as "8/255"; got'),
         ({"samples": 0}, "samples must be an integer from 1"),
         ({"samples": True}, "samples must be an integer from 1"),
+        ({"samples": 9.0}, "samples must be an integer from 1 to 1000000; got 9.0"),
         ({"seed": -1}, "seed must be an integer from 0"),
         ({"min_robust_accuracy": 50}, "min_robust_accuracy must be a number from 0 to 1; got 50"),
         ({"min_robust_accuracy": float("nan")}, "min_robust_accuracy must be a number"),
         ({"examples": 65}, "examples must be an integer from 0 to 64"),
+        ({"self": 1}, "unknown argument 'self'; accepted: suite, eps"),
         ({"epsilon": "8/255"}, "unknown argument 'epsilon'; accepted: suite, eps"),
         ({"suite": "custom"}, 'attacks must be a list of attacks if suite is "custom", and only then; got None'),
         ({"attacks": [{"name": "pgd"}]}, 'attacks must be a list of attacks if suite is "custom", and only then'),
         (custom(), r"attacks must be a list of 1 to 32; got \[\]"),
         (custom("pgd"), """attacks must be mappings whose "name" is one of fgsm, pgd, .*; got 'pgd'"""),
+        (custom({"name": []}), """attacks must be mappings whose "name" is one of"""),
         (
             custom({"name": "deepfool"}),
             """attacks must be mappings whose "name" is one of .*; got {'name': 'deepfool'}""",
@@ -288,13 +295,25 @@ def test_plan_covers_every_sample_once(n: int, seed: int) -> None:
     ],
 )
 def test_bad_requests_are_named(request_: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        AuditRequest.from_dict(request_)
+    with pytest.raises(ArgumentError, match=message) as caught:
+        AuditRequest(**request_)
+    wrong = caught.value
+    assert wrong.argument in (*AuditRequest.model_fields, *request_)
+    assert wrong.accepted
+    if wrong.argument in request_ and wrong.argument != "attacks":  # of which the entry that is wrong is named
+        assert wrong.received is request_[wrong.argument]
+
+
+@pytest.mark.parametrize("eps", [0.03, "0.03", Fraction("0.03")])
+def test_a_number_is_the_text_that_it_is_written_as(eps: Any) -> None:
+    request = AuditRequest(eps=eps)
+    assert (str(request.exact_eps), request.effective_eps) == ("3/100", Fraction(7, 255))
+    assert AuditRequest(eps="3/100").exact_eps == request.exact_eps
 
 
 def test_request_survives_json() -> None:
     request = AuditRequest(eps="0.03", norm="l2", samples=7, seed=3, min_robust_accuracy=0.25)
-    assert AuditRequest.from_dict(json.loads(json.dumps(request.to_dict()))) == request
+    assert AuditRequest(**json.loads(json.dumps(request.model_dump()))) == request
 
 
 def test_data_that_does_not_fit_is_named() -> None:
@@ -322,7 +341,7 @@ def test_a_custom_suite_runs_the_attacks_it_lists() -> None:
         {"name": "pgd", "as": "pgd-7", "steps": 7},
     ]
     request = AuditRequest(suite="custom", attacks=listed)
-    assert AuditRequest.from_dict(json.loads(json.dumps(request.to_dict()))) == request
+    assert AuditRequest(**json.loads(json.dumps(request.model_dump()))) == request
     audit = grey_audit(DISTANCES, suite="custom", attacks=listed, eps="8/255")
     report = audit.report(run_audit(audit))
     assert [a["name"] for a in report["attacks"]] == ["fgsm", "pgd", "pgd-7"]

@@ -136,7 +136,7 @@ def test_every_field_is_described_and_every_object_of_ours_is_closed() -> None:
         "$defs/proportion",  # closed where they are used
         "$defs/sample",
         "$defs/parameters",
-        "properties/request/properties/attacks/items",
+        "properties/request/properties/attacks/anyOf/0/items",
         "properties/model",
         "properties/model/properties/manifest",
         "properties/surrogate/oneOf/1",
@@ -199,6 +199,9 @@ def without(path: str) -> Callable[[Report], None]:
         (wrong("schema_version", 1), "$.schema_version"),
         (wrong("surprise", 1), "$"),
         (without("limitations"), "$"),
+        (wrong("request.eps", 0.03), "$.request.eps"),
+        (wrong("request.suite", "strongest"), "$.request.suite"),
+        (without("request.samples"), "$.request"),
         (wrong("clean.k", -1), "$.clean.k"),
         (wrong("clean.value", 1.5), "$.clean.value"),
         (wrong("clean.surprise", 1), "$.clean"),
@@ -245,9 +248,10 @@ def occurring(schema_of_all: Any, schema: Any, value: Any, path: tuple[str, ...]
     if "$ref" in schema:
         name = schema["$ref"].rsplit("/", 1)[-1]
         yield from occurring(schema_of_all, schema_of_all["$defs"][name], value, ("$defs", name))
-    for number, choice in enumerate(schema.get("oneOf", ())):
-        if (choice.get("type") == "null") is (value is None):  # all choices are of this kind
-            yield from occurring(schema_of_all, choice, value, (*path, "oneOf", str(number)))
+    for key in ("oneOf", "anyOf"):
+        for number, choice in enumerate(schema.get(key, ())):
+            if (choice.get("type") == "null") is (value is None):  # all choices are of this kind
+                yield from occurring(schema_of_all, choice, value, (*path, key, str(number)))
     if isinstance(value, dict):
         for name, inner in schema.get("properties", {}).items():
             if name in value:

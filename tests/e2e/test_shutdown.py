@@ -103,7 +103,7 @@ def test_a_stopped_server_loses_neither_predictions_nor_audits(
         audits.close()
         worker.terminate()
         assert worker.wait(10) == 0
-    audit = open_model(bundle, threads=1).audit(*bundle.reference(), AuditRequest.from_dict(AUDIT))
+    audit = open_model(bundle, threads=1).audit(*bundle.reference(), AuditRequest(**AUDIT))
     offline = audit.report(run_audit(audit))
     assert json.dumps(deterministic_part(report), sort_keys=True) == json.dumps(
         deterministic_part(offline), sort_keys=True

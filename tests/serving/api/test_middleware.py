@@ -105,6 +105,7 @@ def test_a_problem_is_what_the_rfc_says() -> None:
         "title": "Invalid argument",
         "status": 422,
         "detail": "Say so.",
+        "argument": None,
         "accepted": "a",
         "received": "b",
     }

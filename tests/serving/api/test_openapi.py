@@ -53,7 +53,8 @@ def test_the_schema_takes_what_the_service_takes(suite: str) -> None:
     schema = {"$ref": "#/components/schemas/AuditRequest", "components": content["components"]}
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
-    validator.validate(AuditRequest(suite=suite).to_dict())
+    validator.validate(AuditRequest(suite=suite).model_dump())
     validator.validate({})
+    validator.validate({"eps": 0.03})
     assert not validator.is_valid({"epz": "8/255"})
     assert not validator.is_valid({"suite": "strongest"})

@@ -93,9 +93,7 @@ MODEL = Sign()
 
 def open_audit(request: dict[str, Any], digest: str) -> Audit:
     labels = (IMAGES.mean((1, 2, 3)) > 127.5).astype(np.int64)
-    return Audit(
-        MODEL, IMAGES, labels, AuditRequest.from_dict(request), classes=["dark", "light"], model={"digest": digest}
-    )
+    return Audit(MODEL, IMAGES, labels, AuditRequest(**request), classes=["dark", "light"], model={"digest": digest})
 
 
 @pytest.fixture(scope="module")
