@@ -25,7 +25,7 @@ def run_serve(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     from f2at.serving.model.store import load_trusted  # brings BentoML, which --help need not wait for
 
-    settings = Settings.from_env()
+    settings = Settings()
     load_trusted(options.bundle, settings)
     host: str = options.host
     port: int = options.port
@@ -60,7 +60,7 @@ def run_worker(arguments: Sequence[str]) -> int:
     from f2at.serving.model.store import load_surrogate, load_trusted, pinned_bundle
     from f2at.serving.process.files import acquire_lock
 
-    settings = Settings.from_env()
+    settings = Settings()
     bundle = load_trusted(settings.bundle or pinned_bundle(None), settings)
     if options.lock is None and acquire_lock(worker_lock(settings.state, bundle.digest)) is None:
         raise ValueError(f"another worker is at work on {settings.state}; stop it, or set F2AT_STATE")
@@ -90,7 +90,7 @@ def run_purge(arguments: Sequence[str]) -> int:
     from f2at.serving.jobs.audits import connect
     from f2at.serving.jobs.retention import purge
 
-    with connect(Settings.from_env().database_url) as jobs:
+    with connect(Settings().database_url) as jobs:
         count = purge(jobs, options.days)
     print(f"deleted {count} audit{'' if count == 1 else 's'} that ended more than {options.days} days ago")
     return 0

@@ -45,7 +45,7 @@ class RobustClassifier:
     def check() -> None:
         """Refuse what cannot work, in one line; runs once, in the folder the user is in, before any server process."""
         try:
-            settings = Settings.from_env()
+            settings = Settings()
             logs.configure(settings.log_format)
             folder = settings.bundle or pinned_bundle(RobustClassifier.bento)
             claim(settings)
@@ -63,7 +63,7 @@ class RobustClassifier:
         pass_hangup_on()
 
     def __init__(self) -> None:
-        settings = backend.settings = Settings.from_env()
+        settings = backend.settings = Settings()
         logs.configure(settings.log_format)
         backend.guard = Guard(settings)
         backend.switch = Switch(settings)

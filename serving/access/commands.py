@@ -41,7 +41,7 @@ def _parser() -> Parser:
 def _set(parser: argparse.ArgumentParser, command: Callable[[argparse.Namespace, Path | None], None]) -> None:
     def run(options: argparse.Namespace) -> int:
         try:
-            command(options, Settings.from_env().keys)
+            command(options, Settings().keys)
         except OSError as error:  # a folder that is missing, or not ours
             raise KeysError(f"{error.filename}: {error.strerror}") from error
         return 0

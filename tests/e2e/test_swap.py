@@ -138,7 +138,7 @@ def test_if_one_process_refuses_none_changes(settings: Settings, bundle: Bundle,
     (settings.state / "bundles" / bundle.digest.removeprefix("sha256:") / SIGNATURE).write_bytes(
         key.sign(bundle.manifest_bytes)
     )
-    stricter = replace(settings, public_key=public)  # will not load the other bundle, which nobody signed
+    stricter = settings.model_copy(update={"public_key": public})  # will not load the other bundle, which nobody signed
     with running(settings, stricter) as switches:
         before = Record.read(record_path(settings))
         with pytest.raises(SwapError, match="not signed"):

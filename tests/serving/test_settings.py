@@ -1,56 +1,75 @@
 import re
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from f2at.serving.settings import Settings, SettingsError
+from f2at.arguments import ArgumentError
+from f2at.serving.settings import Settings
+
+VARIABLES = {f"F2AT_{name.upper()}" for name in Settings.model_fields}
 
 
-def test_the_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.fixture(autouse=True)
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder that the process is in; its environment says nothing of the settings."""
+    for variable in VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
     monkeypatch.chdir(tmp_path)
-    settings = Settings.from_env({})
+    return tmp_path
+
+
+def read(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Settings:
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    return Settings()
+
+
+def test_the_defaults(folder: Path) -> None:
+    settings = Settings()
     assert settings.bundle is None
     assert settings.worker
-    assert settings.state == tmp_path / ".f2at"
-    assert settings.database_url == f"sqlite:///{tmp_path}/.f2at/audits.sqlite"
+    assert settings.state == folder / ".f2at"
+    assert settings.database_url == f"sqlite:///{folder}/.f2at/audits.sqlite"
     assert settings.audit_threads >= 1
 
 
-def test_every_setting_is_read_from_its_variable() -> None:
-    env = {f"F2AT_{field.name.upper()}": "7" for field in fields(Settings)}
+def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = dict.fromkeys(VARIABLES, "7")
     env |= {"F2AT_WORKER": "off", "F2AT_METRICS": "key", "F2AT_LOG_FORMAT": "JSON"}
-    settings = Settings.from_env(env)
+    settings = read(monkeypatch, **env)
     assert settings.bundle == Path("7").absolute()
     assert settings.database_url == "7"
     assert not settings.worker
     assert settings.log_format == "json"
     assert (settings.metrics, settings.key_digest) == ("key", "7")
-    numbers = [getattr(settings, field.name) for field in fields(Settings) if field.type is int]
+    numbers = [getattr(settings, name) for name, field in Settings.model_fields.items() if field.annotation is int]
     assert set(numbers) == {7}
+    assert len(numbers) == 15
 
 
-@pytest.mark.parametrize("value", ["", "x", "-1", "1.5", "0", "1e3"])
-def test_a_bad_number_names_its_variable(value: str) -> None:
-    if value == "":
-        assert Settings.from_env({"F2AT_MAX_BATCH": value}).max_batch == Settings.max_batch
-        return
-    with pytest.raises(SettingsError, match=f"F2AT_MAX_BATCH.*at least 1.*{re.escape(value)}"):
-        Settings.from_env({"F2AT_MAX_BATCH": value})
+def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read(monkeypatch, **dict.fromkeys(VARIABLES, "")) == Settings()
+    assert read(monkeypatch, F2AT_MAX_BATCH="").max_batch == 32
 
 
-def test_folders_are_absolute_for_other_processes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    settings = Settings.from_env({"F2AT_SURROGATE": "other", "F2AT_STATE": "here"})
-    assert settings.paths() == {"F2AT_SURROGATE": f"{tmp_path}/other", "F2AT_STATE": f"{tmp_path}/here"}
-    assert Settings.from_env({**settings.paths()}) == settings
+@pytest.mark.parametrize("value", ["x", "-1", "1.5", "0", "1e3"])
+def test_a_bad_number_names_its_variable(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    text = f"^F2AT_MAX_BATCH must be an integer of at least 1; got {re.escape(repr(value))}$"
+    with pytest.raises(ArgumentError, match=text):
+        read(monkeypatch, F2AT_MAX_BATCH=value)
 
 
-def test_words_are_checked() -> None:
-    with pytest.raises(SettingsError, match=r"F2AT_LOG_FORMAT.*text or json.*'xml'"):
-        Settings.from_env({"F2AT_LOG_FORMAT": "xml"})
+def test_folders_are_absolute_for_other_processes(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    settings = read(monkeypatch, F2AT_SURROGATE="other", F2AT_STATE="here")
+    assert settings.paths() == {"F2AT_SURROGATE": f"{folder}/other", "F2AT_STATE": f"{folder}/here"}
+    assert read(monkeypatch, **settings.paths()) == settings
 
 
-def test_the_worker_is_on_or_off() -> None:
-    with pytest.raises(SettingsError, match=r"F2AT_WORKER.*on or off.*maybe"):
-        Settings.from_env({"F2AT_WORKER": "maybe"})
+def test_words_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ArgumentError, match=r"^F2AT_LOG_FORMAT must be text or json; got 'xml'$"):
+        read(monkeypatch, F2AT_LOG_FORMAT="xml")
+
+
+def test_the_worker_is_on_or_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ArgumentError, match=r"^F2AT_WORKER must be on or off; got 'maybe'$"):
+        read(monkeypatch, F2AT_WORKER="maybe")
