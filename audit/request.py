@@ -5,17 +5,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StrictFloat,
-    StrictInt,
-    ValidationError,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, WithJsonSchema, model_validator
 
 from f2at.arguments import ArgumentError, OneOf
 from f2at.attacks.registry import ATTACKS, Attack
@@ -47,12 +37,8 @@ def _check_entry(entry: Any) -> Any:
     """One entry of a custom suite, as it came."""
     name = entry.get("name") if isinstance(entry, Mapping) else entry
     if not isinstance(entry, Mapping) or name not in list(ATTACKS):
-        raise ArgumentError(
-            "attacks",
-            f'mappings whose "name" is one of {", ".join(ATTACKS)}',
-            entry,
-            hint=suggestion(str(name), ATTACKS),
-        )
+        accepted = f'mappings whose "name" is one of {", ".join(ATTACKS)}'
+        raise ArgumentError("attacks", accepted, entry, hint=suggestion(str(name), ATTACKS))
     for key, value in entry.items():
         if isinstance(value, int | float) and not abs(value) <= _LARGEST_PARAMETER:  # refuses nan, too
             raise ValueError(f"{key} of {entry['name']} must be at most {_LARGEST_PARAMETER}; got {value!r}")
@@ -68,7 +54,21 @@ def _attack(entry: Mapping[str, Any]) -> Attack:
     return ATTACKS[entry["name"]].override(**parameters).named(entry.get("as", entry["name"]))
 
 
-class AuditRequest(BaseModel):
+_Suite = Annotated[str, OneOf((*SUITES, CUSTOM))]
+_Eps = Annotated[str, BeforeValidator(_eps_text, json_schema_input_type=str | float)]
+_Norm = Annotated[str, OneOf(NORMS)]
+_Integer = Annotated[int, Field(strict=True)]  # no 9.0, no true
+_Number = Annotated[float, Field(strict=True)]
+_Entry = Annotated[dict[str, Any], BeforeValidator(_check_entry), WithJsonSchema(_ENTRY)]
+
+
+class AuditRequest(
+    BaseModel,
+    frozen=True,
+    extra="forbid",
+    json_schema_serialization_defaults_required=True,
+    json_schema_extra={"description": "What was asked for; on the same model and data it gives the same report."},
+):
     """One audit, in words that survive JSON; the same request on the same model gives the same report.
 
     `model_dump` gives JSON values, of which `AuditRequest(**values)` makes an equal request.
@@ -77,45 +77,18 @@ class AuditRequest(BaseModel):
         ArgumentError: a ValueError that names the argument, what is accepted and what came.
     """
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        json_schema_serialization_defaults_required=True,
-        json_schema_extra={
-            "description": "What to audit by; the same request on the same model and data gives the same report."
-        },
+    suite: _Suite = Field(default="quick", description="Name of the list of attacks; custom: the request's own.")
+    eps: _Eps = Field(default="8/255", description="Radius in pixels of [0, 1], a fraction or decimal number, as text.")
+    norm: _Norm = Field(default="linf", description="Norm of the ball.")
+    samples: _Integer | None = Field(default=None, ge=1, le=1_000_000, description="Images to draw; null: all.")
+    seed: _Integer = Field(default=0, ge=0, le=2**32 - 1, description="Of every random number, the draw's included.")
+    min_robust_accuracy: _Number | None = Field(
+        default=None, ge=0, le=1, description="Threshold stated before the run; null: none, and no verdict."
     )
-
-    suite: Annotated[
-        str,
-        OneOf((*SUITES, CUSTOM)),
-        Field(description=f'Name of the list of attacks; "{CUSTOM}" if the request lists them itself.'),
-    ] = "quick"
-    eps: Annotated[
-        str,
-        BeforeValidator(_eps_text, json_schema_input_type=str | float),
-        Field(description="Radius of the ball, pixels in [0, 1]: a fraction or decimal number, kept as text."),
-    ] = "8/255"
-    norm: Annotated[str, OneOf(NORMS), Field(description="Norm of the ball.")] = "linf"
-    samples: Annotated[
-        StrictInt | None,
-        Field(ge=1, le=1_000_000, description="How many images to draw from the audit set; null: all."),
-    ] = None
-    seed: Annotated[
-        StrictInt,
-        Field(ge=0, le=2**32 - 1, description="Of all random numbers, from the choice of samples to attacks' starts."),
-    ] = 0
-    min_robust_accuracy: Annotated[
-        StrictFloat | None,
-        Field(ge=0, le=1, description="Threshold stated before the run; null: none, and no verdict."),
-    ] = None
-    examples: Annotated[
-        StrictInt, Field(ge=0, le=64, description="How many adversarial images the report may show.")
-    ] = 8
-    attacks: Annotated[
-        list[Annotated[dict[str, Any], BeforeValidator(_check_entry), WithJsonSchema(_ENTRY)]] | None,
-        Field(min_length=1, max_length=32, description=f'For suite "{CUSTOM}" its attacks in order, otherwise null.'),
-    ] = None
+    examples: _Integer = Field(default=8, ge=0, le=64, description="How many adversarial images the report may show.")
+    attacks: list[_Entry] | None = Field(
+        default=None, min_length=1, max_length=32, description="Those of suite custom, in order; otherwise null."
+    )
 
     if not TYPE_CHECKING:  # to whom the arguments are the fields
 
