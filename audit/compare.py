@@ -14,7 +14,7 @@ UNPAIRED = "not the same images, so no paired test: decided by Newcombe's score 
 Report = Mapping[str, Any]
 
 
-def compare(baseline: Report, candidate: Report) -> dict[str, Any]:
+def compare_reports(baseline: Report, candidate: Report) -> dict[str, Any]:
     """Compare a candidate's report with a baseline's.
 
     Clean and worst-case accuracy are each tested at level 0.05; all else is shown as it is. On the same images
@@ -68,7 +68,7 @@ def gate(comparison: Mapping[str, Any], *, tolerance: float | None = None, fail_
     robust accuracy must both pass. A pass under other attacks than the baseline's is inconclusive: they may be weaker.
 
     Args:
-        comparison: what `compare` returns.
+        comparison: what `compare_reports` returns.
         tolerance: the loss to put up with, in percentage points; None for the plain test.
         fail_on: "worse", or "any" to fail also on a sanity flag newly raised and on audits that differ.
 

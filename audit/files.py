@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from f2at.audit.compare import compare
-from f2at.audit.page.html import render
+from f2at.audit.compare import compare_reports
+from f2at.audit.page.html import render_report
 from f2at.audit.report import SCHEMA_VERSION
 
 
@@ -15,7 +15,7 @@ def write_report(report: Mapping[str, Any], path: str | Path) -> Path:
     path = Path(path)
     page = path.with_suffix(".html")
     path.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="ascii")
-    page.write_text(render(report), encoding="utf-8")
+    page.write_text(render_report(report), encoding="utf-8")
     return page
 
 
@@ -37,7 +37,7 @@ def read_report(path: str | Path) -> dict[str, Any]:
             f"{path} has schema version {report['schema_version']!r}, this program reads {SCHEMA_VERSION}; audit again"
         )
     try:
-        itself = compare(report, report)  # reads and counts all that a comparison needs
+        itself = compare_reports(report, report)  # reads and counts all that a comparison needs
         counted = [(itself[name]["baseline"]["k"], itself[name]["baseline"]["n"]) for name in ("clean", "robust")]
         stated = [(report[name]["k"], report[name]["n"]) for name in ("clean", "robust")]
     except (LookupError, TypeError, AttributeError, ArithmeticError) as error:

@@ -12,7 +12,7 @@ from f2at.audit import Audit, AuditRequest, Step
 from f2at.audit.perform import perform
 from f2at.bundle.format import CLASSIFIER, GRADIENT, Bundle, load_bundle
 from f2at.bundle.runtime import active_provider, create_session
-from f2at.images.labelled import read_labelled
+from f2at.images.labelled import check_labelled, read_labelled
 from f2at.images.pixels import Images, Labels
 
 
@@ -116,6 +116,7 @@ def audit_onnx(
         OSError: a file cannot be read.
         ValueError: the file is no model that ONNX Runtime can run, or the arguments do not fit together.
     """
+    check_labelled(images, labels)
     model = open_onnx(Path(path), classes=classes, size=images.shape[1:3], threads=threads, **preprocessing)
     request = request or AuditRequest(suite="black-box")
     other = _surrogate(surrogate, threads=threads)

@@ -5,7 +5,7 @@ from pathlib import Path
 from benchmarks.common import interleaved, markdown_table, parser, publish
 from f2at.audit import AuditRequest, run_audit
 from f2at.audit.opening import open_bundle
-from f2at.audit.page.html import render
+from f2at.audit.page.html import render_report
 
 COLUMNS = ("bundle", "suite", "clean, %", "robust, %", "seconds", "harness", "images/s", "report page, s")
 
@@ -40,7 +40,7 @@ def row(path: Path, eps: str, suite: str, samples: int, threads: int) -> list[st
     model, images, labels = open_bundle(path, threads=threads)
     audit = model.audit(images, labels, AuditRequest(suite=suite, eps=eps, samples=samples))
     report = audit.report(run_audit(audit))
-    (page,) = interleaved({"page": lambda: render(report)}, rounds=1)["page"]
+    (page,) = interleaved({"page": lambda: render_report(report)}, rounds=1)["page"]
     total, inside = report["run"]["total_seconds"], report["run"]["model_seconds"]
     shares = (f"{100 * report[key]['value']:.1f}" for key in ("clean", "robust"))
     return [

@@ -20,7 +20,7 @@ from f2at.images.labelled import read_labelled
 from f2at.models import CheckpointInfo, load_checkpoint
 
 
-def build_bundle(
+def export_checkpoint(
     checkpoint: str | Path,
     reference: str | Path,
     output: str | Path,

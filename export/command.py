@@ -13,9 +13,9 @@ def run(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     checkpoint, reference = _sources(options.source, options.checkpoint, options.reference)
     check_destination(options.output, overwrite=options.overwrite)
-    from f2at.export.build import build_bundle  # brings PyTorch, which a wrong path need not wait for
+    from f2at.export.build import export_checkpoint  # brings PyTorch, which a wrong path need not wait for
 
-    bundle = build_bundle(
+    bundle = export_checkpoint(
         checkpoint, reference, options.output, precision=options.precision, overwrite=options.overwrite
     )
     _report(checkpoint, bundle)

@@ -13,15 +13,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from f2at.audit.compare import compare as compare_reports
-    from f2at.audit.compare import gate
+    from f2at.audit.compare import compare_reports, gate
     from f2at.audit.files import read_report, write_report
     from f2at.audit.module import audit_module
     from f2at.audit.opening import audit_bundle, audit_onnx
-    from f2at.audit.page.html import render as render_report
+    from f2at.audit.page.html import render_report
     from f2at.audit.request import AuditRequest
     from f2at.bundle.format import Bundle, load_bundle
-    from f2at.export.build import build_bundle as export_checkpoint
+    from f2at.export.build import export_checkpoint
     from f2at.serving.client import Client, ServiceError
     from f2at.training.loop import train
 
@@ -48,21 +47,21 @@ __all__ = [
 
 # Where each name is at home, and the extra that brings what its module imports.
 _HOMES = {
-    "AuditRequest": ("f2at.audit.request", "AuditRequest", ""),
-    "Bundle": ("f2at.bundle.format", "Bundle", ""),
-    "Client": ("f2at.serving.client", "Client", "serve"),
-    "ServiceError": ("f2at.serving.client", "ServiceError", "serve"),
-    "audit_bundle": ("f2at.audit.opening", "audit_bundle", ""),
-    "audit_module": ("f2at.audit.module", "audit_module", "train"),
-    "audit_onnx": ("f2at.audit.opening", "audit_onnx", ""),
-    "compare_reports": ("f2at.audit.compare", "compare", ""),
-    "export_checkpoint": ("f2at.export.build", "build_bundle", "train"),
-    "gate": ("f2at.audit.compare", "gate", ""),
-    "load_bundle": ("f2at.bundle.format", "load_bundle", ""),
-    "read_report": ("f2at.audit.files", "read_report", ""),
-    "render_report": ("f2at.audit.page.html", "render", ""),
-    "train": ("f2at.training.loop", "train", "train"),
-    "write_report": ("f2at.audit.files", "write_report", ""),
+    "AuditRequest": ("f2at.audit.request", ""),
+    "Bundle": ("f2at.bundle.format", ""),
+    "Client": ("f2at.serving.client", "serve"),
+    "ServiceError": ("f2at.serving.client", "serve"),
+    "audit_bundle": ("f2at.audit.opening", ""),
+    "audit_module": ("f2at.audit.module", "train"),
+    "audit_onnx": ("f2at.audit.opening", ""),
+    "compare_reports": ("f2at.audit.compare", ""),
+    "export_checkpoint": ("f2at.export.build", "train"),
+    "gate": ("f2at.audit.compare", ""),
+    "load_bundle": ("f2at.bundle.format", ""),
+    "read_report": ("f2at.audit.files", ""),
+    "render_report": ("f2at.audit.page.html", ""),
+    "train": ("f2at.training.loop", "train"),
+    "write_report": ("f2at.audit.files", ""),
 }
 
 
@@ -75,9 +74,9 @@ if not TYPE_CHECKING:  # type checkers see the imports above, and so which names
     def __getattr__(name: str) -> object:
         if name not in _HOMES:
             raise AttributeError(f"module 'f2at' has no attribute {name!r}; it has {', '.join(__all__)}")
-        module, attribute, extra = _HOMES[name]
+        module, extra = _HOMES[name]
         try:
-            found = getattr(import_module(module), attribute)
+            found = getattr(import_module(module), name)
         except ModuleNotFoundError as error:
             if not extra or (error.name or "f2at").startswith("f2at"):
                 raise

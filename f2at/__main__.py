@@ -4,9 +4,9 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.metadata import version
 from typing import NamedTuple
 
+from f2at import __version__
 from f2at.command_line import suggestion
 
 _EXIT_CODES = "exit codes: 0 done; 2 bad input; 3 a threshold is not met; 4 undecided; 130 interrupted"
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_help())
         return 0 if arguments else 2
     if arguments[0] == "--version":
-        print(f"f2at {version('f2at')}")
+        print(f"f2at {__version__}")
         return 0
     name = arguments[0]
     if name not in COMMANDS:

@@ -142,7 +142,7 @@ class Client:
         raise TimeoutError(f"audit {identifier} was not over after {timeout} s")
 
     def report(self, identifier: str) -> dict[str, Any]:
-        """The report of an audit that is done; its schema is `attacks/audit/report.schema.json`."""
+        """The report of an audit that is done; `f2at schema` prints its schema."""
         return self._json("GET", f"/audits/{identifier}/report")
 
     def report_page(self, identifier: str) -> str:

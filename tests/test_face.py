@@ -89,6 +89,7 @@ def test_the_version_is_said_once() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
     assert project["project"]["dynamic"] == ["version"]
     assert project["tool"]["hatch"]["version"]["path"] == "f2at/__init__.py"
+    assert f"\nversion: {f2at.__version__}\n" in (REPOSITORY / "CITATION.cff").read_text()
     assert f"## {f2at.__version__} - " in (REPOSITORY / "CHANGELOG.md").read_text()
 
 

@@ -3,11 +3,11 @@
 import re
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+import f2at
 from f2at.__main__ import COMMANDS, main
 
 REPOSITORY = Path(__file__).parents[1]
@@ -56,7 +56,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     assert capsys.readouterr().out == printed
     assert main(["--version"]) == 0
-    assert capsys.readouterr().out == f"f2at {version('f2at')}\n"
+    assert capsys.readouterr().out == f"f2at {f2at.__version__}\n"
 
 
 def test_a_misspelt_command_is_answered_with_the_right_one(capsys: pytest.CaptureFixture[str]) -> None:

@@ -71,7 +71,6 @@ def test_the_package_is_the_wheel_s(run: Run) -> None:
     assert version == f2at.__version__
 
 
-@pytest.mark.skipif(not (REPOSITORY / "f2at" / "__main__.py").is_file(), reason="there is no command f2at here")
 def test_the_command_audits(run: Run) -> None:
     options = ["--suite", "quick", "--samples", "20", "--threads", "1", "--output", "wheel.json", "--quiet"]
     run("f2at", "audit", "zoo/cifar10", *options)

@@ -17,6 +17,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from f2at import __version__
 from f2at.models import CheckpointInfo, Classifier, create_model, load_checkpoint, save_checkpoint
 from f2at.training.config import Config
 from f2at.training.config_file import config_from_table, config_to_table, load_config
@@ -293,7 +294,7 @@ class Trainer:
             dataset=self.config.data.name,
             recipe=config_to_table(self.config),
             metrics=metrics,
-            versions={"python": platform.python_version(), **{name: version(name) for name in ("f2at", "torch")}},
+            versions={"python": platform.python_version(), "f2at": __version__, "torch": version("torch")},
         )
 
 

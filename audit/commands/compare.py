@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from f2at.audit.compare import FAIL_ON, compare, gate
+from f2at.audit.compare import FAIL_ON, compare_reports, gate
 from f2at.audit.files import read_report
 from f2at.command_line import Parser
 
@@ -15,7 +15,7 @@ EXIT_CODES = {"pass": 0, "fail": 3, "inconclusive": 4}
 def run(arguments: Sequence[str]) -> int:
     """Compare two reports and return the exit code."""
     options = _parser().parse_args(arguments)
-    comparison = compare(read_report(options.baseline), read_report(options.candidate))
+    comparison = compare_reports(read_report(options.baseline), read_report(options.candidate))
     outcome = gate(comparison, tolerance=options.tolerance, fail_on=options.fail_on)
     judged = {"fail_on": options.fail_on, "tolerance": options.tolerance, "outcome": outcome}
     if options.format == "json":

@@ -18,7 +18,7 @@ _OPTIONAL = {"iterations": "accuracy against iterations", "confidences": "confid
 _FLAG_STATES = {True: "raised", False: "not found", None: "not looked for"}
 
 
-def render(report: Mapping[str, Any]) -> str:
+def render_report(report: Mapping[str, Any]) -> str:
     """The page of a report (`f2at.audit.Audit.report`); everything in it is escaped, nothing is fetched.
 
     Raises:

@@ -176,9 +176,9 @@ def create_app(backend: Backend) -> Starlette:
         return Response(key.sign(bytes(content)), media_type="application/octet-stream")
 
     async def report_page(request: Request) -> Response:
-        from f2at.audit.page.html import render  # brings plotting with it, which prediction need not wait for
+        from f2at.audit.page.html import render_report  # brings plotting with it, which prediction need not wait for
 
-        html = await run_in_threadpool(render, await read_report(request))
+        html = await run_in_threadpool(render_report, await read_report(request))
         return HTMLResponse(html, headers={"Content-Security-Policy": _REPORT_POLICY})
 
     async def events(request: Request) -> Response:

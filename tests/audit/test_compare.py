@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from f2at.audit import run_audit
-from f2at.audit.compare import BETTER, SAME, WORSE, compare, gate
+from f2at.audit.compare import BETTER, SAME, WORSE, compare_reports, gate
 from f2at.audit.difference import independent_interval, mcnemar_exact, paired_interval
 from f2at.audit.files import read_report, write_report
 from f2at.audit.report import SCHEMA_VERSION
@@ -66,7 +66,7 @@ def rewritten(report: dict[str, Any], outcomes: Sequence[str]) -> dict[str, Any]
 def test_a_shifted_threshold_by_hand(baseline: dict[str, Any], shifted: dict[str, Any]) -> None:
     """Every distance from 1 to 12 comes 5 times, odd ones dark. Light at 2 and 4 are now wrong. Beyond eps were dark at
     9 and 11, light at 10 and 12; of them light at 10 and 12 fall, and dark at 5 and 7 now stand."""
-    found = compare(baseline, shifted)
+    found = compare_reports(baseline, shifted)
     assert found["paired"]
     assert found["warnings"] == []
     assert found["same_attacks"]
@@ -82,12 +82,12 @@ def test_a_shifted_threshold_by_hand(baseline: dict[str, Any], shifted: dict[str
     assert (dark["baseline"]["robust"]["k"], dark["candidate"]["robust"]["k"]) == (10, 20)
     assert (light["baseline"]["robust"]["k"], light["candidate"]["robust"]["k"]) == (10, 0)
     assert gate(found) == "fail"
-    assert gate(compare(shifted, baseline)) == "pass"
-    assert compare(shifted, baseline)["clean"]["verdict"] == BETTER
+    assert gate(compare_reports(shifted, baseline)) == "pass"
+    assert compare_reports(shifted, baseline)["clean"]["verdict"] == BETTER
 
 
 def test_equal_reports_do_not_differ(baseline: dict[str, Any]) -> None:
-    found = compare(baseline, baseline)
+    found = compare_reports(baseline, baseline)
     for accuracy in (found["clean"], found["robust"]):
         assert (accuracy["difference"], accuracy["p_value"], accuracy["verdict"]) == (0, 1, SAME)
         assert accuracy["low"] == pytest.approx(-accuracy["high"])
@@ -104,7 +104,7 @@ outcome_lists = st.lists(st.sampled_from(["wrong", "broken", "robust"]), min_siz
 @given(outcome_lists, outcome_lists)
 def test_swapping_the_reports_turns_every_sign(baseline: dict[str, Any], old: list[str], new: list[str]) -> None:
     one, other = rewritten(baseline, old), rewritten(baseline, new)
-    there, back = compare(one, other), compare(other, one)
+    there, back = compare_reports(one, other), compare_reports(other, one)
     opposite = {BETTER: WORSE, WORSE: BETTER, SAME: SAME}
     for a, b in ((there["clean"], back["clean"]), (there["robust"], back["robust"])):
         assert a["difference"] == -b["difference"]
@@ -119,13 +119,13 @@ def test_samples_are_paired_by_index_not_by_place(baseline: dict[str, Any]) -> N
     outcomes = ["robust", "broken", "wrong"] * 20
     one = rewritten(baseline, outcomes)
     other = {**one, "samples": one["samples"][::-1]}
-    assert compare(one, other)["robust"]["p_value"] == 1
-    assert compare(one, other)["robust"]["only_baseline"] == 0
+    assert compare_reports(one, other)["robust"]["p_value"] == 1
+    assert compare_reports(one, other)["robust"]["only_baseline"] == 0
 
 
 def test_other_images_are_compared_without_pairing(baseline: dict[str, Any]) -> None:
     other = audited(distances=[12] * 40, samples=30, seed=3)
-    found = compare(baseline, other)
+    found = compare_reports(baseline, other)
     robust = found["robust"]
     assert not found["paired"]
     assert "no paired test" in found["method"]
@@ -141,7 +141,7 @@ def test_other_images_are_compared_without_pairing(baseline: dict[str, Any]) -> 
 
 
 def test_another_draw_of_the_same_data_is_not_paired(baseline: dict[str, Any]) -> None:
-    found = compare(baseline, audited(samples=5))
+    found = compare_reports(baseline, audited(samples=5))
     assert not found["paired"]
     assert found["warnings"] == [
         "samples: other draws from the same data, with 5 images in common",
@@ -159,7 +159,7 @@ def test_everything_not_alike_is_named(baseline: dict[str, Any]) -> None:
     del other["attacks"][-1]
     other["iterations"] = None
     other["curve"]["attack"]["parameters"]["steps"] = 11
-    found = compare(baseline, other)
+    found = compare_reports(baseline, other)
     assert found["paired"]
     assert found["warnings"] == [
         "surrogate: None against sha256:77",
@@ -188,11 +188,11 @@ def test_everything_not_alike_is_named(baseline: dict[str, Any]) -> None:
 def test_another_threat_model_is_refused(baseline: dict[str, Any], request_: dict[str, Any], reason: str) -> None:
     other = audited(distances=[3, 9], **request_)
     with pytest.raises(ValueError, match=reason):
-        compare(baseline, other)
+        compare_reports(baseline, other)
 
 
 def test_eps_is_the_same_if_8_bit_images_cannot_tell() -> None:
-    assert compare(audited(distances=[3, 9]), audited(distances=[3, 9], eps="0.034"))["warnings"] == []
+    assert compare_reports(audited(distances=[3, 9]), audited(distances=[3, 9], eps="0.034"))["warnings"] == []
 
 
 def test_flags_newly_raised_cleared_and_kept(baseline: dict[str, Any]) -> None:
@@ -202,7 +202,7 @@ def test_flags_newly_raised_cleared_and_kept(baseline: dict[str, Any]) -> None:
 
     old = with_flags(zero_gradients=True, softmax_outputs=True, randomised_outputs=None)
     new = with_flags(zero_gradients=None, softmax_outputs=True, randomised_outputs=True)
-    found = compare(old, new)
+    found = compare_reports(old, new)
     assert {kind: [f["name"] for f in listed] for kind, listed in found["flags"].items()} == {
         "raised": ["randomised_outputs"],
         "cleared": ["zero_gradients"],
@@ -226,13 +226,13 @@ def test_flags_newly_raised_cleared_and_kept(baseline: dict[str, Any]) -> None:
 def test_non_inferiority(baseline: dict[str, Any], lost: int, gained: int, tolerance: float, outcome: str) -> None:
     old = ["robust"] * 30 + ["broken"] * 30
     new = ["broken"] * lost + ["robust"] * (30 - lost) + ["robust"] * gained + ["broken"] * (30 - gained)
-    found = compare(rewritten(baseline, old), rewritten(baseline, new))
+    found = compare_reports(rewritten(baseline, old), rewritten(baseline, new))
     assert gate(found, tolerance=tolerance) == outcome
 
 
 def test_a_few_images_pass_the_plain_test_but_prove_nothing(baseline: dict[str, Any]) -> None:
     """The reason for a tolerance: 4 images lost of 60 are not beyond chance, and not shown to be harmless either."""
-    found = compare(
+    found = compare_reports(
         rewritten(baseline, ["robust"] * 30 + ["broken"] * 30), rewritten(baseline, ["robust"] * 26 + ["broken"] * 34)
     )
     assert found["robust"]["p_value"] == 2 / 2**4
@@ -242,20 +242,24 @@ def test_a_few_images_pass_the_plain_test_but_prove_nothing(baseline: dict[str, 
 def test_a_pass_under_other_attacks_proves_nothing(baseline: dict[str, Any]) -> None:
     weaker = {**baseline, "attacks": baseline["attacks"][:1]}
     better, worse = (rewritten(weaker, [outcome] * 60) for outcome in ("robust", "broken"))
-    assert compare(baseline, better)["robust"]["verdict"] == BETTER
-    assert gate(compare(baseline, better)) == gate(compare(baseline, better), tolerance=10) == "inconclusive"
-    assert gate(compare(baseline, worse)) == "fail"
+    assert compare_reports(baseline, better)["robust"]["verdict"] == BETTER
+    assert (
+        gate(compare_reports(baseline, better))
+        == gate(compare_reports(baseline, better), tolerance=10)
+        == "inconclusive"
+    )
+    assert gate(compare_reports(baseline, worse)) == "fail"
 
 
 def test_clean_accuracy_gates_too(baseline: dict[str, Any]) -> None:
     old, new = ["broken"] * 60, ["wrong"] * 20 + ["broken"] * 40
-    found = compare(rewritten(baseline, old), rewritten(baseline, new))
+    found = compare_reports(rewritten(baseline, old), rewritten(baseline, new))
     assert (found["clean"]["verdict"], found["robust"]["verdict"]) == (WORSE, SAME)
     assert (gate(found), gate(found, tolerance=10)) == ("fail", "fail")
 
 
 def test_the_gate_refuses_nonsense(baseline: dict[str, Any]) -> None:
-    found = compare(baseline, baseline)
+    found = compare_reports(baseline, baseline)
     with pytest.raises(ValueError, match="fail_on must be one of worse, any; got 'all'"):
         gate(found, fail_on="all")
     with pytest.raises(ValueError, match="tolerance must be from 0 to 100 percentage points; got -1"):
@@ -263,7 +267,7 @@ def test_the_gate_refuses_nonsense(baseline: dict[str, Any]) -> None:
 
 
 def test_a_comparison_is_json(baseline: dict[str, Any], shifted: dict[str, Any]) -> None:
-    found = compare(baseline, shifted)
+    found = compare_reports(baseline, shifted)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 

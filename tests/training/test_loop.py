@@ -247,7 +247,7 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
     assert first.stdout.count("best checkpoint") == 1  # one process speaks
     assert [row["epoch"] for row in rows(tmp_path / "run")] == [1, 2]
     again = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=300)
-    assert again.returncode == 1
+    assert again.returncode == 2
     assert again.stderr.count("\n") == 1
     assert "holds a finished run" in again.stderr
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from f2at.audit import run_audit
-from f2at.audit.page.html import render
+from f2at.audit.page.html import render_report
 from f2at.audit.report import without_examples
 from f2at.images.bitplanes import bit_planes
 from tests.audit.grey import grey_audit
@@ -28,7 +28,7 @@ def report() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def page(report: dict[str, Any]) -> str:
-    return render(report)
+    return render_report(report)
 
 
 class Reader(HTMLParser):
@@ -133,7 +133,7 @@ def test_whatever_comes_from_outside_is_escaped(report: dict[str, Any], page: st
     nasty["threat_model"]["effective_eps"] = nasty["confidences"]["attack"]["name"] = NASTY
     nasty["iterations"]["attack"]["name"] = nasty["attacks"][0]["name"] = NASTY
     nasty["corruptions"][0]["title"] = nasty["flags"][0]["evidence"] = nasty["examples"][0]["broken_by"] = NASTY
-    reader = read(render(nasty))
+    reader = read(render_report(nasty))
     assert "script" not in reader.tags
     assert reader.text.count("alert('x')") >= 20
     assert reader.tags.count("img") == read(page).tags.count("img")
@@ -161,17 +161,17 @@ def test_pictures_are_the_images_and_their_bit_planes(report: dict[str, Any], pa
 
 
 def test_pictures_can_be_left_out(report: dict[str, Any]) -> None:
-    reader = read(render({**report, "examples": []}))
+    reader = read(render_report({**report, "examples": []}))
     assert reader.tags.count("img") == 0
     assert "made without pictures" in reader.words
-    reader = read(render(without_examples(report)))
+    reader = read(render_report(without_examples(report)))
     assert reader.tags.count("img") == 0
     assert f"The pictures ({len(report['examples'])}) are withheld" in reader.words
 
 
 def test_page_of_a_model_that_withstands_everything() -> None:
     audit = grey_audit([60] * 3, eps="2/255")
-    text = read(render(audit.report(run_audit(audit)))).words
+    text = read(render_report(audit.report(run_audit(audit)))).words
     assert "No threshold was stated" in text
     assert "No attack broke an image" in text
 
@@ -179,7 +179,7 @@ def test_page_of_a_model_that_withstands_everything() -> None:
 def test_page_of_a_model_that_is_always_wrong() -> None:
     audit = grey_audit([5] * 4, eps="2/255", norm="l2")
     audit._labels = 1 - audit._labels
-    text = read(render(audit.report(run_audit(audit)))).words
+    text = read(render_report(audit.report(run_audit(audit)))).words
     assert "No image was classified correctly" in text
 
 
@@ -189,7 +189,7 @@ def test_every_flag_is_raised_or_not_found_or_was_not_looked_for(report: dict[st
         flag["raised"] = raised
     for flag in marked["flags"][2:]:
         flag["raised"] = False
-    reader = read(render(marked))
+    reader = read(render_report(marked))
     states = [value for value in reader.values("class") if value in ("raised", "unknown", "clear")]
     assert states == ["raised", "unknown"] + ["clear"] * (len(marked["flags"]) - 2)
     text = reader.words
@@ -199,7 +199,7 @@ def test_every_flag_is_raised_or_not_found_or_was_not_looked_for(report: dict[st
 
 
 def test_what_was_not_measured_is_said(report: dict[str, Any]) -> None:
-    reader = read(render({**report, "iterations": None, "confidences": None, "corruptions": []}))
+    reader = read(render_report({**report, "iterations": None, "confidences": None, "corruptions": []}))
     assert reader.tags.count("svg") == 2
     assert "Not measured in this audit: accuracy against iterations, confidence under attack." in reader.words
     assert "Natural corruptions" not in reader.words
@@ -209,7 +209,7 @@ def test_table_tells_checks_surrogates_and_lone_attacks_apart(report: dict[str, 
     marked = copy.deepcopy(report)
     marked["attacks"][0] |= {"every": 5, "on": "surrogate", "alone": {**report["robust"], "value": 0.4321}}
     marked["iterations"]["broken_beyond_suite"] = 7
-    text = read(render(marked)).words
+    text = read(render_report(marked)).words
     assert "on the surrogate one image in 5, as a check" in text
     assert "Alone" in text
     assert "43.2 %" in text
@@ -218,9 +218,9 @@ def test_table_tells_checks_surrogates_and_lone_attacks_apart(report: dict[str, 
 
 
 def test_a_report_from_json_gives_the_same_page(report: dict[str, Any], page: str) -> None:
-    assert render(json.loads(json.dumps(report))) == page
+    assert render_report(json.loads(json.dumps(report))) == page
 
 
 def test_only_this_schema_version_is_rendered(report: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="schema version 2; got 1"):
-        render({**report, "schema_version": 1})
+        render_report({**report, "schema_version": 1})
