@@ -10,9 +10,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from f2at.serving.answers import Predictions
+from f2at.serving.api.queries import read_planes
 from f2at.serving.api.routes import deployed
 from f2at.serving.api.uploads import read_files
-from f2at.serving.model.patterns import read_planes
 from f2at.serving.problems import Problem, from_status
 
 _LOG = logging.getLogger("bentoml.f2at")

@@ -24,13 +24,14 @@ from f2at.bundle.signatures import read_private_key
 from f2at.serving.access.guard import Guard, caller_of
 from f2at.serving.api.json_body import read_json_object
 from f2at.serving.api.openapi import document
-from f2at.serving.jobs.admission import read_integer
+from f2at.serving.api.queries import read_integer
 from f2at.serving.jobs.audits import FINISHED
 from f2at.serving.jobs.database import UNAVAILABLE, DatabaseUnavailableError
+from f2at.serving.jobs.metrics import AuditCollector
 from f2at.serving.model.deployment import Deployment
 from f2at.serving.model.swap import BusyError, SwapError, Switch
 from f2at.serving.problems import Problem
-from f2at.serving.process.metrics import AuditCollector, expose
+from f2at.serving.process.metrics import expose
 from f2at.serving.settings import Settings
 
 _LOG = logging.getLogger("bentoml.f2at")
