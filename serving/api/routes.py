@@ -16,12 +16,12 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response, StreamingResponse
-from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from f2at.audit.report import without_examples
 from f2at.bundle.signatures import read_private_key
 from f2at.serving.access.guard import Guard, caller_of
+from f2at.serving.access.scopes import METRICS, OPEN, ScopedMount, ScopedRoute
 from f2at.serving.api.json_body import read_json_object
 from f2at.serving.api.openapi import document
 from f2at.serving.api.queries import read_integer
@@ -121,7 +121,7 @@ def create_app(backend: Backend) -> Starlette:
         return JSONResponse(_described(backend.deployment))
 
     async def docs(_: Request) -> Response:
-        return JSONResponse(document())
+        return JSONResponse(document(backend.guard.routes))
 
     async def metrics(_: Request) -> Response:
         content = await run_in_threadpool(expose, collector)
@@ -194,19 +194,19 @@ def create_app(backend: Backend) -> Starlette:
         )
 
     routes = [
-        Route("/", index),
-        Route("/docs", docs_page),
-        Route("/model", model, methods=["GET", "POST"]),
-        Route("/metrics", metrics),
-        Route("/docs.json", docs),
-        # One route a path, so that a 405 names every method in Allow.
-        Route("/audits", audits, methods=["GET", "POST"]),
-        Route("/audits/{id}", audit, methods=["GET", "DELETE"]),
-        Route("/audits/{id}/events", events),
-        Route("/audits/{id}/report", report),
-        Route("/audits/{id}/report.sig", report_signature),
-        Route("/audits/{id}/report.html", report_page),
-        Mount("/page", StaticFiles(directory=_PAGE)),
+        ScopedRoute("/", index, scope=OPEN),
+        ScopedRoute("/docs", docs_page, scope=OPEN),
+        ScopedRoute("/docs.json", docs, scope=OPEN),
+        ScopedMount("/page", StaticFiles(directory=_PAGE), scope=OPEN),
+        ScopedRoute("/metrics", metrics, scope=METRICS),
+        # One route per path, so that a 405 names every method in Allow.
+        ScopedRoute("/model", model, methods=["GET", "POST"], scope="admin", read_scope="predict"),
+        ScopedRoute("/audits", audits, methods=["GET", "POST"], scope="audit"),
+        ScopedRoute("/audits/{id}", audit, methods=["GET", "DELETE"], scope="audit"),
+        ScopedRoute("/audits/{id}/events", events, scope="audit"),
+        ScopedRoute("/audits/{id}/report", report, scope="audit"),
+        ScopedRoute("/audits/{id}/report.sig", report_signature, scope="audit"),
+        ScopedRoute("/audits/{id}/report.html", report_page, scope="audit"),
     ]
     return Starlette(routes=routes, exception_handlers=dict.fromkeys(UNAVAILABLE, _no_database) | {Problem: _answer})
 
