@@ -3,11 +3,10 @@
 import argparse
 import os
 import socket
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from f2at.bundle.format import MANIFEST, load_bundle
+from f2at.bundle.format import check_folder
 from f2at.command_line import Parser
 from f2at.serving.settings import Settings
 
@@ -23,16 +22,15 @@ def run_serve(arguments: Sequence[str]) -> int:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=3000, help="port to listen on (default: %(default)s)")
     options = parser.parse_args(arguments)
+    from f2at.serving.bento.environment import run_server
+
     settings = Settings()
-    if not (options.bundle / MANIFEST).is_file():
-        load_bundle(options.bundle)  # says at once what the folder is instead; a bundle is verified by the server
+    check_folder(options.bundle)  # at once; the server verifies what is in it
     host: str = options.host
     port: int = options.port
     _check_free(host, port)
     os.environ |= {**settings.paths(), "F2AT_BUNDLE": str(options.bundle.absolute())}
-    command = [sys.executable, "-m", "bentoml", "serve", "f2at.serving.service:RobustClassifier"]
-    command += ["--host", host, "--port", str(port)]
-    os.execv(sys.executable, command)
+    run_server(host, port)
 
 
 def _check_free(host: str, port: int) -> None:

@@ -69,16 +69,16 @@ class RobustClassifier:
         backend.guard = Guard(settings, routes)
         backend.switch = Switch(settings)
         self.supervisor = Supervisor(settings, backend.switch.models_at_work)
-        call_on_exit_signal(self.leave)
+        call_on_exit_signal(self.begin_stop)
         call_on_hangup(self.reload)
         if not backend.guard.keys.configured:
             _LOG.warning("There are no API keys: everyone may predict, and audits answer this machine only.")
         _LOG.info("Serving %s.", backend.deployment.digest)
 
-    def leave(self) -> None:
-        """Begin to stop: predictions under way finish, event streams end, workers hand back their audits."""
+    def begin_stop(self) -> None:
+        """Begin to stop: predictions under way finish, event streams end, workers requeue their audits."""
         backend.stopping.set()
-        self.supervisor.leave()
+        self.supervisor.begin_stop()
         exit_within(backend.settings.grace)
 
     def reload(self) -> None:

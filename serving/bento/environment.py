@@ -20,6 +20,12 @@ _ARBITER = "F2AT_ARBITER"  # process id of the main process
 _MEMORY = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
 
 
+def run_server(host: str, port: int) -> Never:
+    """Become BentoML's main process: it has no function for that, only a command."""
+    command = [sys.executable, "-m", "bentoml", "serve", "f2at.serving.service:RobustClassifier"]
+    os.execv(sys.executable, [*command, "--host", host, "--port", str(port)])
+
+
 def hand_over(settings: Settings, bundle: Path) -> None:
     """Put what the server processes need into the environment that they inherit.
 

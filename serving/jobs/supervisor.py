@@ -51,13 +51,13 @@ class Supervisor:
         """Start watching."""
         self._thread.start()
 
-    def leave(self) -> None:
-        """Begin to stop, without waiting: the workers hand back what they are at."""
+    def begin_stop(self) -> None:
+        """Begin to stop, without waiting: the workers put their audits back into the queue."""
         self._stop.set()
 
     def stop(self) -> None:
         """Stop the workers and the thread."""
-        self.leave()
+        self.begin_stop()
         self._thread.join()
 
     def _run(self) -> None:
@@ -73,7 +73,7 @@ class Supervisor:
                 except OSError:  # no memory, no processes, no disk: there may be some soon
                     _LOG.exception("Cannot look after the audit workers")
         for worker in self._workers.values():
-            worker.leave()
+            worker.stop()
 
     def _look_after_workers(self) -> None:
         try:
@@ -81,8 +81,8 @@ class Supervisor:
         except SQLAlchemyError:  # which models have audits is not known just now
             models = list(self._workers)
         for bundle in self._workers.keys() - set(models):
-            _LOG.info("The audits of %s have ended; its worker leaves.", bundle.name)
-            self._workers.pop(bundle).leave()
+            _LOG.info("The audits of %s have ended; its worker stops.", bundle.name)
+            self._workers.pop(bundle).stop()
         for bundle in models:
             if bundle in self._workers:
                 self._workers[bundle].look()
@@ -115,8 +115,8 @@ class _Worker:
         if time.monotonic() >= self._again:
             self._start()
 
-    def leave(self) -> None:
-        """End it; what it was at it hands back."""
+    def stop(self) -> None:
+        """End the process; it puts the audits that it was running back into the queue."""
         self._process.terminate()
         try:
             self._process.wait(_PATIENCE)

@@ -21,10 +21,11 @@ from dbos import error as dbos_error
 from f2at.audit import Audit, AuditRequest
 from f2at.audit.opening import Model, open_model
 from f2at.bundle.format import Bundle
-from f2at.serving.jobs.audits import APPLICATION, QUEUE, application_version
+from f2at.serving.jobs.audits import APPLICATION, QUEUE
 from f2at.serving.jobs.database import prepare_database, worker_engine
 from f2at.serving.jobs.retention import keep_purging
 from f2at.serving.jobs.takeover import keep_watch, requeue
+from f2at.serving.jobs.version import application_version
 from f2at.serving.jobs.workflows import SHARDS, OpenAudit, register
 from f2at.serving.process import logs
 from f2at.serving.settings import Settings

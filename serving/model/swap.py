@@ -20,7 +20,8 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from f2at.serving.jobs.audits import Audits, application_version
+from f2at.serving.jobs.audits import Audits
+from f2at.serving.jobs.version import application_version
 from f2at.serving.model.deployment import Deployment, Record, record_path
 from f2at.serving.model.predictor import Predictor
 from f2at.serving.model.store import (

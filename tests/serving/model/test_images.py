@@ -50,6 +50,7 @@ def png(width: int = 8, height: int = 8) -> bytes:
                 "title": "Unreadable image",
                 "status": 422,
                 "argument": "image",
+                "accepted": "a whole file",
                 "received": "100 bytes",
             },
         ),
