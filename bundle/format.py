@@ -90,7 +90,7 @@ def load_bundle(path: str | Path) -> Bundle:
             documented; the two graphs do not hold the same weights, up to rounding where the classifier's are integers.
     """
     path = Path(path)
-    _check_folder(path)
+    check_folder(path)
     try:
         return _load(path)
     except (BundleError, OnnxError) as error:
@@ -164,7 +164,7 @@ def check_destination(path: Path, *, overwrite: bool) -> None:
         raise BundleError(f"{path} also holds {foreign[0]}, which is no part of a bundle: move it away first")
 
 
-def _check_folder(path: Path) -> None:
+def check_folder(path: Path) -> None:
     """Call what is no bundle by its name.
 
     Raises:

@@ -1,5 +1,6 @@
 """What is wrong with an argument, said in one way everywhere: which it is, what is accepted, what came."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -9,6 +10,8 @@ from pydantic_core import CoreSchema, core_schema
 
 from f2at.command_line import suggestion
 
+# A key of the API, a bundle, an Idempotency-Key: a name that can be a file's, and never a path to another.
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 _KINDS = {"integer": "an integer", "number": "a number", "array": "a list", "boolean": "on or off"}
 
 

@@ -1,1 +1,1 @@
-"""What a picture is: 8-bit pixels, bit-planes, labelled sets and PNG files. No PyTorch."""
+"""What a picture is: files decoded, 8-bit pixels, bit-planes, labelled sets and PNG files. No PyTorch."""

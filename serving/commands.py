@@ -3,11 +3,10 @@
 import argparse
 import os
 import socket
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from f2at.bundle.format import load_bundle
+from f2at.bundle.format import check_folder
 from f2at.command_line import Parser
 from f2at.serving.settings import Settings
 
@@ -23,17 +22,15 @@ def run_serve(arguments: Sequence[str]) -> int:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=3000, help="port to listen on (default: %(default)s)")
     options = parser.parse_args(arguments)
-    from f2at.serving.model.store import load_trusted  # brings BentoML, which --help need not wait for
+    from f2at.serving.bento.environment import run_server
 
     settings = Settings()
-    load_trusted(options.bundle, settings)
+    check_folder(options.bundle)  # at once; the server verifies what is in it
     host: str = options.host
     port: int = options.port
     _check_free(host, port)
     os.environ |= {**settings.paths(), "F2AT_BUNDLE": str(options.bundle.absolute())}
-    command = [sys.executable, "-m", "bentoml", "serve", "f2at.serving.service:RobustClassifier"]
-    command += ["--host", host, "--port", str(port)]
-    os.execv(sys.executable, command)
+    run_server(host, port)
 
 
 def _check_free(host: str, port: int) -> None:
@@ -55,9 +52,10 @@ def run_worker(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--lock", type=int, help=argparse.SUPPRESS)  # descriptor of the lock a server holds for it
     options = parser.parse_args(arguments)
+    from f2at.serving.bento.models import pinned_bundle
     from f2at.serving.jobs.supervisor import worker_lock
     from f2at.serving.jobs.worker import run_worker as work
-    from f2at.serving.model.store import load_surrogate, load_trusted, pinned_bundle
+    from f2at.serving.model.store import load_surrogate, load_trusted
     from f2at.serving.process.files import acquire_lock
 
     settings = Settings()
@@ -73,10 +71,11 @@ def run_pin(arguments: Sequence[str]) -> int:
     parser = Parser(prog="f2at pin", description="Put a bundle into BentoML's model store, for `bentoml build`.")
     parser.add_argument("bundle", type=Path, help="folder of the bundle")
     options = parser.parse_args(arguments)
-    from f2at.serving.model.store import pin
+    from f2at.serving.bento.models import pin
 
     model = pin(options.bundle)
-    print(f"{model.tag!s} holds {load_bundle(options.bundle).digest}; `bentoml build` puts it into the next Bento")
+    digest = str(model.info.metadata["digest"])
+    print(f"{model.tag!s} holds {digest}; `bentoml build` puts it into the next Bento")
     return 0
 
 

@@ -4,11 +4,9 @@
 # (BentoML's decorators are untyped, and turn the class into a service with attributes of its own.)
 
 import logging
-import os
 from contextlib import suppress
 
 import bentoml
-from bentoml.exceptions import BentoMLException
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -18,25 +16,31 @@ from f2at.serving.answers import Prediction, Predictions
 from f2at.serving.api import predictions
 from f2at.serving.api.middleware import Gate, Observer
 from f2at.serving.api.routes import Backend, create_app
-from f2at.serving.api.uploads import ImagesUpload, ImageUpload
+from f2at.serving.bento.environment import hand_over, refuse
+from f2at.serving.bento.models import MODEL_NAME, pinned_bundle
+from f2at.serving.bento.routes import every_route
+from f2at.serving.bento.shortcut import Shortcut
+from f2at.serving.bento.signals import call_on_exit_signal, call_on_hangup, exit_within, pass_hangup_on
+from f2at.serving.bento.uploads import ImagesUpload, ImageUpload
 from f2at.serving.jobs.database import prepare_database
-from f2at.serving.jobs.supervisor import ARBITER, MEMORY, Supervisor
-from f2at.serving.model.deployment import claim, settle
-from f2at.serving.model.store import MODEL_NAME, load_surrogate, pinned_bundle
+from f2at.serving.jobs.supervisor import Supervisor
+from f2at.serving.model.deployment import choose_model, lock_state
+from f2at.serving.model.store import load_surrogate
 from f2at.serving.model.swap import BusyError, SwapError, Switch
 from f2at.serving.process import logs
-from f2at.serving.process.signals import call_on_exit_signal, call_on_hangup, exit_within, pass_hangup_on
 from f2at.serving.settings import Settings
 
 _LOG = logging.getLogger("bentoml.f2at")
 backend = Backend()
+app = create_app(backend)
+routes = every_route(app)
 
 
 # Predictions are declared as BentoML's own endpoints, too: its Python client and OpenAPI page then work.
 # What those cannot do (GET, DELETE, paths with parameters, event streams) is the mounted application.
 # BentoML's own metrics and access log are replaced: see f2at.serving.process.metrics and f2at.serving.api.middleware.
 @bentoml.service(name=MODEL_NAME, metrics={"enabled": False}, logging={"access": {"enabled": False}})
-@bentoml.asgi_app(create_app(backend), path="/")
+@bentoml.asgi_app(app, path="/")
 class RobustClassifier:
     """Predicts with the model of a bundle, and audits that same model on demand."""
 
@@ -48,36 +52,33 @@ class RobustClassifier:
             settings = Settings()
             logs.configure(settings.log_format)
             folder = settings.bundle or pinned_bundle(RobustClassifier.bento)
-            claim(settings)
-            load_surrogate(settings, settle(folder, settings))
+            lock_state(settings)
+            load_surrogate(settings, choose_model(folder, settings))
             prepare_database(settings.database_url)
-            Guard(settings)
+            Guard(settings, routes)
             if settings.signing_key:
                 read_private_key(settings.signing_key)
         except (ValueError, OSError) as error:
-            raise BentoMLException(str(error)) from error
-        # A built Bento runs elsewhere: from here on, folders are absolute.
-        os.environ |= {**settings.paths(), "F2AT_BUNDLE": str(folder), ARBITER: str(os.getpid())}
-        os.environ |= {name: os.environ.get(name, value) for name, value in MEMORY.items()}
-        os.environ |= logs.untraced(os.environ)
+            refuse(error)
+        hand_over(settings, folder)
         pass_hangup_on()
 
     def __init__(self) -> None:
         settings = backend.settings = Settings()
         logs.configure(settings.log_format)
-        backend.guard = Guard(settings)
+        backend.guard = Guard(settings, routes)
         backend.switch = Switch(settings)
         self.supervisor = Supervisor(settings, backend.switch.models_at_work)
-        call_on_exit_signal(self.leave)
+        call_on_exit_signal(self.begin_stop)
         call_on_hangup(self.reload)
         if not backend.guard.keys.configured:
             _LOG.warning("There are no API keys: everyone may predict, and audits answer this machine only.")
         _LOG.info("Serving %s.", backend.deployment.digest)
 
-    def leave(self) -> None:
-        """Begin to stop: predictions under way finish, event streams end, workers hand back their audits."""
+    def begin_stop(self) -> None:
+        """Begin to stop: predictions under way finish, event streams end, workers requeue their audits."""
         backend.stopping.set()
-        self.supervisor.leave()
+        self.supervisor.begin_stop()
         exit_within(backend.settings.grace)
 
     def reload(self) -> None:
@@ -97,7 +98,8 @@ class RobustClassifier:
         self.supervisor.stop()
         backend.switch.stop()
 
-    # Declared for BentoML: its OpenAPI page and its Python client know these. Requests take the short way.
+    # Declared for BentoML's OpenAPI page and its Python client; requests take the shortcut. BentoML passes a parameter
+    # by the name of its form field, so what is a request cannot be called one.
     @bentoml.api(input_spec=ImageUpload, output_spec=Prediction)
     async def predict(self, image: Request) -> Response:
         """Classify one image; with `?planes=K`, say what its upper K bit-planes look like to the model, too."""
@@ -114,7 +116,4 @@ RobustClassifier.add_asgi_middleware(
     Gate, max_body=lambda: backend.settings.max_body, deployment=lambda: backend.deployment
 )
 RobustClassifier.add_asgi_middleware(Access, guard=lambda: backend.guard)
-RobustClassifier.add_asgi_middleware(
-    predictions.ShortWay,
-    endpoints={"/predict": predictions.predict, "/predict_batch": predictions.predict_batch},
-)
+RobustClassifier.add_asgi_middleware(Shortcut, routes=predictions.ROUTES)

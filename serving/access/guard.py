@@ -1,4 +1,4 @@
-"""Who may call what. One table, one check in front of every route: what is not open needs a key.
+"""Who may call what: one check in front of every route. What is not open needs a key.
 
 Without keys, every scope belongs to this machine, and predictions to everyone.
 """
@@ -6,7 +6,7 @@ Without keys, every scope belongs to this machine, and predictions to everyone.
 import ipaddress
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -15,12 +15,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from f2at.serving.access.keys import SCOPES, Key, Keyring, KeysError
 from f2at.serving.access.rates import RateLimit
+from f2at.serving.access.scopes import ANY_KEY, METRICS, OPEN, Scoped, needed_scope
 from f2at.serving.problems import Problem
 from f2at.serving.settings import Settings
 
-_PROBES = ("/livez", "/readyz", "/healthz")
-_OPEN = (*_PROBES, "/", "/docs", "/docs.json", "/schema.json")
-_FILES = ("/page/", "/static_content/")  # what the pages are made of; whatever is below is open
 _BURST = 10  # seconds' worth of requests that may come at once
 _WITHOUT_KEYS = frozenset({"predict", "examples"})  # of other machines, when there are no keys
 
@@ -34,19 +32,6 @@ class Caller:
     key: bool = False  # whether a key says so
 
 
-def required_scope(method: str, path: str, *, open_metrics: bool) -> str | None:
-    """The scope that a request needs: None where it is open to all, "" where any key will do."""
-    if path in _OPEN or path.startswith(_FILES) or (path == "/metrics" and open_metrics):
-        return None
-    if path in ("/predict", "/predict_batch"):
-        return "predict"
-    if path == "/model":
-        return "predict" if method in ("GET", "HEAD") else "admin"
-    if path == "/audits" or path.startswith("/audits/"):
-        return "audit"
-    return ""  # what is not there, too: who has no key learns nothing
-
-
 def caller_of(request: Request) -> Caller:
     """Who sent this request; only where a scope is needed."""
     caller: Caller = request.state.caller
@@ -56,11 +41,16 @@ def caller_of(request: Request) -> Caller:
 class Guard:
     """Decides about requests by the settings: by key and scope, or by address, and by how often.
 
+    Args:
+        settings: where keys are, and how often a client may ask.
+        routes: what each path asks of its callers.
+
     Raises:
         KeysError: the keys cannot be used.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, routes: Sequence[Scoped]) -> None:
+        self.routes = routes
         self.keys = Keyring(settings.keys, Key.from_text(settings.key_digest) if settings.key_digest else None)
         self._limit = RateLimit(settings.rate, _BURST * settings.rate) if settings.rate else None
         self._open_metrics = settings.metrics == "open" or not self.keys.configured
@@ -71,8 +61,10 @@ class Guard:
         Raises:
             Problem: 401 no key or a wrong one, 403 a key without the scope, 429 too often, 503 the keys are unusable.
         """
-        needed = required_scope(connection.scope["method"], connection.scope["path"], open_metrics=self._open_metrics)
-        if needed is None:
+        needed = needed_scope(self.routes, connection.scope)
+        if needed == METRICS:
+            needed = OPEN if self._open_metrics else ANY_KEY
+        if needed is OPEN:
             return None
         peer = Caller(_peer(connection), frozenset())
         if not self.keys.configured:
@@ -88,7 +80,7 @@ class Guard:
             raise Problem(
                 403,
                 "scope-required",
-                f"The key {caller.name!r} has not the scope {needed!r} ({SCOPES[needed]}).",
+                f"The key {caller.name!r} lacks the scope {needed!r} ({SCOPES[needed]}).",
                 headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{needed}"'},
                 argument="Authorization",
                 accepted=needed,
@@ -169,7 +161,7 @@ def _by_address(connection: HTTPConnection, peer: Caller, needed: str) -> Caller
 
     The Host check keeps out a foreign page whose name was pointed at 127.0.0.1 (DNS rebinding).
     """
-    if needed in ("", *_WITHOUT_KEYS):
+    if needed in (ANY_KEY, *_WITHOUT_KEYS):
         return Caller(peer.name, _WITHOUT_KEYS)
     client = connection.client
     if client is None or not is_loopback(client.host) or not is_loopback(_host(connection)):

@@ -18,6 +18,7 @@ from hmac import compare_digest
 from pathlib import Path
 from typing import Any, Self
 
+from f2at.arguments import NAME
 from f2at.serving.process.files import acquire_lock, replace_file
 
 _LOG = logging.getLogger("bentoml.f2at")
@@ -30,7 +31,6 @@ SCOPES = {
 }
 _TOKEN_BYTES = 32
 _PREFIX = "f2at_"  # lets scanners for leaked secrets, and people, know one
-_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -55,8 +55,8 @@ class Key:
     created: str = ""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
-            raise KeysError(f"the name of a key must match {_NAME.pattern}")
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
+            raise KeysError(f"the name of a key must match {NAME.pattern}")
         unknown = sorted(set(map(str, self.scopes)) - SCOPES.keys())
         if unknown or not self.scopes:
             raise KeysError(f"the scopes of key {self.name} must be among {', '.join(SCOPES)}; got {unknown or 'none'}")

@@ -1,0 +1,1 @@
+"""The routes over HTTP: what each reads from a request and answers."""

@@ -1,6 +1,7 @@
 """The API as an OpenAPI document: openapi.yaml, and what code defines already."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from pydantic.json_schema import models_json_schema
 
 from f2at.audit.request import AuditRequest
 from f2at.audit.schema import report_schema
-from f2at.serving.access.guard import required_scope
+from f2at.serving.access.scopes import METRICS, OPEN, Scoped, needed_scope
 from f2at.serving.answers import Audit, Prediction, Predictions
 
 _SCHEMAS = "#/components/schemas/"
@@ -17,20 +18,20 @@ _METHODS = ("get", "post", "delete")
 _GUARDED = {"401": "KeyRequired", "403": "Forbidden", "429": "TooMany", "503": "TryAgain"}
 
 
-def document() -> dict[str, Any]:
-    """The whole document, OpenAPI 3.1."""
+def document(routes: Sequence[Scoped]) -> dict[str, Any]:
+    """The whole document, OpenAPI 3.1; `routes` say which scopes the operations need."""
     text = Path(__file__).with_name("openapi.yaml").read_text(encoding="ascii")
     content: dict[str, Any] = yaml.safe_load(text)
     content["components"]["schemas"] |= {**_answers(), **_report(), "AuditRequest": AuditRequest.model_json_schema()}
     for path, item in content["paths"].items():
         for method in item.keys() & set(_METHODS):
-            _guard(item[method], required_scope(method.upper(), path, open_metrics=True))
+            _guard(item[method], needed_scope(routes, {"type": "http", "method": method.upper(), "path": path}))
     return content
 
 
 def _guard(operation: dict[str, Any], scope: str | None) -> None:
     """Say which key an operation wants (where there are keys at all), and how it refuses."""
-    if scope is not None:
+    if scope not in (OPEN, METRICS):
         operation["security"] = [{}, {"key": [scope] if scope else []}]
         refusals = {status: {"$ref": f"#/components/responses/{name}"} for status, name in _GUARDED.items()}
         operation["responses"] = {**operation["responses"], **refusals}

@@ -3,10 +3,8 @@
 import asyncio
 import json
 import logging
-import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,21 +14,23 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response, StreamingResponse
-from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from f2at.audit.report import without_examples
 from f2at.bundle.signatures import read_private_key
 from f2at.serving.access.guard import Guard, caller_of
+from f2at.serving.access.scopes import METRICS, OPEN, ScopedMount, ScopedRoute
+from f2at.serving.api.changes import wanted_change
 from f2at.serving.api.json_body import read_json_object
 from f2at.serving.api.openapi import document
-from f2at.serving.jobs.admission import read_integer
+from f2at.serving.api.queries import read_integer
 from f2at.serving.jobs.audits import FINISHED
 from f2at.serving.jobs.database import UNAVAILABLE, DatabaseUnavailableError
+from f2at.serving.jobs.metrics import AuditCollector
 from f2at.serving.model.deployment import Deployment
 from f2at.serving.model.swap import BusyError, SwapError, Switch
 from f2at.serving.problems import Problem
-from f2at.serving.process.metrics import AuditCollector, expose
+from f2at.serving.process.metrics import expose
 from f2at.serving.settings import Settings
 
 _LOG = logging.getLogger("bentoml.f2at")
@@ -45,8 +45,6 @@ _PAGE_POLICY = (
     "base-uri 'none'"
 )
 _REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
-
-_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")  # of a bundle: never a path
 
 
 class Backend:
@@ -90,7 +88,7 @@ def create_app(backend: Backend) -> Starlette:
 
     async def swap(request: Request) -> Response:
         values = await read_json_object(request)
-        change = _wanted_change(values, backend)
+        change = wanted_change(values, backend.switch, backend.settings.bundles)
         try:
             await run_in_threadpool(change)
         except BusyError as error:
@@ -120,7 +118,7 @@ def create_app(backend: Backend) -> Starlette:
         return JSONResponse(_described(backend.deployment))
 
     async def docs(_: Request) -> Response:
-        return JSONResponse(document())
+        return JSONResponse(document(backend.guard.routes))
 
     async def metrics(_: Request) -> Response:
         content = await run_in_threadpool(expose, collector)
@@ -193,19 +191,19 @@ def create_app(backend: Backend) -> Starlette:
         )
 
     routes = [
-        Route("/", index),
-        Route("/docs", docs_page),
-        Route("/model", model, methods=["GET", "POST"]),
-        Route("/metrics", metrics),
-        Route("/docs.json", docs),
-        # One route a path, so that a 405 names every method in Allow.
-        Route("/audits", audits, methods=["GET", "POST"]),
-        Route("/audits/{id}", audit, methods=["GET", "DELETE"]),
-        Route("/audits/{id}/events", events),
-        Route("/audits/{id}/report", report),
-        Route("/audits/{id}/report.sig", report_signature),
-        Route("/audits/{id}/report.html", report_page),
-        Mount("/page", StaticFiles(directory=_PAGE)),
+        ScopedRoute("/", index, scope=OPEN),
+        ScopedRoute("/docs", docs_page, scope=OPEN),
+        ScopedRoute("/docs.json", docs, scope=OPEN),
+        ScopedMount("/page", StaticFiles(directory=_PAGE), scope=OPEN),
+        ScopedRoute("/metrics", metrics, scope=METRICS),
+        # One route per path, so that a 405 names every method in Allow.
+        ScopedRoute("/model", model, methods=["GET", "POST"], scope="admin", read_scope="predict"),
+        ScopedRoute("/audits", audits, methods=["GET", "POST"], scope="audit"),
+        ScopedRoute("/audits/{id}", audit, methods=["GET", "DELETE"], scope="audit"),
+        ScopedRoute("/audits/{id}/events", events, scope="audit"),
+        ScopedRoute("/audits/{id}/report", report, scope="audit"),
+        ScopedRoute("/audits/{id}/report.sig", report_signature, scope="audit"),
+        ScopedRoute("/audits/{id}/report.html", report_page, scope="audit"),
     ]
     return Starlette(routes=routes, exception_handlers=dict.fromkeys(UNAVAILABLE, _no_database) | {Problem: _answer})
 
@@ -230,41 +228,6 @@ async def _no_database(_: Request, error: Exception) -> Response:
 def _described(deployment: Deployment) -> dict[str, Any]:
     record = deployment.record
     return {**deployment.predictor.describe(), "since": record.since, "previous": record.previous}
-
-
-def _wanted_change(values: dict[str, Any], backend: Backend) -> Callable[[], object]:
-    """What the body of `POST /model` asks for."""
-    folder, name = backend.settings.bundles, values.get("bundle")
-    if values == {"rollback": True}:
-        return backend.switch.roll_back
-    if values.keys() != {"bundle"}:
-        raise Problem(
-            422,
-            "invalid-argument",
-            'The body must be {"bundle": "<name>"} or {"rollback": true}.',
-            argument="body",
-            accepted=['{"bundle": "<name>"}', '{"rollback": true}'],
-            received=sorted(values),
-        )
-    if folder is None:
-        raise Problem(
-            422,
-            "no-bundles",
-            "This server has no folder to take bundles from: F2AT_BUNDLES must name one.",
-            argument="bundle",
-            accepted="nothing: this server keeps its model",
-            received=name,
-        )
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise Problem(
-            422,
-            "invalid-argument",
-            "bundle must be the name of a folder in F2AT_BUNDLES: letters, digits, dots, dashes and underscores.",
-            argument="bundle",
-            accepted=_NAME.pattern,
-            received=str(name)[:80],
-        )
-    return partial(backend.switch.swap, folder / name)
 
 
 async def _stream(backend: Backend, deployment: Deployment, identifier: str) -> AsyncIterator[str]:

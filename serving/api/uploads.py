@@ -1,36 +1,10 @@
-"""What a prediction request may carry, and the one place that reads it."""
+"""The one place that reads the files of a prediction request."""
 
-from pathlib import Path
-from typing import Any, Self
-
-from bentoml import IODescriptor
-from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
 from f2at.serving.problems import Problem
-
-
-class _Upload(IODescriptor):  # type: ignore[misc]  # untyped in BentoML
-    # BentoML's own reader downloads URLs given in place of files, and answers bad forms with 500. Overriding the one
-    # method that reads keeps its OpenAPI page and Python client, and leaves the reading to `read_files`.
-    @classmethod
-    async def from_http_request(cls, request: Request, serde: Any) -> Self:  # noqa: ARG003
-        upload: Self = cls.model_construct(**dict.fromkeys(cls.model_fields, request))
-        return upload
-
-
-class ImageUpload(_Upload):
-    """One image file."""
-
-    image: Path = Field(description="PNG, JPEG, WebP or BMP file; also taken as the bare request body (image/*)")
-
-
-class ImagesUpload(_Upload):
-    """Several image files, one form field each."""
-
-    images: list[Path] = Field(description="PNG, JPEG, WebP or BMP files")
 
 
 async def read_files(request: Request, field: str, *, most: int) -> list[bytes]:

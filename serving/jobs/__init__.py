@@ -1,0 +1,1 @@
+"""Audits as durable jobs: submitted by the server, run by worker processes, kept in a database."""

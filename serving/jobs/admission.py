@@ -1,14 +1,11 @@
-"""What a server takes as the request of an audit, and in the query of a list."""
+"""Which requests for audits a server admits."""
 
-import re
 from typing import Any
 
 from f2at.arguments import ArgumentError
 from f2at.audit.cost import most_evaluations
 from f2at.audit.request import AuditRequest
 from f2at.serving.problems import Problem
-
-_WHOLE = re.compile("0|[1-9][0-9]{0,8}")
 
 
 def read_request(
@@ -61,22 +58,3 @@ def read_request(
             received=cost,
         )
     return request.model_copy(update={"samples": samples})
-
-
-def read_integer(text: str, name: str, accepted: range, meaning: str = "") -> int:
-    """The whole number that a query gives for `name`; `meaning` ends the sentence that refuses another.
-
-    Raises:
-        Problem: 422, it is none of those accepted.
-    """
-    if not _WHOLE.fullmatch(text) or int(text) not in accepted:
-        bounds = f"{accepted.start} to {accepted.stop - 1}"
-        raise Problem(
-            422,
-            "invalid-argument",
-            f"{name} must be a whole number from {bounds}{meaning}.",
-            argument=name,
-            accepted=bounds,
-            received=text[:40],
-        )
-    return int(text)

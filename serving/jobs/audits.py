@@ -4,23 +4,20 @@ An audit is a DBOS workflow in the deployment's database; its id is the caller's
 an attack, and nothing is pickled.
 """
 
-import hashlib
-import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from copy import copy
-from importlib.metadata import version
-from importlib.resources import files
-from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
 
 from dbos import DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus
 from dbos import error as dbos_error
 
+from f2at.arguments import NAME
 from f2at.serving.jobs.admission import read_request
 from f2at.serving.jobs.database import prepare_database, server_engine
+from f2at.serving.jobs.version import application_version
 from f2at.serving.problems import Problem
 
 APPLICATION = "f2at"
@@ -29,36 +26,7 @@ WORKFLOW = "audit"
 PROGRESS = "progress"  # an event
 REPORT = "report"  # the last step, whose result is the report
 FINISHED = ("done", "failed", "cancelled")
-# What a help text or a page says cannot change a number, and must not strand the audits that are running.
-SHAPING = ("f2at.images", "f2at.bundle", "f2at.attacks", "f2at.audit")
 _STATES = {"ENQUEUED": "queued", "PENDING": "running", "SUCCESS": "done", "CANCELLED": "cancelled"}
-_KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
-
-
-def application_version(digest: str, surrogate: str | None = None) -> str:
-    """Names everything that an audit depends on: the models, by their digests, the code that attacks, the workflows.
-
-    DBOS hands a workflow only to workers of the version it was submitted under, and recovers it only there. So a
-    worker that serves another model, or runs other attack code, leaves the audit alone; it goes on when a worker of
-    its own version runs again. A report therefore never mixes models or code.
-    """
-    parts = hashlib.sha256(f"{digest} {surrogate}".encode())
-    for module, file in sorted(_shaping_code()):
-        parts.update(module.encode() + b"\0" + file.read_bytes())
-    for package in ("numpy", "onnxruntime-gpu", "onnxruntime"):
-        parts.update(_version(package).encode())
-    return parts.hexdigest()[:16]
-
-
-def _shaping_code() -> Iterator[tuple[str, Path]]:
-    """Name and file of every module that shapes an audit's numbers, and of the workflows that run it."""
-    yield "workflows.py", Path(__file__).with_name("workflows.py")
-    for package in SHAPING:
-        root = Path(str(files(package)))
-        for file in root.rglob("*.py"):
-            name = file.relative_to(root)
-            if package != "f2at.audit" or name.parts[0] not in ("page", "commands"):
-                yield f"{package}/{name.as_posix()}", file
 
 
 @contextmanager
@@ -130,13 +98,13 @@ class Audits:
         Raises:
             Problem: 400 a bad key, 409 the key was used for another request, 422 a bad request, 429 a full queue.
         """
-        if key is not None and not _KEY.fullmatch(key):
+        if key is not None and not NAME.fullmatch(key):
             raise Problem(
                 400,
                 "invalid-argument",
                 "Idempotency-Key must be 1 to 64 letters, digits, dots, dashes or underscores.",
                 argument="Idempotency-Key",
-                accepted=_KEY.pattern,
+                accepted=NAME.pattern,
                 received=key[:80],
             )
         request = read_request(
@@ -315,10 +283,3 @@ def _state(status: WorkflowStatus) -> str:
 
 def _seconds(milliseconds: int | None) -> float | None:
     return None if milliseconds is None else milliseconds / 1000
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except ImportError:  # PackageNotFoundError: the other of the two builds is installed
-        return ""

@@ -10,17 +10,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import bentoml
 from sqlalchemy.exc import SQLAlchemyError
 
+from f2at.serving.bento.environment import main_process, worker_environment
 from f2at.serving.process.files import acquire_lock
 from f2at.serving.settings import Settings
 
 _LOG = logging.getLogger("bentoml.f2at")
-ARBITER = "F2AT_ARBITER"  # variable with the process id of the server's main process, which sets it
-# Of glibc, for server processes: it would keep what large images took, and the memory would grow by half. Of no use to
-# workers, whose large arrays come and go.
-MEMORY = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
 _LOOK = 0.5  # seconds between looks at the workers
 _LONGEST_BACKOFF = 30.0
 _PATIENCE = 5.0  # seconds in which a worker must leave when it is told to
@@ -46,10 +42,7 @@ class Supervisor:
     def __init__(self, settings: Settings, models: Callable[[], Sequence[Path]]) -> None:
         self._settings = settings
         self._models = models
-        # Set in the processes that BentoML's arbiter starts: there, and only there, the parent is the arbiter. It may
-        # be gone by now, and another the parent.
-        child = bentoml.server_context.worker_index is not None
-        self._arbiter = int(os.environ.get(ARBITER) or os.getppid()) if child else None
+        self._main_process = main_process()
         self._workers: dict[Path, _Worker] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
@@ -58,19 +51,19 @@ class Supervisor:
         """Start watching."""
         self._thread.start()
 
-    def leave(self) -> None:
-        """Begin to stop, without waiting: the workers hand back what they are at."""
+    def begin_stop(self) -> None:
+        """Begin to stop, without waiting: the workers put their audits back into the queue."""
         self._stop.set()
 
     def stop(self) -> None:
         """Stop the workers and the thread."""
-        self.leave()
+        self.begin_stop()
         self._thread.join()
 
     def _run(self) -> None:
         while not self._stop.wait(_LOOK):
-            if self._arbiter is not None and os.getppid() != self._arbiter:
-                # BentoML's arbiter was killed: its server processes would go on holding the port.
+            if self._main_process is not None and os.getppid() != self._main_process:
+                # It was killed, and BentoML's server processes, which do not notice, would keep the port.
                 _LOG.warning("The server's main process is gone; stopping.")
                 os.kill(os.getpid(), signal.SIGTERM)
                 break
@@ -80,7 +73,7 @@ class Supervisor:
                 except OSError:  # no memory, no processes, no disk: there may be some soon
                     _LOG.exception("Cannot look after the audit workers")
         for worker in self._workers.values():
-            worker.leave()
+            worker.stop()
 
     def _look_after_workers(self) -> None:
         try:
@@ -88,8 +81,8 @@ class Supervisor:
         except SQLAlchemyError:  # which models have audits is not known just now
             models = list(self._workers)
         for bundle in self._workers.keys() - set(models):
-            _LOG.info("The audits of %s have ended; its worker leaves.", bundle.name)
-            self._workers.pop(bundle).leave()
+            _LOG.info("The audits of %s have ended; its worker stops.", bundle.name)
+            self._workers.pop(bundle).stop()
         for bundle in models:
             if bundle in self._workers:
                 self._workers[bundle].look()
@@ -103,7 +96,7 @@ class _Worker:
     def __init__(self, bundle: Path, lock: int, settings: Settings) -> None:
         threads = str(settings.audit_threads)  # of NumPy, too
         self._environment = {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
-        self._environment |= dict(os.environ.items() - MEMORY.items())
+        self._environment |= worker_environment()
         self._environment |= {**settings.paths(), "F2AT_BUNDLE": str(bundle)}
         self._lock = lock
         self._backoff = _LOOK
@@ -122,8 +115,8 @@ class _Worker:
         if time.monotonic() >= self._again:
             self._start()
 
-    def leave(self) -> None:
-        """End it; what it was at it hands back."""
+    def stop(self) -> None:
+        """End the process; it puts the audits that it was running back into the queue."""
         self._process.terminate()
         try:
             self._process.wait(_PATIENCE)

@@ -41,7 +41,7 @@ def keep_watch(takeover: float) -> None:
             DBOS.logger.warning(f"Could not look after other workers: {error}")
 
 
-def hand_back(dbos: DBOS) -> None:
+def requeue(dbos: DBOS) -> None:
     """Put this worker's workflows back into their queues, where any worker may take them at once; then end at once."""
     for event in dbos.background_thread_stop_events:
         event.set()  # or this worker might take them itself

@@ -21,23 +21,24 @@ from dbos import error as dbos_error
 from f2at.audit import Audit, AuditRequest
 from f2at.audit.opening import Model, open_model
 from f2at.bundle.format import Bundle
-from f2at.serving.jobs.audits import APPLICATION, QUEUE, application_version
+from f2at.serving.jobs.audits import APPLICATION, QUEUE
 from f2at.serving.jobs.database import prepare_database, worker_engine
 from f2at.serving.jobs.retention import keep_purging
-from f2at.serving.jobs.takeover import hand_back, keep_watch
+from f2at.serving.jobs.takeover import keep_watch, requeue
+from f2at.serving.jobs.version import application_version
 from f2at.serving.jobs.workflows import SHARDS, OpenAudit, register
 from f2at.serving.process import logs
 from f2at.serving.settings import Settings
 
 _LOG = logging.getLogger("f2at.worker")
-_FAREWELL = 4.0  # seconds in which audits are handed back; a supervisor waits a little longer
+_FAREWELL = 4.0  # seconds in which audits are put back into their queues; a supervisor waits a little longer
 _POLL = {QUEUE: 0.5, SHARDS: 0.2}  # seconds between looks at a queue; a shard waits half of it for its worker
 
 
 def run_worker(bundle: Bundle, surrogate: Bundle | None, settings: Settings, *, supervised: bool) -> None:
     """Run audits of `bundle` until SIGTERM or SIGINT, or, if supervised, until standard input closes.
 
-    An audit under way is handed back then: another worker goes on with it, after the last finished step.
+    An audit under way goes back into its queue then: another worker resumes it after the last finished step.
 
     Args:
         bundle: the model; audits of other models are left alone.
@@ -52,7 +53,7 @@ def run_worker(bundle: Bundle, surrogate: Bundle | None, settings: Settings, *, 
         resource.setrlimit(resource.RLIMIT_DATA, (settings.audit_memory << 20,) * 2)
     if supervised:
         threading.Thread(target=_leave_with_supervisor, daemon=True).start()
-    _on_exit_signal(lambda *_: os._exit(0))  # there is nothing to hand back yet
+    _on_exit_signal(lambda *_: os._exit(0))  # there is nothing to put back yet
 
     prepare_database(settings.database_url)
     config: DBOSConfig = {
@@ -62,7 +63,7 @@ def run_worker(bundle: Bundle, surrogate: Bundle | None, settings: Settings, *, 
         "serializer": DBOSPortableJSONSerializer(),
         "application_version": application_version(bundle.digest, surrogate.digest if surrogate else None),
         # DBOS gives a restarted executor its own unfinished workflows back, so the name must outlive the process and
-        # be nobody else's: it is kept in the state folder, where only one worker a model may be at work.
+        # be nobody else's: it is kept in the state folder, where only one worker per model may be at work.
         "executor_id": _identity(settings.state / "executor-id"),
         "log_level": "WARNING",
         "run_migrations": False,
@@ -84,7 +85,7 @@ def run_worker(bundle: Bundle, surrogate: Bundle | None, settings: Settings, *, 
     _on_exit_signal(lambda number, _: told.put(number))
     told.get()
     threading.Timer(_FAREWELL, os._exit, [0]).start()  # whatever the database does
-    hand_back(dbos)
+    requeue(dbos)
     os._exit(0)  # what is finished is in the database; steps under way are dropped
 
 

@@ -10,7 +10,7 @@ from typing import Self
 from f2at.bundle.format import Bundle
 from f2at.serving.jobs.audits import Audits
 from f2at.serving.model.predictor import Predictor
-from f2at.serving.model.store import keep, kept, load_trusted
+from f2at.serving.model.store import load_trusted, store_bundle, stored_path
 from f2at.serving.process.files import acquire_lock, replace_file
 from f2at.serving.settings import Settings
 
@@ -23,14 +23,14 @@ class StateError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """Which model the processes of a server shall serve. Models are digests, and their bundles are kept.
+    """Which model the processes of a server are to serve. Models are named by digest; `store` has their bundles.
 
     Args:
         configured: what F2AT_BUNDLE held when it was last read.
         serving: what is served.
         since: when that began, in UTC.
         previous: what was served before; what a rollback goes back to.
-        candidate: what every process shall load, but not serve yet.
+        candidate: what every process is to load, but not serve yet.
         revision: counts the changes of the record.
     """
 
@@ -82,11 +82,11 @@ class Deployment:
         return self.bundle.digest
 
 
-def claim(settings: Settings) -> None:
-    """Make this server the only one on its state folder, until this process ends.
+def lock_state(settings: Settings) -> None:
+    """Lock the state folder, so that this server is the only one that uses it, until this process ends.
 
     Raises:
-        StateError: another server runs on it; it would follow this one's record.
+        StateError: another server uses it; it would follow this one's record.
     """
     if acquire_lock(settings.state / "server.lock") is None:
         raise StateError(f"another server runs on {settings.state}: stop it, or set F2AT_STATE to another folder")
@@ -97,8 +97,8 @@ def record_path(settings: Settings) -> Path:
     return settings.state / "model.json"
 
 
-def settle(folder: Path, settings: Settings) -> Bundle:
-    """Decide what a server that starts now serves, and put it on record; return its bundle.
+def choose_model(folder: Path, settings: Settings) -> Bundle:
+    """Choose what a server that starts now serves, and put it on record; return its bundle.
 
     That is the bundle in `folder`, the one configured; or what was served last, if it was swapped in while that same
     bundle was configured. So a swap outlives a restart, until somebody configures another model.
@@ -107,12 +107,15 @@ def settle(folder: Path, settings: Settings) -> Bundle:
         BundleError: the bundle in `folder` cannot be served.
         SignatureError: it is not signed as F2AT_PUBLIC_KEY demands.
     """
-    configured = keep(load_trusted(folder, settings), settings)
+    configured = load_trusted(folder, settings)
+    store_bundle(configured, settings)
     path = record_path(settings)
     before = _last(path)
     if before and before.configured == configured.digest:
         try:
-            bundle = load_trusted(kept(before.serving, settings), settings)
+            bundle = configured
+            if before.serving != configured.digest:
+                bundle = load_trusted(stored_path(before.serving, settings), settings)
         except ValueError as error:
             _LOG.warning("The model that was served last is gone (%s); serving the one that is configured.", error)
         else:

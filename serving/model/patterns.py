@@ -3,22 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from f2at.images.bitplanes import BITS, natural_pattern, perturbed_pattern
+from f2at.images.bitplanes import natural_pattern, perturbed_pattern
 from f2at.images.png import base64_png
 from f2at.serving.answers import Patterns, Prediction
-from f2at.serving.jobs.admission import read_integer
-
-
-def read_planes(text: str | None) -> int | None:
-    """K, the number of bit-planes that the query asks for; None where it asks for none.
-
-    Raises:
-        Problem: 422, `text` is no whole number from 1 to 8.
-    """
-    if text is None:
-        return None
-    meaning = ": how many upper bit-planes the natural pattern keeps"
-    return read_integer(text, "planes", range(1, BITS + 1), meaning)
 
 
 def compare(image: NDArray[np.uint8], whole: Prediction, natural: Prediction, planes: int) -> Patterns:

@@ -1,22 +1,19 @@
-"""Where bundles come from: BentoML's model store, so that a Bento carries the model it was built with, and folders.
+"""Bundles in folders: which may be served, and the copies that servers make of them.
 
-What a server serves it first copies below F2AT_STATE, under its digest: the folder that it came from may change at any
-time, and every process of the server, now and after a restart, must load the same.
+A server serves a copy, below F2AT_STATE and named by its digest: the folder that it came from may change at any time,
+and every process of the server, now and after a restart, must load the same.
 """
 
-import os
+import logging
 import secrets
 import shutil
 from pathlib import Path
-
-import bentoml
-from bentoml.exceptions import NotFound
 
 from f2at.bundle.format import MANIFEST, SIGNATURE, Bundle, BundleError, load_bundle
 from f2at.bundle.signatures import read_public_keys, verify_bundle
 from f2at.serving.settings import Settings
 
-MODEL_NAME = "f2at"
+_LOG = logging.getLogger("bentoml.f2at")
 
 
 def load_trusted(folder: Path, settings: Settings) -> Bundle:
@@ -31,42 +28,6 @@ def load_trusted(folder: Path, settings: Settings) -> Bundle:
     if keys is not None:
         verify_bundle(bundle, keys)
     return bundle
-
-
-def pin(path: Path) -> bentoml.Model:
-    """Put the bundle in folder `path` into the model store as the latest `f2at` model; Bentos built next carry it.
-
-    Raises:
-        BundleError: the folder holds no valid bundle.
-    """
-    bundle = load_bundle(path)
-    try:
-        latest = bentoml.models.get(f"{MODEL_NAME}:latest")
-        if latest.info.metadata == _metadata(bundle):
-            return latest
-    except NotFound:
-        pass
-    with bentoml.models.create(MODEL_NAME, metadata=_metadata(bundle)) as model:
-        _write(bundle, Path(model.path))
-    return model
-
-
-def pinned_bundle(bento: "bentoml.Bento | None") -> Path:
-    """The folder of the bundle that `bento` carries; without one, that of the image we are in, or the latest pinned.
-
-    Raises:
-        BundleError: there is none.
-    """
-    image = os.environ.get("BENTO_PATH")  # set in images, where the Bento's models are in no store
-    if not bento and image and (carried := next(Path(image).glob(f"models/{MODEL_NAME}/*/{MANIFEST}"), None)):
-        return carried.parent
-    tags = [model.tag for model in bento.info.all_models if model.tag.name == MODEL_NAME] if bento else []
-    try:
-        return Path(bentoml.models.get(tags[0] if tags else f"{MODEL_NAME}:latest").path)
-    except NotFound:
-        raise BundleError(
-            "no bundle to serve: set F2AT_BUNDLE to the folder of one, or pin one with `f2at pin FOLDER`"
-        ) from None
 
 
 def load_surrogate(settings: Settings, bundle: Bundle) -> Bundle | None:
@@ -95,55 +56,57 @@ def check_same_shape(bundle: Bundle, other: Bundle, what: str) -> None:
             raise BundleError(f"{what} must have the {part} of the bundle, {accepted}; got {received}")
 
 
-def keep(bundle: Bundle, settings: Settings) -> Bundle:
-    """Copy a trusted bundle to where `kept` finds it; return the copy.
+def store_bundle(bundle: Bundle, settings: Settings) -> None:
+    """Copy a trusted bundle to `stored_path`, unless a copy that may be served is there; the copy is verified.
 
     Raises:
         SignatureError: its signature was replaced meanwhile, by one of another key.
     """
-    place = kept(bundle.digest, settings)
-    try:
-        return load_trusted(place, settings)
-    except ValueError:  # not there yet, damaged, or signed by a key of old
-        draft = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
-        draft.mkdir(mode=0o700, parents=True)
+    place = stored_path(bundle.digest, settings)
+    if bundle.path == place:
+        return
+    if place.exists():
         try:
-            _write(bundle, draft)
-            load_trusted(draft, settings)
-            shutil.rmtree(place, ignore_errors=True)
-            draft.replace(place)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-        return load_trusted(place, settings)
+            load_trusted(place, settings)
+            return
+        except ValueError as error:  # damaged, or signed by a key that is trusted no more
+            _LOG.info("Replacing the copy of %s: %s", bundle.digest, error)
+    draft = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
+    draft.mkdir(mode=0o700, parents=True)
+    try:
+        write_files(bundle, draft)
+        load_trusted(draft, settings)
+        shutil.rmtree(place, ignore_errors=True)
+        draft.replace(place)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
-def kept(digest: str, settings: Settings) -> Path:
-    """The folder of the kept bundle with this digest, whether or not it is there."""
+def stored_path(digest: str, settings: Settings) -> Path:
+    """The folder of the copy of the bundle with this digest, whether or not there is one."""
     return settings.state / "bundles" / digest.removeprefix("sha256:")
 
 
-def every_kept(settings: Settings) -> list[str]:
-    """The digests of the bundles that are kept."""
+def stored_digests(settings: Settings) -> list[str]:
+    """The digests of the bundles of which there is a copy."""
     return [f"sha256:{folder.name}" for folder in settings.state.glob("bundles/[!.]*")]
 
 
-def discard(digest: str, settings: Settings) -> None:
-    """Keep that bundle no longer."""
-    shutil.rmtree(kept(digest, settings), ignore_errors=True)
+def delete_stored(digest: str, settings: Settings) -> None:
+    """Delete the copy of that bundle."""
+    shutil.rmtree(stored_path(digest, settings), ignore_errors=True)
 
 
-def _write(bundle: Bundle, folder: Path) -> None:
+def write_files(bundle: Bundle, folder: Path) -> None:
+    """Write the files of a bundle into an empty folder, its signature among them if it has one."""
     for name, data in bundle.files.items():
         (folder / name).write_bytes(data)
     (folder / MANIFEST).write_bytes(bundle.manifest_bytes)
-    if signature := _signature(bundle):
+    if signature := read_signature(bundle):
         (folder / SIGNATURE).write_bytes(signature)
 
 
-def _metadata(bundle: Bundle) -> dict[str, str]:
-    return {"digest": bundle.digest, "signature": _signature(bundle).hex()}
-
-
-def _signature(bundle: Bundle) -> bytes:
+def read_signature(bundle: Bundle) -> bytes:
+    """The signature beside the files of a bundle; empty where there is none."""
     file = bundle.path / SIGNATURE
     return file.read_bytes() if file.is_file() else b""

@@ -20,10 +20,19 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from f2at.serving.jobs.audits import Audits, application_version
+from f2at.serving.jobs.audits import Audits
+from f2at.serving.jobs.version import application_version
 from f2at.serving.model.deployment import Deployment, Record, record_path
 from f2at.serving.model.predictor import Predictor
-from f2at.serving.model.store import check_same_shape, discard, every_kept, keep, kept, load_surrogate, load_trusted
+from f2at.serving.model.store import (
+    check_same_shape,
+    delete_stored,
+    load_surrogate,
+    load_trusted,
+    store_bundle,
+    stored_digests,
+    stored_path,
+)
 from f2at.serving.process.files import acquire_lock
 from f2at.serving.settings import Settings
 
@@ -37,13 +46,13 @@ class SwapError(ValueError):
 
 
 class BusyError(RuntimeError):
-    """another swap is under way"""
+    """Another swap is under way."""
 
 
 class Switch:
     """Keeps this process on the model that the record names; changes the record for every process.
 
-    `deployment` is what to serve with: take it once a request.
+    `deployment` is what to serve with: take it once per request.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -51,7 +60,7 @@ class Switch:
         self._path = record_path(settings)
         self._member = _Member(settings.state / "servers")
         record = Record.read(self._path)
-        bundle = load_trusted(kept(record.serving, settings), settings)
+        bundle = load_trusted(stored_path(record.serving, settings), settings)
         surrogate = load_surrogate(settings, bundle)
         predictor = Predictor(bundle, settings)
         self._audits = Audits(
@@ -74,10 +83,10 @@ class Switch:
         self._thread.start()
 
     def stop(self) -> None:
-        """Follow it no longer, and let go of the model and the database."""
+        """Stop following it, and release the model and the database."""
         self._stop.set()
         self._thread.join()
-        self._member.leave()
+        self._member.resign()
         self.deployment.predictor.close()
         self._audits.close()
 
@@ -90,13 +99,13 @@ class Switch:
             BusyError: another swap is under way.
         """
         with self._alone():
-            return self._change(self._keep(folder))
+            return self._change(self._take(folder))
 
     def reload(self) -> Record:
         """Serve what F2AT_BUNDLE holds now; otherwise as `swap`, but if another swap is under way, wait."""
         assert self._settings.bundle is not None
         with self._alone(patience=2 * _PATIENCE):
-            digest = self._keep(self._settings.bundle)
+            digest = self._take(self._settings.bundle)
             return self._change(digest, configured=digest)
 
     def roll_back(self) -> Record:
@@ -105,15 +114,15 @@ class Switch:
             previous = Record.read(self._path).previous
             if previous is None:
                 raise SwapError("no other model was served before this one")
-            return self._change(self._keep(kept(previous, self._settings)))
+            return self._change(self._take(stored_path(previous, self._settings)))
 
     def models_at_work(self) -> list[Path]:
         """The bundles that need an audit worker: the one served, and those with audits that have not ended."""
         serving = self.deployment.digest
-        others = [digest for digest in every_kept(self._settings) if digest != serving]
+        others = [digest for digest in stored_digests(self._settings) if digest != serving]
         unfinished = self._audits.unfinished_versions() if others else ()
         needed = [digest for digest in others if application_version(digest, self._audits.surrogate) in unfinished]
-        return [kept(digest, self._settings) for digest in (serving, *needed)]
+        return [stored_path(digest, self._settings) for digest in (serving, *needed)]
 
     @contextmanager
     def _alone(self, patience: float = 0.0) -> Iterator[None]:
@@ -130,11 +139,12 @@ class Switch:
         finally:
             os.close(lock)
 
-    def _keep(self, folder: Path) -> str:
+    def _take(self, folder: Path) -> str:
+        """Verify the bundle in `folder` and store it; return its digest."""
         try:
             bundle = load_trusted(folder, self._settings)
             check_same_shape(self.deployment.bundle, bundle, "the model that takes over")
-            keep(bundle, self._settings)
+            store_bundle(bundle, self._settings)
         except ValueError as error:
             raise SwapError(str(error)) from error
         return bundle.digest
@@ -173,9 +183,9 @@ class Switch:
     def _tidy(self, record: Record) -> None:
         with suppress(SQLAlchemyError):  # it can wait for the next swap
             needed = {*self.models_at_work()}
-            for digest in {*every_kept(self._settings)} - {record.serving, record.previous}:
-                if kept(digest, self._settings) not in needed:
-                    discard(digest, self._settings)
+            for digest in {*stored_digests(self._settings)} - {record.serving, record.previous}:
+                if stored_path(digest, self._settings) not in needed:
+                    delete_stored(digest, self._settings)
 
     def _follow(self) -> None:
         pause = 0.0
@@ -207,7 +217,7 @@ class Switch:
         return None
 
     def _load(self, digest: str, record: Record) -> Deployment:
-        predictor = Predictor(load_trusted(kept(digest, self._settings), self._settings), self._settings)
+        predictor = Predictor(load_trusted(stored_path(digest, self._settings), self._settings), self._settings)
         audits = self._audits.of_model(digest, reference_images=predictor.reference_images)
         return Deployment(predictor=predictor, audits=audits, record=record)
 
@@ -240,11 +250,11 @@ class _Member:
                 reports.append(json.loads(path.read_bytes()))
             except ValueError:  # being written
                 reports.append({"revision": -1, "failure": None})
-            except FileNotFoundError:  # left just now
+            except FileNotFoundError:  # it ended just now
                 pass
         return reports
 
-    def leave(self) -> None:
+    def resign(self) -> None:
         """Be one of them no longer."""
         self._path.unlink(missing_ok=True)
         os.close(self._lock)

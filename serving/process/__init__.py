@@ -1,0 +1,1 @@
+"""What every process of the service shares: files, log lines and metrics."""

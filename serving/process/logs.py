@@ -3,7 +3,6 @@
 import json
 import logging
 import re
-from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -27,17 +26,6 @@ def configure(style: str) -> None:
     loggers = [logging.getLogger(name) for name in (None, *logging.root.manager.loggerDict)]
     for handler in {handler for logger in loggers for handler in logger.handlers}:
         handler.setFormatter(formatter)
-
-
-def untraced(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variable that stops BentoML from recording spans, unless tracing is set up in `environment`.
-
-    It records some for every request even where none is exported, which takes longer than a small model.
-    """
-    options = environment.get("BENTOML_CONFIG_OPTIONS", "")
-    if "tracing." in options or "BENTOML_CONFIG" in environment:
-        return {}
-    return {"BENTOML_CONFIG_OPTIONS": f"{options} services.f2at.tracing.excluded_urls=.*".lstrip()}
 
 
 class _Text(logging.Formatter):

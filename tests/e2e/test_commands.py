@@ -39,7 +39,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def refused(done: subprocess.CompletedProcess[str], reason: str) -> None:
-    assert done.returncode != 0
+    assert done.returncode == 2
     assert reason in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr

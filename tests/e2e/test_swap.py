@@ -28,8 +28,8 @@ from onnx import TensorProto, helper
 from f2at.audit.report import deterministic_part
 from f2at.bundle.format import CLASSIFIER, GRADIENT, SIGNATURE, Bundle, write_bundle
 from f2at.images.png import png
-from f2at.serving.model.deployment import Record, StateError, claim, record_path, settle
-from f2at.serving.model.store import every_kept
+from f2at.serving.model.deployment import Record, StateError, choose_model, lock_state, record_path
+from f2at.serving.model.store import stored_digests
 from f2at.serving.model.swap import BusyError, SwapError, Switch
 from f2at.serving.process.files import acquire_lock
 from f2at.serving.settings import Settings
@@ -93,7 +93,7 @@ def insatiable(classifier: bytes) -> bytes:
 def settings(tmp_path: Path, bundle: Bundle) -> Settings:
     state = tmp_path / "state"
     settings = Settings(bundle=bundle.path, state=state, database_url=f"sqlite:///{state}/audits.sqlite", threads=1)
-    settle(bundle.path, settings)
+    choose_model(bundle.path, settings)
     return settings
 
 
@@ -145,7 +145,7 @@ def test_if_one_process_refuses_none_changes(settings: Settings, bundle: Bundle,
             switches[0].swap(other_bundle.path)
         after = Record.read(record_path(settings))
         assert replace(after, revision=before.revision) == before
-        assert every_kept(settings) == [bundle.digest]
+        assert stored_digests(settings) == [bundle.digest]
         time.sleep(0.5)
         assert {switch.deployment.digest for switch in switches} == {bundle.digest}
 
@@ -169,13 +169,13 @@ def test_only_what_may_be_needed_is_kept(settings: Settings, bundle: Bundle, oth
             digest.removeprefix("sha256:") for digest in (other_bundle.digest, bundle.digest)
         ]
         switch.swap(third.path)
-        assert {*every_kept(settings)} == {bundle.digest, other_bundle.digest, third.digest}
+        assert {*stored_digests(settings)} == {bundle.digest, other_bundle.digest, third.digest}
         audits = switch.deployment.audits
         again, new = audits.submit(AUDIT, "of-the-first")  # sent again after the swap: still the same audit
         assert (again["model"], new) == (bundle.digest, False)
         audits.cancel("of-the-first")
         switch.roll_back()
-        assert {*every_kept(settings)} == {other_bundle.digest, third.digest}
+        assert {*stored_digests(settings)} == {other_bundle.digest, third.digest}
 
 
 def test_a_swap_outlives_restarts_until_another_model_is_configured(
@@ -183,20 +183,20 @@ def test_a_swap_outlives_restarts_until_another_model_is_configured(
 ) -> None:
     with running(settings) as [switch]:
         switch.swap(other_bundle.path)
-    assert settle(bundle.path, settings).digest == other_bundle.digest
+    assert choose_model(bundle.path, settings).digest == other_bundle.digest
     third = variant(bundle, tmp_path / "third", note="third")
-    assert settle(third.path, settings).digest == third.digest
+    assert choose_model(third.path, settings).digest == third.digest
     with running(settings) as [switch]:
         assert switch.roll_back().serving == other_bundle.digest
     record_path(settings).write_text("damaged")
-    assert settle(bundle.path, settings).digest == bundle.digest
+    assert choose_model(bundle.path, settings).digest == bundle.digest
 
 
 def test_a_state_folder_is_one_servers(tmp_path: Path) -> None:
     settings = Settings(state=tmp_path)
-    claim(settings)
+    lock_state(settings)
     with pytest.raises(StateError, match="F2AT_STATE"):
-        claim(settings)
+        lock_state(settings)
 
 
 # ---- a real server, of two processes

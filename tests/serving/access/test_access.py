@@ -2,15 +2,20 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from starlette.requests import HTTPConnection
-from starlette.routing import Mount, Route
+from starlette.applications import Starlette
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+from starlette.routing import Route
 
-from f2at.serving.access.guard import Caller, Guard, is_loopback, required_scope
+from f2at.serving.access.guard import Caller, Guard, is_loopback
 from f2at.serving.access.keys import SCOPES, Key, add_key, revoke_key
+from f2at.serving.access.scopes import ANY_KEY, METRICS, OPEN, ScopedMount, ScopedRoute, needed_scope
 from f2at.serving.api.routes import Backend, create_app
+from f2at.serving.bento.routes import every_route
 from f2at.serving.problems import Problem
 from f2at.serving.settings import Settings
 
+ROUTES = every_route(create_app(Backend()))
 PEER = "203.0.113.7"
 
 
@@ -51,32 +56,52 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "keys.json"
 
 
+def needed(method: str, path: str) -> str | None:
+    return needed_scope(ROUTES, connection(path, method=method).scope)
+
+
 def test_every_route_has_its_scope_and_what_is_unknown_is_not_open() -> None:
     wanted = {
-        "/": None,
-        "/docs": None,
-        "/docs.json": None,
-        "/page": None,
-        "/metrics": "",
+        "/": OPEN,
+        "/docs": OPEN,
+        "/docs.json": OPEN,
+        "/page": OPEN,
+        "/static_content": OPEN,
+        "/schema.json": OPEN,
+        "/livez": OPEN,
+        "/readyz": OPEN,
+        "/healthz": OPEN,
+        "/metrics": METRICS,
         "/model": "predict",
+        "/predict": "predict",
+        "/predict_batch": "predict",
     }
-    for route in create_app(Backend()).routes:
-        assert isinstance(route, Route | Mount)
+    for route in ROUTES:
         path = route.path.replace("{id}", "some-id")
-        below = path + "/file.js" if isinstance(route, Mount) else path
+        below = path + "/file.js" if isinstance(route, ScopedMount) else path
         scope = "audit" if path.startswith("/audits") else wanted[path]
-        assert required_scope("GET", below, open_metrics=False) == scope, path
+        assert needed("GET", below) == scope, path
     for path in ("/predict", "/predict_batch"):
-        assert required_scope("POST", path, open_metrics=False) == "predict"
-    assert required_scope("POST", "/model", open_metrics=False) == "admin"
-    assert required_scope("GET", "/metrics", open_metrics=True) is None
-    for path in ("/model/", "//audits", "/AUDITS", "/page", "/pages/", "/livez/", "", "*", "/predict/"):
-        assert required_scope("GET", path, open_metrics=True) == "", path
+        assert needed("POST", path) == "predict"
+    for method in ("POST", "PUT", "DELETE"):
+        assert needed(method, "/model") == "admin"
+    assert needed("HEAD", "/model") == "predict"
+    for path in ("/model/", "//audits", "/AUDITS", "/page", "/pages/", "/livez/", "", "*", "/predict/", "/audits/a/b"):
+        assert needed("GET", path) == ANY_KEY, path
+
+
+def test_a_route_must_declare_a_scope() -> None:
+    async def endpoint(_: Request) -> Response:
+        return Response()
+
+    app = Starlette(routes=[ScopedRoute("/one", endpoint, scope="audit"), Route("/two", endpoint)])
+    with pytest.raises(TypeError, match=r"'/two'.* declares no scope"):
+        every_route(app)
 
 
 def test_a_key_opens_what_its_scopes_say(path: Path) -> None:
     token = add_key(path, "ci", ["predict", "audit"])
-    guard = Guard(Settings(keys=path))
+    guard = Guard(Settings(keys=path), ROUTES)
     expected = Caller("ci", frozenset({"predict", "audit"}), key=True)
     for call in (connection("/predict", token), connection("/audits", token), connection("/no-such", token)):
         assert guard.admit(call) == expected
@@ -89,7 +114,7 @@ def test_a_key_opens_what_its_scopes_say(path: Path) -> None:
 
 def test_no_key_and_a_wrong_one_are_refused_alike_wherever_they_come_from(path: Path) -> None:
     token = add_key(path, "ci", list(SCOPES))
-    guard = Guard(Settings(keys=path))
+    guard = Guard(Settings(keys=path), ROUTES)
     for target in ("/predict", "/audits", "/audits/x/report", "/model", "/no-such"):
         for peer, host in ((PEER, "example.org"), ("127.0.0.1", "localhost")):
             missing = refused(guard, connection(target, peer=peer, host=host))
@@ -104,7 +129,7 @@ def test_no_key_and_a_wrong_one_are_refused_alike_wherever_they_come_from(path: 
 
 def test_revocation_counts_from_the_next_request_on(path: Path) -> None:
     token = add_key(path, "ci", ["predict"])
-    guard = Guard(Settings(keys=path))
+    guard = Guard(Settings(keys=path), ROUTES)
     assert guard.admit(connection("/predict", token))
     revoke_key(path, "ci")
     assert refused(guard, connection("/predict", token)).status == 401
@@ -112,7 +137,7 @@ def test_revocation_counts_from_the_next_request_on(path: Path) -> None:
 
 def test_keys_that_cannot_be_read_open_nothing(path: Path) -> None:
     token = add_key(path, "ci", ["predict"])
-    guard = Guard(Settings(keys=path))
+    guard = Guard(Settings(keys=path), ROUTES)
     path.write_text("{")
     problem = refused(guard, connection("/predict", token))
     assert problem.status == 503
@@ -121,7 +146,7 @@ def test_keys_that_cannot_be_read_open_nothing(path: Path) -> None:
 
 
 def test_without_keys_this_machine_may_do_everything_and_others_predict() -> None:
-    guard = Guard(Settings())
+    guard = Guard(Settings(), ROUTES)
     for peer, host in (("127.0.0.1", "localhost:3000"), ("::1", "[::1]:3000"), ("127.0.0.1", "127.0.0.1")):
         caller = guard.admit(connection("/audits", peer=peer, host=host))
         assert caller is not None
@@ -140,16 +165,16 @@ def test_without_keys_this_machine_may_do_everything_and_others_predict() -> Non
 
 def test_metrics_are_open_unless_told_otherwise(path: Path) -> None:
     token = add_key(path, "prometheus", ["predict"])
-    assert Guard(Settings(keys=path)).admit(connection("/metrics")) is None
-    guarded = Guard(Settings(keys=path, metrics="key"))
+    assert Guard(Settings(keys=path), ROUTES).admit(connection("/metrics")) is None
+    guarded = Guard(Settings(keys=path, metrics="key"), ROUTES)
     assert refused(guarded, connection("/metrics")).status == 401
     assert guarded.admit(connection("/metrics", token)) is not None
-    assert Guard(Settings(metrics="key")).admit(connection("/metrics")) is None, "there is no key to ask for"
+    assert Guard(Settings(metrics="key"), ROUTES).admit(connection("/metrics")) is None, "there is no key to ask for"
 
 
 def test_each_key_has_its_rate_and_so_has_who_tries_keys(path: Path) -> None:
     tokens = [add_key(path, name, ["predict"]) for name in ("a", "b", PEER)]
-    guard = Guard(Settings(keys=path, rate=1))
+    guard = Guard(Settings(keys=path, rate=1), ROUTES)
     for token in tokens:
         for _ in range(10):
             assert guard.admit(connection("/predict", token))
@@ -163,20 +188,20 @@ def test_each_key_has_its_rate_and_so_has_who_tries_keys(path: Path) -> None:
 
 
 def test_without_keys_the_rate_is_an_addresss_and_an_ipv6_networks() -> None:
-    guard = Guard(Settings(rate=1))
+    guard = Guard(Settings(rate=1), ROUTES)
     for number in range(10):
         assert guard.admit(connection("/predict", peer=f"2001:db8::{number}"))
     assert refused(guard, connection("/predict", peer="2001:db8::ffff")).status == 429
     assert guard.admit(connection("/predict", peer="2001:db8:0:1::1"))
     assert guard.admit(connection("/predict", peer="::ffff:203.0.113.1"))
-    everyone = Guard(Settings(rate=0))
+    everyone = Guard(Settings(rate=0), ROUTES)
     for _ in range(1000):
         assert everyone.admit(connection("/predict"))
 
 
 def test_the_key_of_the_environment() -> None:
     key, token = Key.create("box", ["audit"])
-    guard = Guard(Settings(key_digest=key.to_text()))
+    guard = Guard(Settings(key_digest=key.to_text()), ROUTES)
     assert guard.admit(connection("/audits", token))
     assert refused(guard, connection("/audits", peer="127.0.0.1", host="localhost")).status == 401
 

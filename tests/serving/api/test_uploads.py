@@ -1,6 +1,5 @@
 import asyncio
 import pickle
-import warnings
 from typing import Any
 
 import httpx
@@ -10,11 +9,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from f2at.serving.api.uploads import read_files
 from f2at.serving.problems import Problem
-
-with warnings.catch_warnings():  # of BentoML's own imports
-    warnings.simplefilter("ignore", DeprecationWarning)
-    from f2at.serving.api.uploads import read_files
 
 
 async def _sizes(request: Request) -> Response:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import text
 
-from f2at.serving.jobs import audits as audits_module
-from f2at.serving.jobs import workflows
-from f2at.serving.jobs.audits import Audits, application_version
+from f2at.serving.jobs import version, workflows
+from f2at.serving.jobs.audits import Audits
 from f2at.serving.jobs.database import DatabaseError, prepare_database, server_engine
+from f2at.serving.jobs.version import application_version
 from f2at.serving.problems import Problem
 
 if TYPE_CHECKING:
@@ -174,12 +174,12 @@ def test_the_version_names_model_and_code(tmp_path: Path, monkeypatch: pytest.Mo
     assert len({application_version(*digests) for digests in versions}) == 4
     before = application_version("sha256:one")
     assert before == application_version("sha256:one")
-    for package in audits_module.SHAPING:
+    for package in version.SHAPING:
         shutil.copytree(str(files(package)), tmp_path / package)
-    monkeypatch.setattr(audits_module, "files", lambda package: tmp_path / package)
+    monkeypatch.setattr(version, "files", lambda package: tmp_path / package)
     assert before == application_version("sha256:one")
     shutil.copy(workflows.__file__, tmp_path)
-    monkeypatch.setattr(audits_module, "__file__", str(tmp_path / "audits.py"))
+    monkeypatch.setattr(version, "__file__", str(tmp_path / "version.py"))
     assert before == application_version("sha256:one")
     for told in ("commands/audit.py", "page/words.py"):  # a help text strands nobody's audit
         (tmp_path / "f2at.audit" / told).write_text("# changed\n")

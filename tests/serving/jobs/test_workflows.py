@@ -14,9 +14,10 @@ from sqlalchemy import MetaData, func, select, text
 
 from f2at.audit import Audit, AuditRequest, Step, run_audit
 from f2at.audit.report import deterministic_part
-from f2at.serving.jobs.audits import APPLICATION, FINISHED, QUEUE, Audits, application_version
+from f2at.serving.jobs.audits import APPLICATION, FINISHED, QUEUE, Audits
 from f2at.serving.jobs.database import server_engine, worker_engine
 from f2at.serving.jobs.retention import purge
+from f2at.serving.jobs.version import application_version
 from f2at.serving.jobs.workflows import SHARD, SHARDS, progress, register
 from f2at.serving.problems import Problem
 

@@ -2,15 +2,13 @@ import base64
 import io
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from f2at.serving.answers import Prediction
-from f2at.serving.model.patterns import compare, read_planes
-from f2at.serving.problems import Problem
+from f2at.serving.model.patterns import compare
 
 
 def prediction(index: int) -> Prediction:
@@ -33,12 +31,3 @@ def test_agreement_is_of_the_labels() -> None:
     assert compare(image, prediction(1), prediction(1), 2).agrees
     found = compare(image, prediction(1), prediction(3), 2)
     assert (found.agrees, found.index, found.label, found.margin) == (False, 3, "class 3", 0.5)
-
-
-def test_planes_of_a_query() -> None:
-    assert read_planes(None) is None
-    assert [read_planes(str(planes)) for planes in range(1, 9)] == list(range(1, 9))
-    for text in ("", "0", "9", "12", "2.0", "\u0662", "-1"):
-        with pytest.raises(Problem, match="1 to 8") as refused:
-            read_planes(text)
-        assert refused.value.status == 422

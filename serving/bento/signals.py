@@ -1,4 +1,7 @@
-"""What signals mean: SIGTERM and SIGINT end the server within seconds, SIGHUP makes it read its bundle again."""
+"""What signals mean: SIGTERM and SIGINT end the server within seconds, SIGHUP makes it read its bundle again.
+
+Gets round what uvicorn and circus, with which BentoML runs its processes, do at these signals; each function says what.
+"""
 
 import logging
 import os
@@ -15,7 +18,7 @@ _LOG = logging.getLogger("bentoml.f2at")
 def call_on_exit_signal(callback: Callable[[], None]) -> None:
     """Call `callback` as soon as this process is asked to end, before the server's own handling of it.
 
-    Servers close idle connections first and tell the application last, which is too late for an endless response.
+    Uvicorn closes idle connections first and tells the application last, which is too late for an endless response.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         previous = signal.getsignal(number)
@@ -29,19 +32,22 @@ def call_on_exit_signal(callback: Callable[[], None]) -> None:
 
 
 def exit_within(seconds: float) -> None:
-    """End this process after `seconds` if it is still there then: a client may never finish its request."""
+    """End this process after `seconds` if it is still there then.
 
-    def leave() -> None:
-        _LOG.warning("Requests were still open %g s after the server was told to stop; leaving them.", seconds)
+    Uvicorn waits until every client has finished its request, which one may never do.
+    """
+
+    def end() -> None:
+        _LOG.warning("Requests were still open %g s after the server was told to stop; dropping them.", seconds)
         os._exit(1)
 
-    timer = threading.Timer(seconds, leave)
+    timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()
 
 
 def call_on_hangup(callback: Callable[[], None]) -> None:
-    """Call `callback` in a thread of its own at every SIGHUP to this process."""
+    """Call `callback` in a thread of its own at every SIGHUP to this process, where BentoML has no hook for it."""
     signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=callback, name="hangup", daemon=True).start())
 
 

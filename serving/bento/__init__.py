@@ -1,0 +1,23 @@
+"""What exists only because BentoML, and what it runs on, is in the way; each module says what it gets round.
+
+Here, too, is the list of what the service uses of others although they promise nothing about it: look at these first
+when a new version of BentoML, circus or DBOS breaks something. tests/serving/bento/test_private.py holds the list
+against the code of serving/.
+
+Private by their underscore:
+
+    DBOS._recover_pending_workflows     jobs/takeover.py        puts a worker's workflows back into their queues
+
+Undocumented:
+
+    circus.sighandler                   bento/signals.py        SysHandler.handle_hup is replaced
+    send_hup                            bento/signals.py        a watcher of circus then passes SIGHUP on
+    from_http_request                   bento/uploads.py        the method of BentoML's IODescriptor that reads
+    worker_index                        bento/environment.py    of bentoml.server_context: set in server processes
+    excluded_urls                       bento/environment.py    BentoML's configuration of tracing
+    BENTO_PATH                          bento/models.py         set in images; the Bento's models lie below it
+    RobustClassifier.bento              service.py              the Bento that a service was loaded from
+    background_thread_stop_events       jobs/takeover.py        of DBOS: its threads take no more work
+    "is locked"                         jobs/database.py        words by which DBOS knows an error that it may wait out
+    PROMETHEUS_MULTIPROC_DIR            process/metrics.py      where BentoML has its processes share metrics
+"""

@@ -1,0 +1,55 @@
+"""BentoML's model store: a Bento carries the bundle that was pinned last when it was built.
+
+Gets round that store where an image has none: the models of the Bento are then in a folder of their own.
+"""
+
+import os
+from pathlib import Path
+
+import bentoml
+from bentoml.exceptions import NotFound
+
+from f2at.bundle.format import MANIFEST, Bundle, BundleError, load_bundle
+from f2at.serving.model.store import read_signature, write_files
+
+MODEL_NAME = "f2at"
+
+
+def pin(path: Path) -> bentoml.Model:
+    """Put the bundle in folder `path` into the model store as the latest `f2at` model; Bentos built next carry it.
+
+    Raises:
+        BundleError: the folder holds no valid bundle.
+    """
+    bundle = load_bundle(path)
+    try:
+        latest = bentoml.models.get(f"{MODEL_NAME}:latest")
+        if latest.info.metadata == _metadata(bundle):
+            return latest
+    except NotFound:
+        pass
+    with bentoml.models.create(MODEL_NAME, metadata=_metadata(bundle)) as model:
+        write_files(bundle, Path(model.path))
+    return model
+
+
+def pinned_bundle(bento: "bentoml.Bento | None") -> Path:
+    """The folder of the bundle that `bento` carries; without one, that of the image we are in, or the latest pinned.
+
+    Raises:
+        BundleError: there is none.
+    """
+    image = os.environ.get("BENTO_PATH")  # set in images, where the Bento's models are in no store
+    if not bento and image and (carried := next(Path(image).glob(f"models/{MODEL_NAME}/*/{MANIFEST}"), None)):
+        return carried.parent
+    tags = [model.tag for model in bento.info.all_models if model.tag.name == MODEL_NAME] if bento else []
+    try:
+        return Path(bentoml.models.get(tags[0] if tags else f"{MODEL_NAME}:latest").path)
+    except NotFound:
+        raise BundleError(
+            "no bundle to serve: set F2AT_BUNDLE to the folder of one, or pin one with `f2at pin FOLDER`"
+        ) from None
+
+
+def _metadata(bundle: Bundle) -> dict[str, str]:
+    return {"digest": bundle.digest, "signature": read_signature(bundle).hex()}

@@ -1,0 +1,38 @@
+"""A direct way from a request to an endpoint of predictions.
+
+Gets round BentoML's own way from a request to a method and back: its context, its streamed answers and a span for each
+part take longer than a small model, and give nothing that is used here.
+"""
+
+import logging
+from collections.abc import Iterable
+
+from starlette.requests import Request
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from f2at.serving.problems import from_status
+
+_LOG = logging.getLogger("bentoml.f2at")
+
+
+class Shortcut:
+    """ASGI middleware, the innermost: hands a POST to the path of one of `routes` straight to its endpoint."""
+
+    def __init__(self, app: ASGIApp, *, routes: Iterable[Route]) -> None:
+        self.app = app
+        self._routes = {route.path: route for route in routes}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        route = self._routes.get(scope.get("path", "")) if scope.get("method") == "POST" else None
+        if route is None:
+            await self.app(scope, receive, send)
+            return
+        scope["route"] = route  # as a router would: logs and metrics name it
+        try:
+            response = await route.endpoint(Request(scope, receive))
+        except Exception:
+            _LOG.exception("%s failed", route.path)
+            response = from_status(500, "POST", route.path).response()
+        await response(scope, receive, send)

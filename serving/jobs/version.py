@@ -1,0 +1,43 @@
+"""What an audit depends on, as one name, so that no report mixes two models or two versions of the code."""
+
+import hashlib
+from collections.abc import Iterator
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+
+# What a help text or a page says cannot change a number, and must not strand the audits that are running.
+SHAPING = ("f2at.images", "f2at.bundle", "f2at.attacks", "f2at.audit")
+
+
+def application_version(digest: str, surrogate: str | None = None) -> str:
+    """Names everything that an audit depends on: the models, by their digests, the code that attacks, the workflows.
+
+    DBOS hands a workflow only to workers of the version it was submitted under, and recovers it only there. So a
+    worker that serves another model, or runs other attack code, leaves the audit alone; it resumes when a worker of
+    its own version runs again. A report therefore never mixes models or code.
+    """
+    parts = hashlib.sha256(f"{digest} {surrogate}".encode())
+    for module, file in sorted(_shaping_code()):
+        parts.update(module.encode() + b"\0" + file.read_bytes())
+    for package in ("numpy", "onnxruntime-gpu", "onnxruntime"):
+        parts.update(_version(package).encode())
+    return parts.hexdigest()[:16]
+
+
+def _shaping_code() -> Iterator[tuple[str, Path]]:
+    """Name and file of every module that shapes an audit's numbers, and of the workflows that run it."""
+    yield "workflows.py", Path(__file__).with_name("workflows.py")
+    for package in SHAPING:
+        root = Path(str(files(package)))
+        for file in root.rglob("*.py"):
+            name = file.relative_to(root)
+            if package != "f2at.audit" or name.parts[0] not in ("page", "commands"):
+                yield f"{package}/{name.as_posix()}", file
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except ImportError:  # PackageNotFoundError: the other of the two builds is installed
+        return ""
