@@ -309,7 +309,7 @@ def test_a_surrogate_of_other_classes_is_refused(
         text=True,
         timeout=60,
     )
-    assert worker.returncode == 1
+    assert worker.returncode == 2
     assert worker.stderr.startswith("f2at worker: F2AT_SURROGATE must have the classes of the bundle")
 
 

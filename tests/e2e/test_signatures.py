@@ -73,7 +73,7 @@ def test_a_signed_bundle_is_served_and_its_reports_are_signed(
     assert python("f2at", "verify", report, "--public-key", keys.public).returncode == 0
     report.write_bytes(report.read_bytes().replace(b'"robust"', b'"Robust"', 1))
     refused = python("f2at", "verify", report, "--public-key", keys.public)
-    assert (refused.returncode, "not of this content" in refused.stderr) == (1, True)
+    assert (refused.returncode, "not of this content" in refused.stderr) == (2, True)
     server.stop()
 
 
