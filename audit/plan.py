@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from f2at.attacks.registry import Attack
 from f2at.attacks.target import Target, has_gradients
-from f2at.audit.report import build_report
+from f2at.audit.reports.report import build_report
 from f2at.audit.request import AuditRequest
 from f2at.audit.stages import (
     CLEAN,
@@ -185,7 +185,8 @@ class Audit:
             context: JSON values kept under "run" (id, requester, started, finished, ...).
 
         Returns:
-            The report, JSON values only; `f2at.audit.report.deterministic_part` drops what differs between runs.
+            The report, JSON values only. `f2at.audit.reports.report.deterministic_part` drops what differs from run to
+            run.
 
         Raises:
             ValueError: a step's result is missing, or there is one too many.

@@ -11,7 +11,7 @@ import numpy as np
 from f2at.attacks.grid import clip_to_ball, distances, snap
 from f2at.attacks.registry import Attack
 from f2at.audit.corruptions import CORRUPTIONS as NATURAL
-from f2at.audit.flags import probe
+from f2at.audit.probe import probe
 from f2at.audit.subject import Scores, Subject
 from f2at.audit.suites import Probes
 from f2at.images.pixels import LEVELS, Images, Labels

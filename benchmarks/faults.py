@@ -27,7 +27,7 @@ from benchmarks.common import markdown_table, parser, publish
 from benchmarks.serving import ROOT, is_ready, processes
 from f2at.audit import AuditRequest, run_audit
 from f2at.audit.opening import open_bundle
-from f2at.audit.report import deterministic_part
+from f2at.audit.reports.report import deterministic_part
 
 VICTIMS = ("arbiter", "server process", "audit worker")  # as `benchmarks.serving.processes` names them
 SEEDS = 3  # different audits

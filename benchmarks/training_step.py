@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.common import interleaved, markdown_table, parser, publish, ratio
 from f2at.models import Classifier, create_model
-from f2at.training.config import AttackConfig
+from f2at.training.configuration.options import AttackConfig
 from f2at.training.inner_attack import draw_noise, find_adversarial
 from f2at.training.methods import F2AT, SAT, Method
 from f2at.training.weights.folded import FoldedModel

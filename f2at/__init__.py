@@ -13,11 +13,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from f2at.audit.compare import compare_reports, gate
-    from f2at.audit.files import read_report, write_report
     from f2at.audit.module import audit_module
     from f2at.audit.opening import audit_bundle, audit_onnx
     from f2at.audit.page.html import render_report
+    from f2at.audit.reports.compare import compare_reports, gate
+    from f2at.audit.reports.files import read_report, write_report
     from f2at.audit.request import AuditRequest
     from f2at.bundle.format import Bundle, load_bundle
     from f2at.export.build import export_checkpoint
@@ -54,14 +54,14 @@ _HOMES = {
     "audit_bundle": ("f2at.audit.opening", ""),
     "audit_module": ("f2at.audit.module", "train"),
     "audit_onnx": ("f2at.audit.opening", ""),
-    "compare_reports": ("f2at.audit.compare", ""),
+    "compare_reports": ("f2at.audit.reports.compare", ""),
     "export_checkpoint": ("f2at.export.build", "train"),
-    "gate": ("f2at.audit.compare", ""),
+    "gate": ("f2at.audit.reports.compare", ""),
     "load_bundle": ("f2at.bundle.format", ""),
-    "read_report": ("f2at.audit.files", ""),
+    "read_report": ("f2at.audit.reports.files", ""),
     "render_report": ("f2at.audit.page.html", ""),
     "train": ("f2at.training.loop", "train"),
-    "write_report": ("f2at.audit.files", ""),
+    "write_report": ("f2at.audit.reports.files", ""),
 }
 
 

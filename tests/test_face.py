@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import f2at
-from f2at.audit.report import deterministic_part
+from f2at.audit.reports.report import deterministic_part
 
 REPOSITORY = Path(__file__).parents[1]
 BUNDLE = REPOSITORY / "zoo" / "cifar10"

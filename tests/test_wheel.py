@@ -14,7 +14,7 @@ from zipfile import ZipFile
 import pytest
 
 import f2at
-from f2at.audit.report import deterministic_part
+from f2at.audit.reports.report import deterministic_part
 from tests.readme import blocks
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from f2at.audit.schema import report_schema
+from f2at.audit.reports.schema import report_schema
 from f2at.bundle.format import CLASSIFIER, load_bundle
 from f2at.bundle.runtime import create_session
 

@@ -13,7 +13,7 @@ _IN_PACKAGES = ("digits",)  # data sets that no folder holds
 def run(arguments: Sequence[str]) -> int:
     """Train a classifier as a TOML file says, with any of its values overridden by flags."""
     _check_paths(arguments)
-    from f2at.training.config_file import add_config_flags, load_config  # brings PyTorch: seconds
+    from f2at.training.configuration.files import add_config_flags, load_config  # brings PyTorch: seconds
     from f2at.training.loop import DivergenceError, train
 
     parser = _parser()

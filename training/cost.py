@@ -1,6 +1,6 @@
 """What training costs, in a unit that no machine changes."""
 
-from f2at.training.config import Config
+from f2at.training.configuration.options import Config
 
 
 def forward_passes(config: Config) -> int:

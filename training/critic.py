@@ -17,13 +17,13 @@ from tqdm import tqdm
 
 from f2at.command_line import Parser
 from f2at.models import Classifier, load_checkpoint
-from f2at.training.config import Config
-from f2at.training.config_file import load_config
+from f2at.training.configuration.files import load_config
+from f2at.training.configuration.options import Config
 from f2at.training.data import ImageSet, augment, draw_crops, load_dataset, split_validation
 from f2at.training.inner_attack import draw_noise, find_adversarial
 from f2at.training.methods.donsker_varadhan import Critics, save_critics
 from f2at.training.methods.f2at import slice_patterns
-from f2at.training.run_folder import RunFolder
+from f2at.training.runs.folder import RunFolder
 
 
 def train_critics(

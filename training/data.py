@@ -15,7 +15,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as transforms
 
 from f2at.command_line import suggestion
-from f2at.training.config import DataConfig
+from f2at.training.configuration.options import DataConfig
 
 
 class DataError(ValueError):

@@ -16,7 +16,7 @@ from f2at.attacks.target import Evaluation, Target
 from f2at.attacks.targets.torch_target import TorchTarget
 from f2at.attacks.threat import project
 from f2at.attacks.white_box.pgd import GAUSSIAN_SCALE, pgd
-from f2at.training.config import AttackConfig
+from f2at.training.configuration.options import AttackConfig
 
 
 class KLTarget(TorchTarget):

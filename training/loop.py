@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from f2at import __version__
 from f2at.models import CheckpointInfo, Classifier, create_model, load_checkpoint, save_checkpoint
-from f2at.training.config import Config
-from f2at.training.config_file import config_from_table, config_to_table, load_config
-from f2at.training.curves import draw_curves
+from f2at.training.configuration.files import config_from_table, config_to_table, load_config
+from f2at.training.configuration.options import Config
 from f2at.training.data import (
     Dataset,
     ImageSet,
@@ -34,10 +33,11 @@ from f2at.training.data import (
 )
 from f2at.training.evaluation import evaluate
 from f2at.training.inner_attack import draw_noise, find_adversarial
-from f2at.training.methods import Method
-from f2at.training.run_folder import RunFolder
+from f2at.training.runs.curves import draw_curves
+from f2at.training.runs.folder import RunFolder
+from f2at.training.runs.state import restore, to_tensors
 from f2at.training.schedule import learning_rate
-from f2at.training.state import restore, to_tensors
+from f2at.training.step import TrainingStep
 from f2at.training.weights.averaging import WeightAverage
 from f2at.training.weights.batch_norm import running_statistics
 from f2at.training.weights.folded import FoldedModel
@@ -48,22 +48,6 @@ CHECK_EVERY = 20  # steps between looks at the loss; looking makes the host wait
 
 class DivergenceError(RuntimeError):
     """The loss became infinite or not a number."""
-
-
-class TrainingStep(nn.Module):
-    """The objective as a module, so that one forward of it is one step, whatever the method does inside.
-
-    Distributed data parallel counts on that.
-    """
-
-    def __init__(self, model: Classifier, method: Method) -> None:
-        super().__init__()
-        self.model = model
-        self.method = method
-
-    def forward(self, images: Tensor, adversarial: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The terms of `Method.loss`."""
-        return self.method.loss(self.model, images, adversarial, labels)
 
 
 def train(

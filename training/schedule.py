@@ -2,7 +2,7 @@
 
 import math
 
-from f2at.training.config import OptimizerConfig
+from f2at.training.configuration.options import OptimizerConfig
 
 WARM_UP = {"one-cycle": 0.3, "cyclic": 0.4}  # share of a run in which the rate rises
 LEAST = 0.04  # of the peak: where a rate rises from nothing, the first step does something all the same

@@ -12,9 +12,9 @@ from tqdm import tqdm
 from f2at.attacks.targets.onnx_classifier import LAYOUTS
 from f2at.attacks.threat import NORMS
 from f2at.audit import Audit, AuditRequest, Step
-from f2at.audit.files import write_report
 from f2at.audit.opening import Model, open_bundle, open_onnx
 from f2at.audit.perform import perform
+from f2at.audit.reports.files import write_report
 from f2at.audit.suites import CUSTOM, SUITES
 from f2at.command_line import Parser
 from f2at.images.labelled import read_labelled

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from f2at.audit.compare import FAIL_ON, compare_reports, gate
-from f2at.audit.files import read_report
+from f2at.audit.reports.compare import FAIL_ON, compare_reports, gate
+from f2at.audit.reports.files import read_report
 from f2at.command_line import Parser
 
 EXIT_CODES = {"pass": 0, "fail": 3, "inconclusive": 4}

@@ -6,7 +6,7 @@ from typing import Any
 
 from f2at.attacks.registry import ATTACKS, Attack
 from f2at.attacks.threat import NORMS
-from f2at.audit.schema import report_schema
+from f2at.audit.reports.schema import report_schema
 from f2at.audit.suites import CUSTOM, SUITES, Suite
 from f2at.command_line import Parser
 

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from f2at.audit.page import words
 from f2at.audit.page.pictures import PLANES, gallery
 from f2at.audit.page.plot import plots
-from f2at.audit.report import SCHEMA_VERSION
+from f2at.audit.reports.report import SCHEMA_VERSION
 
 _OPTIONAL = {"iterations": "accuracy against iterations", "confidences": "confidence under attack"}
 _FLAG_STATES = {True: "raised", False: "not found", None: "not looked for"}

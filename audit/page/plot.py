@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from f2at.audit.page import svg
 from f2at.audit.page.words import convergence, count, nearest, percent
-from f2at.audit.statistics import wilson_interval
+from f2at.audit.reports.statistics import wilson_interval
 
 _BANDWIDTH = 0.05  # of the density, in probability; fixed, so that two reports can be compared
 _QUARTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from benchmarks.autoattack.record import CLEAN, STANDS, Record
 from benchmarks.common import markdown_table
-from f2at.audit.difference import paired_interval
+from f2at.audit.reports.difference import paired_interval
 
 OFFICIAL = "official"
 BUDGETS = (0.01, 0.03, 0.1, 0.3, 1.0)  # shares of what the official suite spends on a sample that stands

@@ -21,7 +21,7 @@ from benchmarks.paper.render import Result, markdown, write
 from benchmarks.paper.runner import Runner, estimate
 from benchmarks.paper.scales import SCALES, scale_for, with_settings
 from benchmarks.paper.terms import Experiment, with_rows
-from f2at.training.config import ConfigError
+from f2at.training.configuration.options import ConfigError
 from f2at.training.loop import DivergenceError
 
 _NAMES = {name.lower(): name for name in EXPERIMENTS}

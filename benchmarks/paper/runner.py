@@ -24,15 +24,15 @@ from benchmarks.paper.terms import Column, Evaluation, Experiment, Record, Row, 
 from f2at.attacks.registry import Attack
 from f2at.images.labelled import read_labelled
 from f2at.models import Classifier, load_checkpoint
-from f2at.training.config import Config, ConfigError, DataConfig
-from f2at.training.config_file import config_to_table
+from f2at.training.configuration.files import config_to_table
+from f2at.training.configuration.options import Config, ConfigError, DataConfig
 from f2at.training.cost import forward_passes
 from f2at.training.critic import train_critics
 from f2at.training.data import Dataset, ImageSet, load_dataset
 from f2at.training.loop import DivergenceError, Trainer, train
 from f2at.training.methods import F2AT
 from f2at.training.methods.donsker_varadhan import save_critics
-from f2at.training.run_folder import RunFolder
+from f2at.training.runs.folder import RunFolder
 
 EVALUATION_VERSION = 1  # raise it when `evaluate` changes what it measures: what was stored is then measured again
 

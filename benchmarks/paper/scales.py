@@ -9,8 +9,8 @@ from typing import Any
 
 from benchmarks.paper.terms import Evaluation, Run
 from f2at.attacks.registry import ATTACKS, Attack
-from f2at.training.config import Config
-from f2at.training.config_file import config_from_table
+from f2at.training.configuration.files import config_from_table
+from f2at.training.configuration.options import Config
 from f2at.training.cost import forward_passes
 
 PAPER_EPS = Fraction(8, 255)

@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 from pydantic.json_schema import models_json_schema
 
+from f2at.audit.reports.schema import report_schema
 from f2at.audit.request import AuditRequest
-from f2at.audit.schema import report_schema
 from f2at.serving.access.scopes import METRICS, OPEN, Scoped, needed_scope
 from f2at.serving.answers import Audit, Prediction, Predictions
 

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.staticfiles import StaticFiles
 
-from f2at.audit.report import without_examples
+from f2at.audit.reports.report import without_examples
 from f2at.bundle.signatures import read_private_key
 from f2at.serving.access.guard import Guard, caller_of
 from f2at.serving.access.scopes import METRICS, OPEN, ScopedMount, ScopedRoute

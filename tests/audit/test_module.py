@@ -10,7 +10,7 @@ from torch import nn
 
 from f2at.audit import AuditRequest, run_audit
 from f2at.audit.module import audit_module, module_digest
-from f2at.audit.report import deterministic_part
+from f2at.audit.reports.report import deterministic_part
 from tests.audit.grey import Grey, grey_audit, grey_images
 from tests.readme import blocks
 

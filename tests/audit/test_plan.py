@@ -16,7 +16,7 @@ from f2at.attacks.registry import ATTACKS
 from f2at.attacks.targets.torch_target import TorchTarget
 from f2at.audit import Audit, AuditRequest, run_audit
 from f2at.audit.plan import SHARD_SIZE
-from f2at.audit.report import deterministic_part
+from f2at.audit.reports.report import deterministic_part
 from f2at.images.pixels import to_images, to_inputs
 from f2at.images.png import base64_png
 from tests.audit.grey import Grey, grey_audit, grey_images

@@ -20,7 +20,7 @@ from benchmarks.paper.scales import SCALES, scale_for, with_settings
 from benchmarks.paper.terms import Column, Evaluation, Experiment, Row, Run, with_rows
 from f2at.attacks.registry import ATTACKS
 from f2at.models import Classifier
-from f2at.training.config import ConfigError
+from f2at.training.configuration.options import ConfigError
 from f2at.training.cost import forward_passes
 
 SAT = Row("SAT", Run("CIFAR-10", "ResNet-18", {"name": "sat"}))

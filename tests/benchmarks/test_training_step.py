@@ -3,7 +3,7 @@ from torch import Tensor
 
 from benchmarks.training_step import ours, reference
 from f2at.models import create_model
-from f2at.training.config import AttackConfig
+from f2at.training.configuration.options import AttackConfig
 from f2at.training.methods import SAT
 
 

@@ -17,7 +17,7 @@ from dbos import DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus
 
 from f2at.audit import Audit, AuditRequest, run_audit
 from f2at.audit.opening import open_model
-from f2at.audit.report import deterministic_part
+from f2at.audit.reports.report import deterministic_part
 from f2at.bundle.format import CLASSIFIER, GRADIENT, Bundle, write_bundle
 from f2at.serving.jobs.audits import APPLICATION, FINISHED, WORKFLOW, Audits
 from f2at.serving.jobs.workflows import SHARD

@@ -18,7 +18,7 @@ from benchmarks.faults import VICTIMS, Deployment, run, wait_for
 from benchmarks.serving import is_ready
 from f2at.audit import AuditRequest, run_audit
 from f2at.audit.opening import open_model
-from f2at.audit.report import deterministic_part
+from f2at.audit.reports.report import deterministic_part
 from f2at.bundle.format import Bundle
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from jsonschema import Draft202012Validator
 
-from f2at.audit.schema import report_schema
+from f2at.audit.reports.schema import report_schema
 from f2at.bundle.format import Bundle
 from f2at.serving.access.keys import SCOPES, add_key, revoke_key
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
-from f2at.audit.statistics import wilson_interval
+from f2at.audit.reports.statistics import wilson_interval
 from f2at.bundle.format import Bundle
 from f2at.serving.access.keys import add_key
 

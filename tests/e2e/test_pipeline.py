@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from f2at.audit.report import deterministic_part
+from f2at.audit.reports.report import deterministic_part
 from f2at.images.png import png
 
 REPOSITORY = Path(__file__).parents[2]

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from onnx import TensorProto, helper
 
-from f2at.audit.report import deterministic_part
+from f2at.audit.reports.report import deterministic_part
 from f2at.bundle.format import CLASSIFIER, GRADIENT, SIGNATURE, Bundle, write_bundle
 from f2at.images.png import png
 from f2at.serving.model.deployment import Record, StateError, choose_model, lock_state, record_path

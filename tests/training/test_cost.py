@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from f2at.training.config_file import config_from_table
+from f2at.training.configuration.files import config_from_table
 from f2at.training.cost import forward_passes
 
 

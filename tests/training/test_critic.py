@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from f2at.training.config_file import config_from_table
+from f2at.training.configuration.files import config_from_table
 from f2at.training.critic import train_critics
 from f2at.training.loop import train
 from f2at.training.methods.donsker_varadhan import load_critics, save_critics

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.datasets import CIFAR10, CIFAR100
 
-from f2at.training.config import DataConfig
+from f2at.training.configuration.options import DataConfig
 from f2at.training.data import DataError, augment, channel_statistics, draw_crops, load_dataset, split_validation
 
 RNG = np.random.default_rng(0)

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from f2at.attacks.targets.torch_target import TorchTarget
 from f2at.models import Classifier, create_model
-from f2at.training.config import AttackConfig
+from f2at.training.configuration.options import AttackConfig
 from f2at.training.inner_attack import KLTarget, draw_noise, find_adversarial, n_fgsm
 
 EPS = Fraction(8, 255)

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from f2at.models import load_checkpoint
-from f2at.training.config import Config
-from f2at.training.config_file import config_from_table
+from f2at.training.configuration.files import config_from_table
+from f2at.training.configuration.options import Config
 from f2at.training.loop import DivergenceError, Trainer, train
-from f2at.training.run_folder import RunError
+from f2at.training.runs.folder import RunError
 
 REPOSITORY = Path(__file__).parents[2]
 pytestmark = pytest.mark.filterwarnings("ignore:.*lightning.*:")

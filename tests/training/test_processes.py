@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from torch import nn
 from f2at.training import loop
-from f2at.training.config_file import load_config
+from f2at.training.configuration.files import load_config
 
 create_model = loop.create_model
 

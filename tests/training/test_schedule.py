@@ -1,6 +1,6 @@
 import pytest
 
-from f2at.training.config import OptimizerConfig
+from f2at.training.configuration.options import OptimizerConfig
 from f2at.training.schedule import learning_rate
 
 

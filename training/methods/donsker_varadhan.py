@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from f2at.models.checkpoint import load_tensors, save_tensors
-from f2at.training.losses import donsker_varadhan
+from f2at.training.methods.losses import donsker_varadhan
 
 FORMAT = "f2at-critic/1"
 WIDTH = 64  # of the space in which patterns and responses are compared

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from f2at.images.bitplanes import natural_pattern, perturbed_pattern
 from f2at.models import Classifier
-from f2at.training.losses import MARGIN_SCOPES, cosine_dependence, natural_margin_loss, pattern_dependent_loss
 from f2at.training.methods.base import CrossEntropyMethod, option
 from f2at.training.methods.donsker_varadhan import load_critics
+from f2at.training.methods.losses import MARGIN_SCOPES, cosine_dependence, natural_margin_loss, pattern_dependent_loss
 from f2at.training.weights.batch_norm import running_statistics
 
 ESTIMATORS = ("cosine", "donsker-varadhan")

@@ -9,8 +9,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from f2at.models import Classifier
-from f2at.training.losses import boosted_cross_entropy, mart_regulariser
 from f2at.training.methods.base import Method, option
+from f2at.training.methods.losses import boosted_cross_entropy, mart_regulariser
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from f2at.models import Classifier
-from f2at.training.losses import trades_regulariser
 from f2at.training.methods.base import CrossEntropyMethod, option
+from f2at.training.methods.losses import trades_regulariser
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from f2at.audit import run_audit
 from f2at.audit.page.html import render_report
-from f2at.audit.report import without_examples
+from f2at.audit.reports.report import without_examples
 from f2at.images.bitplanes import bit_planes
 from tests.audit.grey import grey_audit
 

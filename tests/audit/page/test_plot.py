@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from f2at.audit import run_audit
 from f2at.audit.page.plot import Plot, bins, density, distance_plot, iterations_plot, plots, radius_plot
 from f2at.audit.page.svg import ATTACK, inline_svg
-from f2at.audit.statistics import proportion
+from f2at.audit.reports.statistics import proportion
 from tests.audit.grey import grey_audit
 
 

@@ -184,7 +184,8 @@ def test_the_version_names_model_and_code(tmp_path: Path, monkeypatch: pytest.Mo
     for told in ("commands/audit.py", "page/words.py"):  # a help text strands nobody's audit
         (tmp_path / "f2at.audit" / told).write_text("# changed\n")
     assert before == application_version("sha256:one")
-    shaping = ("f2at.attacks/white_box/pgd.py", "f2at.audit/stages.py", "f2at.images/pixels.py", "workflows.py")
+    audit = ("f2at.audit/stages.py", "f2at.audit/reports/tables.py")
+    shaping = ("f2at.attacks/white_box/pgd.py", *audit, "f2at.images/pixels.py", "workflows.py")
     for changed in (tmp_path / name for name in shaping):
         with changed.open("a") as file:
             file.write("# changed\n")

@@ -13,7 +13,7 @@ from dbos import DBOS, DBOSPortableJSONSerializer
 from sqlalchemy import MetaData, func, select, text
 
 from f2at.audit import Audit, AuditRequest, Step, run_audit
-from f2at.audit.report import deterministic_part
+from f2at.audit.reports.report import deterministic_part
 from f2at.serving.jobs.audits import APPLICATION, FINISHED, QUEUE, Audits
 from f2at.serving.jobs.database import server_engine, worker_engine
 from f2at.serving.jobs.retention import purge

@@ -1,4 +1,4 @@
-"""The training configuration: frozen dataclasses that check themselves. config_file.py reads and writes them."""
+"""The training configuration: frozen dataclasses that check themselves. files.py reads and writes them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from f2at.command_line import suggestion
-from f2at.training.config import SECTIONS, Config, ConfigError
+from f2at.training.configuration.options import SECTIONS, Config, ConfigError
 from f2at.training.methods import METHODS, Method
 
 

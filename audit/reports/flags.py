@@ -1,26 +1,16 @@
 """Sanity flags: signs that a robustness figure means less than it says.
 
 After Carlini et al., "On Evaluating Adversarial Robustness" (2019), https://arxiv.org/abs/1902.06705, Section 3-5,
-and the checks of AutoAttack (Croce & Hein 2020). `probe` gathers evidence shard by shard, `flags` judges the sum.
+and the checks of AutoAttack (Croce & Hein 2020). `f2at.audit.probe` gathers the evidence shard by shard; here is judged
+what it adds up to.
 """
 
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
+from f2at.audit.reports.statistics import wilson_interval
 
-from f2at.attacks.grid import snap
-from f2at.audit.statistics import wilson_interval
-from f2at.audit.subject import Subject
-from f2at.images.pixels import Images, Labels, to_inputs
-
-if TYPE_CHECKING:
-    from f2at.audit.suites import Probes
-
-_COMPARED = 10  # samples of a shard on which a single step and many are compared
 _REPEAT_TOLERANCE = 1e-4  # relative to the largest logit; graphics cards repeat themselves to about 1e-6
-_SUM_TOLERANCE = 1e-3
 
 _TITLES = {
     "softmax_outputs": (
@@ -66,48 +56,6 @@ _TITLES = {
 }
 
 
-def probe(
-    subject: Subject,
-    images: Images,
-    labels: Labels,
-    correct: np.ndarray,
-    probes: "Probes",
-    eps: Fraction,
-    norm: str,
-    rng: np.random.Generator,
-) -> dict[str, Any]:
-    """Evidence from one shard, JSON values; ``correct`` (N,) marks what the model classifies correctly.
-
-    Without gradients, what only they can show is left empty.
-    """
-    inputs = to_inputs(images)
-    logits = subject.logits(inputs)
-    drift = np.abs(subject.logits(inputs) - logits).max() / max(1.0, np.abs(logits).max())
-    probabilities = (logits >= 0).all(axis=1) & (np.abs(logits.sum(axis=1) - 1) < _SUM_TOLERANCE)
-    unusable = {
-        objective: int((~_usable(subject.gradients(images, labels, objective))).sum())
-        for objective in (("cross_entropy", "margin") if subject.differentiable else ())
-    }
-
-    rows = np.flatnonzero(correct)[: _COMPARED if subject.differentiable else 0]
-    fooled = {}
-    for name, attack in (("single_step", probes.single_step), ("iterative", probes.iterative)):
-        fooled[name] = np.zeros(len(rows), dtype=bool)
-        if len(rows) and attack is not None:
-            found = subject.attack(attack, images[rows], labels[rows], eps=eps, norm=norm, rng=rng)
-            scores = subject.scores(snap(found, images[rows], eps=eps, norm=norm), labels[rows])
-            fooled[name] = scores.predictions != labels[rows]
-    return {
-        "n": len(labels),
-        "drift": float(f"{drift:.3g}"),
-        "probabilities": int(probabilities.sum()),
-        "unusable_gradients": unusable,
-        "compared": len(rows),
-        "only_single_step": int((fooled["single_step"] & ~fooled["iterative"]).sum()),
-        "only_iterative": int((fooled["iterative"] & ~fooled["single_step"]).sum()),
-    }
-
-
 def flags(
     probes: Sequence[Mapping[str, Any]],
     *,
@@ -120,7 +68,7 @@ def flags(
     """Every flag, raised or not (None: not looked for), with what it means and the numbers it rests on.
 
     Args:
-        probes: what `probe` returned, one for each shard.
+        probes: what `f2at.audit.probe.probe` returned, one for each shard.
         attacks: for each attack, in order, its "name", "knowledge" and number "broken".
         lost: samples that only unrounded perturbations broke.
         iterations: the report's "iterations".
@@ -188,8 +136,3 @@ def flags(
         }
         for name, (raised, text) in judged.items()
     ]
-
-
-def _usable(gradients: np.ndarray) -> np.ndarray:
-    flat = gradients.reshape(len(gradients), -1)
-    return np.asarray(np.isfinite(flat).all(axis=1) & (flat != 0).any(axis=1))

@@ -8,8 +8,8 @@ from typing import Any
 
 from f2at.attacks.registry import Attack
 from f2at.audit.corruptions import CORRUPTIONS as NATURAL
+from f2at.audit.reports.statistics import median_or_none, proportion
 from f2at.audit.stages import CLEAN
-from f2at.audit.statistics import median_or_none, proportion
 from f2at.audit.suites import Probes, Suite
 from f2at.images.pixels import LEVELS
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from f2at.audit import run_audit
-from f2at.audit.compare import BETTER, SAME, WORSE, compare_reports, gate
-from f2at.audit.difference import independent_interval, mcnemar_exact, paired_interval
-from f2at.audit.files import read_report, write_report
-from f2at.audit.report import SCHEMA_VERSION
-from f2at.audit.statistics import proportion
+from f2at.audit.reports.compare import BETTER, SAME, WORSE, compare_reports, gate
+from f2at.audit.reports.difference import independent_interval, mcnemar_exact, paired_interval
+from f2at.audit.reports.files import read_report, write_report
+from f2at.audit.reports.report import SCHEMA_VERSION
+from f2at.audit.reports.statistics import proportion
 from tests.audit.grey import grey_audit
 
 DISTANCES = [1 + i % 12 for i in range(60)]

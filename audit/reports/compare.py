@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from f2at.audit.difference import independent_interval, mcnemar_exact, paired_interval
-from f2at.audit.statistics import CONFIDENCE, proportion
+from f2at.audit.reports.difference import independent_interval, mcnemar_exact, paired_interval
+from f2at.audit.reports.statistics import CONFIDENCE, proportion
 
 BETTER, WORSE, SAME = "better", "worse", "no difference beyond chance"
 FAIL_ON = ("worse", "any")
@@ -22,7 +22,7 @@ def compare_reports(baseline: Report, candidate: Report) -> dict[str, Any]:
     of training the model again.
 
     Args:
-        baseline: a report, as `f2at.audit.files.read_report` returns it.
+        baseline: a report, as `f2at.audit.reports.files.read_report` returns it.
         candidate: another. Differences are candidate minus baseline.
 
     Returns:

@@ -4,12 +4,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from f2at.audit.flags import flags
-from f2at.audit.request import AuditRequest
-from f2at.audit.stages import CLEAN, CORRUPTIONS, CURVE, ITERATIONS, Ball, radii
-from f2at.audit.statistics import proportion, verdict
-from f2at.audit.suites import Probes
-from f2at.audit.tables import (
+from f2at.audit.reports.flags import flags
+from f2at.audit.reports.statistics import proportion, verdict
+from f2at.audit.reports.tables import (
     attack_table,
     class_table,
     confidence_table,
@@ -22,6 +19,9 @@ from f2at.audit.tables import (
     run_table,
     sample_table,
 )
+from f2at.audit.request import AuditRequest
+from f2at.audit.stages import CLEAN, CORRUPTIONS, CURVE, ITERATIONS, Ball, radii
+from f2at.audit.suites import Probes
 from f2at.images.pixels import LEVELS
 
 SCHEMA_VERSION = 2

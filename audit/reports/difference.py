@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from f2at.audit.statistics import CONFIDENCE, wilson_interval
+from f2at.audit.reports.statistics import CONFIDENCE, wilson_interval
 
 
 def mcnemar_exact(only_first: int, only_second: int) -> float:

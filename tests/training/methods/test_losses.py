@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from f2at.training.losses import (
+from f2at.training.methods.losses import (
     boosted_cross_entropy,
     cosine_dependence,
     donsker_varadhan,

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from f2at.audit import run_audit
-from f2at.audit.report import SCHEMA_VERSION, deterministic_part, without_examples
+from f2at.audit.reports.report import SCHEMA_VERSION, deterministic_part, without_examples
 from f2at.images.png import read_base64_png
 from tests.audit.grey import grey_audit, grey_images
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from f2at.audit import run_audit
-from f2at.audit.flags import flags
-from f2at.audit.statistics import proportion
+from f2at.audit.reports.flags import flags
+from f2at.audit.reports.statistics import proportion
 from tests.audit.grey import THRESHOLD, grey_audit
 
 Model = Callable[[Tensor], Tensor]

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from f2at.audit.compare import compare_reports
 from f2at.audit.page.html import render_report
-from f2at.audit.report import SCHEMA_VERSION
+from f2at.audit.reports.compare import compare_reports
+from f2at.audit.reports.report import SCHEMA_VERSION
 
 
 def write_report(report: Mapping[str, Any], path: str | Path) -> Path:

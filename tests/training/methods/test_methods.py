@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from f2at.models import CheckpointInfo, Classifier, create_model, save_checkpoint
-from f2at.training.losses import cosine_dependence, natural_margin_loss, pattern_dependent_loss
 from f2at.training.methods import F2AT, MART, METHODS, SAT, SEAT, TRADES, Method, PlainTraining
 from f2at.training.methods.donsker_varadhan import Critics, load_critics, save_critics
 from f2at.training.methods.f2at import slice_patterns
+from f2at.training.methods.losses import cosine_dependence, natural_margin_loss, pattern_dependent_loss
 
 
 @pytest.fixture

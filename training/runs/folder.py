@@ -19,8 +19,8 @@ import numpy as np
 import tomli_w
 
 from f2at.models.checkpoint import load_tensors, save_tensors
-from f2at.training.config import Config
-from f2at.training.config_file import config_to_table
+from f2at.training.configuration.files import config_to_table
+from f2at.training.configuration.options import Config
 from f2at.training.data import ImageSet
 
 

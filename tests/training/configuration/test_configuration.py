@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from f2at.training.config import Config, ConfigError
-from f2at.training.config_file import config_from_table, config_to_table, load_config
+from f2at.training.configuration.files import config_from_table, config_to_table, load_config
+from f2at.training.configuration.options import Config, ConfigError
 from f2at.training.methods import F2AT, MART, SAT, SEAT, TRADES
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = Path(__file__).parents[3] / "configs"
 
 
 # Which method each file trains; a file that is not listed fails.

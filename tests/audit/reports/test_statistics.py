@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from f2at.audit.statistics import median_or_none, proportion, verdict, wilson_interval
+from f2at.audit.reports.statistics import median_or_none, proportion, verdict, wilson_interval
 
 
 # Newcombe, "Two-sided confidence intervals for the single proportion", Statistics in Medicine 17 (1998), Table I,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from f2at.audit.difference import independent_interval, mcnemar_exact, paired_interval
+from f2at.audit.reports.difference import independent_interval, mcnemar_exact, paired_interval
 
 counts = st.integers(0, 200)
 

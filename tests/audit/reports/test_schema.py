@@ -10,8 +10,8 @@ from jsonschema import Draft202012Validator
 
 from f2at.attacks.targets.torch_target import TorchTarget
 from f2at.audit import Audit, AuditRequest, run_audit
-from f2at.audit.report import SCHEMA_VERSION, without_examples
-from f2at.audit.schema import report_schema
+from f2at.audit.reports.report import SCHEMA_VERSION, without_examples
+from f2at.audit.reports.schema import report_schema
 from tests.audit.grey import Grey, grey_audit, grey_images
 
 Report = dict[str, Any]

@@ -1,0 +1,1 @@
+"""What a run leaves: its folder, the state from which it resumes, its curves."""
