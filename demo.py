@@ -59,7 +59,8 @@ def main() -> None:
     print(table({"undefended": undefended, "F2AT": defended}))
     print(f"\nreport: {(REPORTS / 'demo-f2at.html').resolve().as_uri()}")
     print(f"compare: {(REPORTS / 'demo-undefended.html').resolve().as_uri()}")
-    print(f"next: make serve   ({time.monotonic() - started:.0f} s so far)")
+    print(f"{time.monotonic() - started:.0f} s in all")
+    print("next: make serve")
 
 
 def heading(text: str) -> None:
