@@ -5,9 +5,7 @@ Every stage is the command that one would type; each is printed before it runs.
 
 import io
 import json
-import os
 import shlex
-import socket
 import statistics
 import subprocess
 import sys
@@ -22,6 +20,8 @@ import httpx
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
+
+from f2at.serving.process.launch import LaunchError, running_server
 
 SUITE, EPS, SAMPLES, SEED = "adaptive", "32/255", 200, 0
 # name -> flags over configs/digits.toml. Without a defence, ten epochs are enough.
@@ -59,7 +59,8 @@ def main() -> None:
     print(table({"undefended": undefended, "F2AT": defended}))
     print(f"\nreport: {(REPORTS / 'demo-f2at.html').resolve().as_uri()}")
     print(f"compare: {(REPORTS / 'demo-undefended.html').resolve().as_uri()}")
-    print(f"next: make serve   ({time.monotonic() - started:.0f} s so far)")
+    print(f"{time.monotonic() - started:.0f} s in all")
+    print("next: make serve")
 
 
 def heading(text: str) -> None:
@@ -84,39 +85,18 @@ def command(name: str, *arguments: object, done: bool = False) -> None:
 def served(bundle: Path) -> Iterator[httpx.Client]:
     """The service of a bundle in a process of its own, ready to answer."""
     REPORTS.mkdir(exist_ok=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    words = ["-m", "f2at", "serve", str(bundle), "--port", port]
     log = REPORTS / "demo-server.log"
-    print(f"$ f2at {shlex.join(words[2:])}   (log: {log})", flush=True)
-    environment = {**os.environ, "BENTOML_HOME": str(Path(".f2at/bentoml").resolve()), "BENTOML_DO_NOT_TRACK": "True"}
-    with log.open("w") as stream:
-        server = subprocess.Popen([sys.executable, *words], stdout=stream, stderr=stream, env=environment)
+    log.unlink(missing_ok=True)
+    print(f"$ f2at serve {bundle}   (on a free port; log: {log})", flush=True)
+    environment = {"BENTOML_HOME": str(Path(".f2at/bentoml").resolve()), "BENTOML_DO_NOT_TRACK": "True"}
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            wait_until_ready(client, server, log)
-            yield client
-    finally:
-        server.terminate()
-        server.wait(60)
-        print("server stopped", flush=True)
-
-
-def wait_until_ready(client: httpx.Client, server: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait for /readyz."""
-    started = time.monotonic()
-    while time.monotonic() - started < 120:
-        if server.poll() is not None:
-            sys.exit(f"the server ended with status {server.returncode}; see {log}")
-        try:
-            if client.get("/readyz").is_success:
-                print(f"ready at {client.base_url} after {time.monotonic() - started:.1f} s")
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.2)
-    sys.exit(f"the server was not ready in 120 s; see {log}")
+        server = running_server(bundle, environment=environment, log=log)
+    except LaunchError as error:
+        sys.exit(str(error))
+    with server, httpx.Client(base_url=server.url, timeout=30) as client:
+        print(f"ready at {server.url} after {server.seconds:.1f} s")
+        yield client
+    print("server stopped", flush=True)
 
 
 class Visitor:

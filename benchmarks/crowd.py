@@ -110,7 +110,7 @@ def main() -> None:
     arguments.add_argument("--seconds", type=float, default=10, help="of each phase (default: %(default)s)")
     options = arguments.parse_args()
     image = png(load_bundle(options.bundle).reference()[0][0])
-    with served(options.bundle) as (client, _, _):
+    with served(options.bundle) as (client, _):
         assert client.base_url.port is not None
         rows = asyncio.run(measure(client.base_url.port, image, options.seconds))
     body = "\n".join(

@@ -9,8 +9,6 @@ import json
 import os
 import random
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,10 +22,11 @@ import httpx
 from sqlalchemy import make_url
 
 from benchmarks.common import markdown_table, parser, publish
-from benchmarks.serving import ROOT, is_ready, processes
+from benchmarks.serving import ROOT, processes
 from f2at.audit import AuditRequest, run_audit
 from f2at.audit.opening import open_bundle
 from f2at.audit.reports.report import deterministic_part
+from f2at.serving.process.launch import free_port, is_ready, launch
 
 VICTIMS = ("arbiter", "server process", "audit worker")  # as `benchmarks.serving.processes` names them
 SEEDS = 3  # different audits
@@ -52,11 +51,8 @@ class Deployment:
     """A server that is started again on what the last one left behind."""
 
     def __init__(self, bundle: Path, folder: Path, environment: Mapping[str, str]) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self._port}", timeout=20)
-        self._bundle = bundle.absolute()
+        self._command = [sys.executable, "-m", "f2at", "serve", str(bundle.absolute()), "--port", "{port}"]
+        self._port = free_port()
         self._environment = {
             **os.environ,
             "BENTOML_HOME": f"{folder}/bentoml",
@@ -65,23 +61,20 @@ class Deployment:
             "F2AT_AUDIT_THREADS": "1",
             **environment,
         }
-        self._log = (folder / "log").open("wb")
+        self._log = folder / "log"
         self.start()
+        self.client = httpx.Client(base_url=self._server.url, timeout=20)
 
     def start(self) -> None:
         """Start; does not wait until it is ready."""
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "f2at", "serve", str(self._bundle), "--port", str(self._port)],
-            cwd=ROOT,
-            env=self._environment,
-            stdout=self._log,
-            stderr=self._log,
+        self._server = launch(
+            self._command, port=self._port, cwd=ROOT, environment=self._environment, log=self._log, ready=None
         )
 
     def pids(self) -> dict[str, int]:
         """The process ids by what they do; those that are there just now."""
         try:
-            return dict(processes(self.process.pid))
+            return dict(processes(self._server.process.pid))
         except OSError:  # one ended while we looked
             return {}
 
@@ -95,7 +88,7 @@ class Deployment:
         except ProcessLookupError:
             return False
         if victim == "arbiter":
-            self.process.wait()
+            self._server.process.wait()
             wait_for(
                 lambda: not any(map(_alive, found.values())), 60, "nothing is left of a server without its arbiter"
             )
@@ -103,11 +96,14 @@ class Deployment:
         return True
 
     def stop(self) -> None:
-        """End the server."""
-        self.process.terminate()
-        self.process.wait(60)
+        """End the server.
+
+        Raises:
+            FaultError: it does not end by itself.
+        """
         self.client.close()
-        self._log.close()
+        if not self._server.stop():
+            raise FaultError("the server did not end within a minute of SIGTERM")
 
 
 def run(

@@ -1,9 +1,7 @@
 """The service: what an audit does to predictions, how it starts, what it weighs, and what not needing torch saves."""
 
 import os
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,6 +19,7 @@ from packaging.requirements import Requirement
 from benchmarks.common import markdown_table, parser, publish
 from f2at.bundle.format import load_bundle
 from f2at.images.png import png
+from f2at.serving.process.launch import LaunchError, RunningServer, is_ready, launch
 
 ROOT = Path(__file__).parents[1]
 
@@ -48,7 +47,7 @@ def main() -> None:
     arguments.add_argument("--eps", default="8/255", help="radius of the audit (default: %(default)s)")
     options = arguments.parse_args()
     image = png(load_bundle(options.bundle).reference()[0][0])
-    with served(options.bundle) as (client, process, ready):
+    with served(options.bundle) as (client, server):
 
         def phase(latencies: Latencies) -> Latencies:
             return predict(client, image, options.requests, options.clients, latencies)
@@ -60,7 +59,7 @@ def main() -> None:
             phase(idle)
             with audited(client, {"eps": options.eps, "samples": samples}):
                 phase(busy)
-                memory = {name: resident(pid) for name, pid in processes(process.pid)}
+                memory = {name: resident(pid) for name, pid in processes(server.process.pid)}
 
     serving, training = size_of([]), size_of(["train"])
     body = "\n".join(
@@ -76,7 +75,7 @@ def main() -> None:
             markdown_table(
                 ["", ""],
                 [
-                    ("start to /readyz", f"{ready:.1f} s"),
+                    ("start to /readyz", f"{server.seconds:.1f} s"),
                     *[(f"resident memory, {name}", f"{size / 1e6:.0f} MB") for name, size in memory.items()],
                     ("installed packages, serving", f"{serving / 1e9:.2f} GB"),
                     ("installed packages, with training", f"{training / 1e9:.2f} GB ({training / serving:.1f} x)"),
@@ -89,52 +88,35 @@ def main() -> None:
 
 
 @contextmanager
-def served(bundle: Path) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes], float]]:
+def served(bundle: Path) -> Iterator[tuple[httpx.Client, RunningServer]]:
     """This service, see `started`."""
-    with started(["-m", "f2at", "serve", str(bundle.absolute()), "--port", "{port}"], is_ready) as server:
+    with started(["-m", "f2at", "serve", str(bundle.absolute()), "--port", "{port}"]) as server:
         yield server
 
 
 @contextmanager
 def started(
     arguments: Sequence[str],
-    ready: Callable[[httpx.Client], bool],
+    ready: Callable[[httpx.Client], bool] = is_ready,
     *,
     environment: Mapping[str, str] | None = None,
-    stderr: int | None = None,
-) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes], float]]:
-    """A server with a state of its own: a client, its main process, and the seconds it took to be ready.
+) -> Iterator[tuple[httpx.Client, RunningServer]]:
+    """A server with a state of its own, and a client of it.
 
     Args:
         arguments: of Python; "{port}" is the port to listen on.
         ready: whether it is.
         environment: further variables.
-        stderr: see `subprocess.Popen`.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, *(argument.format(port=port) for argument in arguments)]
-    with tempfile.TemporaryDirectory() as folder, httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
-        state = {"BENTOML_HOME": f"{folder}/bentoml", "F2AT_STATE": f"{folder}/state", "BENTOML_DO_NOT_TRACK": "1"}
-        state["F2AT_RATE"] = "0"
-        begun = time.monotonic()
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, **state, **(environment or {})},
-            stdout=subprocess.DEVNULL,
-            stderr=stderr,
-        )
+    with tempfile.TemporaryDirectory() as folder:
+        own = {"BENTOML_HOME": f"{folder}/bentoml", "F2AT_STATE": f"{folder}/state", "BENTOML_DO_NOT_TRACK": "1"}
+        own = {**os.environ, **own, "F2AT_RATE": "0", **(environment or {})}
         try:
-            while not ready(client):
-                if process.poll() is not None or time.monotonic() - begun > 60:
-                    sys.exit(f"the server did not start: {' '.join(command)}")
-                time.sleep(0.02)
-            yield client, process, time.monotonic() - begun
-        finally:
-            process.terminate()
-            process.wait()
+            server = launch([sys.executable, *arguments], cwd=ROOT, environment=own, ready=ready)
+        except LaunchError as error:
+            sys.exit(str(error))
+        with server, httpx.Client(base_url=server.url) as client:
+            yield client, server
 
 
 @contextmanager
@@ -150,14 +132,6 @@ def audited(client: httpx.Client, request: dict[str, object]) -> Iterator[None]:
         sys.exit("the audit ended before the predictions did: ask for fewer --requests or a smaller --eps")
     client.delete(path).raise_for_status()
     time.sleep(1.5)  # the worker looks twice a second
-
-
-def is_ready(client: httpx.Client) -> bool:
-    """Whether /readyz says so."""
-    try:
-        return client.get("/readyz").status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def predict(client: httpx.Client, image: bytes, count: int, clients: int, latencies: Latencies) -> Latencies:

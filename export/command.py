@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from f2at.bundle.format import CLASSIFIER, GRADIENT, MANIFEST, PRECISIONS, REFERENCE, Bundle, check_destination
-from f2at.command_line import Parser
+from f2at.command_line import Parser, next_step
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -90,5 +90,5 @@ def _report(checkpoint: Path, bundle: Bundle) -> None:
             f"the same label on {rounding['agreement']:.1%} of the reference images"
         )
     print(f"digest    {bundle.digest}")
-    print(f"next      f2at audit {bundle.path} --output reports/{bundle.path.name}.json")
-    print(f"          f2at serve {bundle.path}")
+    print(next_step("audit", bundle.path, "--output", f"reports/{bundle.path.resolve().name}.json"))
+    print(next_step("serve", bundle.path))

@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
@@ -10,6 +11,11 @@ def suggestion(word: str, accepted: Iterable[str], prefix: str = "") -> str:
     """`; did you mean NAME?` for the accepted name nearest to `word`, or nothing where none is near."""
     near = difflib.get_close_matches(word, list(accepted), n=1, cutoff=0.6)
     return f"; did you mean {prefix}{near[0]}?" if near else ""
+
+
+def next_step(command: str, *arguments: object) -> str:
+    """The line by which a command names the one to run next, quoted so that a shell takes it as it is printed."""
+    return f"next: f2at {shlex.join([command, *map(str, arguments)])}"
 
 
 class Parser(argparse.ArgumentParser):

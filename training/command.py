@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from f2at.command_line import Parser
+from f2at.command_line import Parser, next_step
 
 _IN_PACKAGES = ("digits",)  # data sets that no folder holds
 
@@ -30,9 +30,9 @@ def run(arguments: Sequence[str]) -> int:
         test = metrics["test"]
         print(
             f"best checkpoint: epoch {metrics['epoch']}; on {test['images']} test images clean {test['clean']:.1%}, "
-            f"{test['attack']} at eps {config.attack.eps} {test['robust']:.1%}\nnext: f2at export {output} "
-            f"--output bundles/{output.name}"
+            f"{test['attack']} at eps {config.attack.eps} {test['robust']:.1%}"
         )
+        print(next_step("export", output, "--output", f"bundles/{output.resolve().name}"))
     return 0
 
 

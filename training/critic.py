@@ -15,7 +15,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from tqdm import tqdm
 
-from f2at.command_line import Parser
+from f2at.command_line import Parser, next_step
 from f2at.models import Classifier, load_checkpoint
 from f2at.training.configuration.files import load_config
 from f2at.training.configuration.options import Config
@@ -130,7 +130,10 @@ def run(arguments: Sequence[str]) -> int:
     save_critics(options.output, critics, bounds=bounds)
     print(
         f"I(X_nat; h(x')) >= {bounds['natural']:.2f} nats, I(X_pert; h(x')) >= {bounds['perturbed']:.2f} nats, on "
-        f"validation images\nnext: f2at train --config CONFIG --output RUN "
-        f"--method.estimator donsker-varadhan --method.critic {options.output}"
+        "validation images"
     )
+    run, again = RunFolder(options.run), f"runs/{options.run.resolve().name}-f2at"
+    method = {"name": "f2at", "planes": options.planes, "estimator": "donsker-varadhan", "critic": options.output}
+    flags = [word for key, value in method.items() for word in (f"--method.{key}", value)]
+    print(next_step("train", "--config", run.config, *flags, "--output", again))
     return 0

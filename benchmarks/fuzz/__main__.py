@@ -23,7 +23,8 @@ from schemathesis.specs.openapi import checks
 from benchmarks.common import markdown_table, parser, publish
 from benchmarks.faults import Deployment, wait_for
 from benchmarks.fuzz.mutants import mutant
-from benchmarks.serving import is_ready, resident
+from benchmarks.serving import resident
+from f2at.serving.process.launch import is_ready
 
 CHECKS: list[Any] = [
     checks.status_code_conformance,

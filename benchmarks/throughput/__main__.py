@@ -198,9 +198,9 @@ def running(server: Server, bundle: Path, image: NDArray[np.uint8]) -> Iterator[
         return answer.status_code == 200 and "label" in answer.json()
 
     environment = {"F2AT_BUNDLE": str(bundle.absolute())}
-    with started(server.arguments, answers, environment=environment, stderr=subprocess.DEVNULL) as (client, _, _):
+    with started(server.arguments, answers, environment=environment) as (_, process):
         time.sleep(1)  # the audit worker of this service starts, too
-        yield str(client.base_url).rstrip("/")
+        yield process.url
 
 
 def load(url: str, kind: str, content: bytes, *, clients: int, seconds: int) -> Result:

@@ -3,8 +3,6 @@
 import io
 import os
 import signal
-import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +16,7 @@ import pytest
 from PIL import Image
 
 from f2at.bundle.format import Bundle, write_bundle
+from f2at.serving.process.launch import launch
 
 REPOSITORY = Path(__file__).parents[2]
 SERVICE = "f2at.serving.service:RobustClassifier"
@@ -44,31 +43,31 @@ class Server:
 
     def start(self) -> None:
         """Start and wait until it is ready."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.log = (self.folder / "log").open("ab")
-        command = ["-m", "bentoml", "serve", self.target, "--port", str(self.port)]
-        self.process = subprocess.Popen(
-            [sys.executable, *command, "--host", "127.0.0.1"],
+        command = ["-m", "bentoml", "serve", self.target, "--port", "{port}", "--host", "127.0.0.1"]
+        self._server = launch(
+            [sys.executable, *command],
             cwd=self.cwd,
-            env=self.environment,
-            stdout=self.log,
-            stderr=self.log,
+            environment=self.environment,
+            log=self.folder / "log",
+            patience=60,
         )
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.process, self.url = self._server.process, self._server.url
         self.client = httpx.Client(base_url=self.url, timeout=30)
-        wait_for(self._ready, seconds=60)
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """End the server with a signal and wait until none of its processes is left."""
         if self.process.poll() is None:
             family = self.processes()
-            self.process.send_signal(number)
-            self.process.wait(30)
+            assert self._server.stop(number, patience=30)
             wait_for(lambda: not any(_alive(pid) for pid in family), seconds=10)
         self.client.close()
-        self.log.close()
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        port = self.client.base_url.port
+        assert port is not None
+        return port
 
     def processes(self) -> list[int]:
         """The server's process and all below it."""
@@ -120,13 +119,6 @@ class Server:
         audit = self.audit(identifier)
         assert audit["state"] == "running", audit
         return audit
-
-    def _ready(self) -> bool:
-        assert self.process.poll() is None, self.text()
-        try:
-            return self.client.get("/readyz").status_code == 200
-        except httpx.TransportError:
-            return False
 
 
 def wait_for(condition: Callable[[], object], *, seconds: float) -> None:

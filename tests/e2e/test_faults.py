@@ -15,11 +15,11 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from benchmarks.faults import VICTIMS, Deployment, run, wait_for
-from benchmarks.serving import is_ready
 from f2at.audit import AuditRequest, run_audit
 from f2at.audit.opening import open_model
 from f2at.audit.reports.report import deterministic_part
 from f2at.bundle.format import Bundle
+from f2at.serving.process.launch import is_ready
 
 if TYPE_CHECKING:
     from tests.conftest import NewDatabase, Outage

@@ -2,20 +2,18 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 
 import f2at
 from f2at.images.png import png
+from f2at.serving.process.launch import RunningServer, free_port, launch
 from tests.readme import blocks
 
 REPOSITORY = Path(__file__).parents[2]
@@ -45,9 +43,8 @@ class Shell:
     """Runs shell blocks where `f2at` is this checkout's command, with a server's port in place of 3000."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
         self.folder = folder
         (folder / "bin").mkdir()
         command = folder / "bin" / "f2at"
@@ -61,16 +58,20 @@ class Shell:
             "BENTOML_DO_NOT_TRACK": "1",
         }
 
-    def start(self, block: str) -> subprocess.Popen[bytes]:
-        """Start a block; `serve` listens on a port that is free, and `curl` fails where the answer is an error."""
-        port = self.address.rpartition(":")[2]
+    def command(self, block: str) -> list[str]:
+        """The command that runs a block; `serve` has the port, and `curl` fails where the answer is an error."""
         text = block.replace(ADDRESS, self.address).replace("curl ", "curl --silent --show-error --fail-with-body ")
-        text = text.replace("f2at serve bundles/digits", f"exec f2at serve bundles/digits --port {port}")
-        return subprocess.Popen(["bash", "-ec", text], cwd=self.folder, env=self.environment)
+        text = text.replace("f2at serve bundles/digits", f"exec f2at serve bundles/digits --port {self.port}")
+        return ["bash", "-ec", text]
 
     def run(self, block: str, codes: tuple[int, ...] = (0,)) -> None:
         """Run a block to its end."""
-        assert self.start(block).wait(timeout=300) in codes
+        done = subprocess.run(self.command(block), cwd=self.folder, env=self.environment, check=False, timeout=300)
+        assert done.returncode in codes
+
+    def serve(self, block: str) -> RunningServer:
+        """Start the block that serves."""
+        return launch(self.command(block), cwd=self.folder, environment=self.environment, port=self.port)
 
 
 @pytest.fixture(scope="module")
@@ -88,20 +89,8 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
 @pytest.fixture
 def served(shell: Shell) -> Iterator[Shell]:
     """While the block that serves runs."""
-    server = shell.start(blocks("sh", title="Serve")[0])
-    try:
-        for _ in range(600):
-            assert server.poll() is None
-            try:
-                if httpx.get(f"http://{shell.address}/readyz").is_success:
-                    break
-            except httpx.TransportError:
-                pass
-            time.sleep(0.1)
+    with shell.serve(blocks("sh", title="Serve")[0]):
         yield shell
-    finally:
-        server.terminate()
-        server.wait(60)
 
 
 def test_it_is_read_in_five_minutes() -> None:

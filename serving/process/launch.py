@@ -1,0 +1,165 @@
+"""Start a server in a process of its own, wait until it is ready, and end it.
+
+with running_server("bundles/digits") as server, Client(server.url) as client:
+    print(client.predict(Path("digit.png")).label)
+
+It needs nothing but httpx: what the server needs, only its process imports.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Self
+
+import httpx
+
+_TAIL_LINES, _TAIL_BYTES = 20, 1 << 14  # of a log, for an error to carry
+
+
+class LaunchError(RuntimeError):
+    """A server ended or was not ready in time; the message has the end of what it logged."""
+
+
+@dataclass(frozen=True)
+class RunningServer:
+    """A server that is ready; use it as a context manager, or `stop` it.
+
+    Attributes:
+        url: where it listens, without a slash at the end.
+        process: its main process.
+        seconds: what it took to be ready.
+    """
+
+    url: str
+    process: subprocess.Popen[bytes]
+    seconds: float
+
+    def stop(self, number: int = signal.SIGTERM, *, patience: float = 60) -> bool:
+        """End the server by a signal, and by SIGKILL where it has not ended after `patience` seconds.
+
+        Returns:
+            Whether the signal was enough.
+        """
+        self.process.send_signal(number)  # does nothing where it has ended already
+        try:
+            self.process.wait(patience)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            return False
+        return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def running_server(
+    bundle: str | Path,
+    *,
+    environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    log: Path | None = None,
+    patience: float = 120,
+) -> RunningServer:
+    """`f2at serve` of a bundle, on a free port of this machine.
+
+    Args:
+        bundle: its folder.
+        environment: settings (F2AT_...) and other variables, beside those of this process.
+        cwd: the folder to start it in, where its state (.f2at) is unless F2AT_STATE says otherwise; None: this one.
+        log: as of `launch`.
+        patience: as of `launch`.
+
+    Raises:
+        LaunchError: as `launch` does; a bundle that cannot be served is one reason.
+    """
+    command = [sys.executable, "-m", "f2at", "serve", str(Path(bundle).absolute()), "--port", "{port}"]
+    return launch(command, environment={**os.environ, **(environment or {})}, cwd=cwd, log=log, patience=patience)
+
+
+def is_ready(client: httpx.Client) -> bool:
+    """Whether /readyz says so."""
+    try:
+        return client.get("/readyz").is_success
+    except httpx.TransportError:
+        return False
+
+
+def launch(
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    log: Path | None = None,
+    port: int | None = None,
+    ready: Callable[[httpx.Client], bool] | None = is_ready,
+    patience: float = 120,
+) -> RunningServer:
+    """Start any HTTP server and wait until it is ready.
+
+    Args:
+        command: its program and arguments; {port} in them is the port on 127.0.0.1 that it has to listen on.
+        environment: all of its variables; None: those of this process.
+        cwd: the folder to start it in; None: this one.
+        log: the file that its output is appended to; None: one that nobody sees, and that is gone when it ends.
+        port: where it listens; None: on a port that is free.
+        ready: asked again and again with a client of the server, until it says yes; None: nothing is waited for.
+        patience: seconds to wait.
+
+    Raises:
+        LaunchError: the server ended before it was ready, or was not ready after `patience` seconds, and was ended.
+        OSError: the command or the log cannot be opened.
+    """
+    port = port or free_port()
+    url = f"http://127.0.0.1:{port}"
+    words = [word.replace("{port}", str(port)) for word in command]
+    with tempfile.TemporaryFile() if log is None else log.open("a+b") as output:
+        logged_before = os.fstat(output.fileno()).st_size
+        begun = time.monotonic()
+        process = subprocess.Popen(words, cwd=cwd, env=environment, stdout=output, stderr=output)
+        try:
+            if ready is not None:
+                _wait(process, ready, url, begun + patience)
+        except LaunchError as error:
+            RunningServer(url, process, 0).stop()
+            raise LaunchError(f"{error}: {' '.join(words)}\n{_tail(output, logged_before)}") from None
+        except BaseException:
+            RunningServer(url, process, 0).stop()
+            raise
+        return RunningServer(url, process, time.monotonic() - begun)
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _wait(process: subprocess.Popen[bytes], ready: Callable[[httpx.Client], bool], url: str, deadline: float) -> None:
+    with httpx.Client(base_url=url) as client:
+        while not ready(client):
+            if process.poll() is not None:
+                raise LaunchError(f"the server ended with status {process.returncode} before it was ready")
+            if time.monotonic() > deadline:
+                raise LaunchError("the server was not ready in time")
+            time.sleep(0.05)
+
+
+def _tail(output: IO[bytes], begin: int) -> str:
+    """The last lines that were written from `begin` on; the server's place in the file stays where it is."""
+    end = os.fstat(output.fileno()).st_size
+    begin = max(begin, end - _TAIL_BYTES)
+    text = os.pread(output.fileno(), end - begin, begin).decode(errors="replace")
+    return "\n".join(text.splitlines()[-_TAIL_LINES:])
