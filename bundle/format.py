@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from f2at.bundle.onnx_check import OnnxError, check_interface, check_same_weights, parse_model
+from f2at.command_line import next_step
 from f2at.images.labelled import read_labelled
 
 SCHEMA_VERSION = 1
@@ -174,7 +175,8 @@ def check_folder(path: Path) -> None:
         raise BundleError(f"{path}: there is no such folder; a bundle is a folder that `f2at export` wrote")
     missing = [name for name in (MANIFEST, *_FILES) if not (path / name).is_file()]
     if len(missing) == 1 + len(_FILES) and any(path.glob("*.safetensors")):
-        raise BundleError(f"{path} is a training run, not a bundle: f2at export {path} --output bundles/{path.name}")
+        export = next_step("export", path, "--output", f"bundles/{path.name}")
+        raise BundleError(f"{path} is a training run, not a bundle; {export}")
     if len(missing) == 1 + len(_FILES):
         raise BundleError(f"{path} is no bundle: it holds none of {MANIFEST}, {', '.join(_FILES)}")
     if missing:

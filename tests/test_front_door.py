@@ -119,7 +119,7 @@ def test_what_is_no_bundle_is_called_what_it_is(tmp_path: Path, capsys: pytest.C
     output = ["--output", str(tmp_path / "report.json")]
     assert f"{absent}: there is no such folder" in refused(capsys, "audit", str(absent), *output)
     assert f"{empty} is no bundle" in refused(capsys, "audit", str(empty), *output)
-    assert f"{run} is a training run, not a bundle: f2at export {run} --output bundles/run" in refused(
+    assert f"{run} is a training run, not a bundle; next: f2at export {run} --output bundles/run" in refused(
         capsys, "audit", str(run), *output
     )
     assert f"{half} is half a bundle: classifier.onnx and reference.npz missing" in refused(capsys, "serve", str(half))

@@ -34,8 +34,15 @@ test_steps = 1
 [optimizer]
 epochs = 1
 """
-NEXT = re.compile(r"^next: (.+)$", re.MULTILINE)
-TELLING = {"f2at/command_line.py", "training/command.py", "training/critic.py", "export/command.py"}  # tested below
+NEXT = re.compile(r"(?:^|; )next: (.+)$", re.MULTILINE)
+# Tested below.
+TELLING = {
+    "f2at/command_line.py",
+    "training/command.py",
+    "training/critic.py",
+    "export/command.py",
+    "bundle/format.py",
+}
 
 
 class Folder:
@@ -56,8 +63,8 @@ class Folder:
         assert command == "f2at"
         return [sys.executable, "-m", "f2at", *arguments]
 
-    def run(self, line: str) -> list[str]:
-        """Run a line, which must succeed; the lines that it says are next."""
+    def run(self, line: str, status: int = 0) -> list[str]:
+        """Run a line, which must end with `status`; the lines that it says are next."""
         done = subprocess.run(
             self.words(line),
             cwd=self.path,
@@ -67,8 +74,8 @@ class Folder:
             check=False,
             timeout=300,
         )
-        assert done.returncode == 0, done.stderr
-        return NEXT.findall(done.stdout)
+        assert done.returncode == status, done.stderr
+        return NEXT.findall(done.stdout + done.stderr)
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +95,7 @@ def trained(folder: Folder) -> list[str]:
 def test_from_training_to_a_server(folder: Folder, trained: list[str]) -> None:
     (export,) = trained
     assert export == "f2at export 'runs/my digits' --output 'bundles/my digits'"
+    assert folder.run("f2at audit 'runs/my digits' --output report.json", status=2) == [export]
     audit, serve = folder.run(export)
     assert folder.run(audit) == []
     assert (folder.path / "reports" / "my digits.html").is_file()
