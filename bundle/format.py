@@ -174,7 +174,7 @@ def check_folder(path: Path) -> None:
     if not path.is_dir():
         raise BundleError(f"{path}: there is no such folder; a bundle is a folder that `f2at export` wrote")
     missing = [name for name in (MANIFEST, *_FILES) if not (path / name).is_file()]
-    if len(missing) == 1 + len(_FILES) and any(path.glob("*.safetensors")):
+    if MANIFEST in missing and any(path.glob("*.safetensors")):  # a run has a reference.npz, too
         export = next_step("export", path, "--output", f"bundles/{path.name}")
         raise BundleError(f"{path} is a training run, not a bundle; {export}")
     if len(missing) == 1 + len(_FILES):

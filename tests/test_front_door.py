@@ -113,7 +113,8 @@ def test_what_is_no_bundle_is_called_what_it_is(tmp_path: Path, capsys: pytest.C
     absent, empty, run, half = (tmp_path / name for name in ("absent", "empty", "run", "half"))
     for folder in (empty, run, half):
         folder.mkdir()
-    (run / "best.safetensors").touch()
+    for name in ("best.safetensors", "reference.npz"):
+        (run / name).touch()
     (half / "manifest.json").write_bytes((ZOO / "manifest.json").read_bytes())
     (half / "gradient.onnx").touch()
     output = ["--output", str(tmp_path / "report.json")]
