@@ -16,11 +16,11 @@ from f2at.serving.answers import Prediction, Predictions
 from f2at.serving.api import predictions
 from f2at.serving.api.middleware import Gate, Observer
 from f2at.serving.api.routes import Backend, create_app
-from f2at.serving.bento.environment import hand_over, refuse
+from f2at.serving.bento.environment import export_settings, refuse
 from f2at.serving.bento.models import MODEL_NAME, pinned_bundle
 from f2at.serving.bento.routes import every_route
 from f2at.serving.bento.shortcut import Shortcut
-from f2at.serving.bento.signals import call_on_exit_signal, call_on_hangup, exit_within, pass_hangup_on
+from f2at.serving.bento.signals import call_on_exit_signal, call_on_hangup, exit_within, forward_hangup
 from f2at.serving.bento.uploads import ImagesUpload, ImageUpload
 from f2at.serving.jobs.database import prepare_database
 from f2at.serving.jobs.supervisor import Supervisor
@@ -60,8 +60,8 @@ class RobustClassifier:
                 read_private_key(settings.signing_key)
         except (ValueError, OSError) as error:
             refuse(error)
-        hand_over(settings, folder)
-        pass_hangup_on()
+        export_settings(settings, folder)
+        forward_hangup()
 
     def __init__(self) -> None:
         settings = backend.settings = Settings()
