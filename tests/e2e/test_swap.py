@@ -165,7 +165,7 @@ def test_only_what_may_be_needed_is_kept(settings: Settings, bundle: Bundle, oth
     with running(settings) as [switch]:
         switch.deployment.audits.submit(AUDIT, "of-the-first")
         switch.swap(other_bundle.path)
-        assert [path.name for path in switch.models_at_work()] == [
+        assert [path.name for path in switch.models_needing_workers()] == [
             digest.removeprefix("sha256:") for digest in (other_bundle.digest, bundle.digest)
         ]
         switch.swap(third.path)
@@ -328,7 +328,7 @@ def test_a_model_that_cannot_serve_is_refused(
     assert reason in response.json()["detail"]
     assert served(pair) == {bundle.digest}
     if response.json()["type"].endswith("model-refused"):
-        assert reason in pair.text().split("the other model was refused")[-1]
+        assert reason in pair.text().split("the new model was refused")[-1]
 
 
 def test_only_this_machine_swaps_models(pair: "Server") -> None:
@@ -380,7 +380,7 @@ def test_hangup_reads_the_configured_bundle_again(
 
     point_to("altered")
     server.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: "the other model was refused" in server.text())
+    wait_for(lambda: "the new model was refused" in server.text())
     assert served(server) == {other_bundle.digest}
 
     point_to("two")
@@ -397,5 +397,5 @@ def test_hangup_reads_the_configured_bundle_again(
         timeout=60,
     )
     assert second.returncode != 0
-    assert "another server runs on" in second.stderr
+    assert "another server is running on" in second.stderr
     server.stop()

@@ -61,7 +61,7 @@ def test_a_failure_of_the_server_has_the_members_too() -> None:
         ({"eps": None}, "eps", 'a number or text such as "8/255"'),
         ({"samples": 101}, "samples", "1 to 100"),
         ({"samples": "9"}, "samples", "an integer from 1 to 1000000"),
-        ({"suite": "transfer"}, "suite", "a suite that follows no second model"),
+        ({"suite": "transfer"}, "suite", "a suite that needs no surrogate"),
     ],
 )
 def test_requests_of_audits_are_refused_by_argument(values: dict[str, Any], argument: str, accepted: str) -> None:

@@ -169,7 +169,7 @@ def test_the_commands(path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert main(["keys", "add", "--name", "ci", "--scope", "admin"]) == 2
     assert "already a key 'ci'" in capsys.readouterr().err
     assert main(["keys", "revoke", "ic"]) == 2
-    assert "it has ci" in capsys.readouterr().err
+    assert "its keys are ci" in capsys.readouterr().err
     assert main(["keys", "revoke", "ci"]) == 0
     assert read_keys(path) == []
 

@@ -97,7 +97,7 @@ def test_audits_of_an_older_job_engine_are_all_there(dump: Path, tmp_path: Path)
     progress = audits.get("done")["progress"]
     assert progress["done"] == progress["total"] == 5
     assert audits.get("failed")["error"] == "the model is on fire"
-    assert "waits for a worker of that version" in audits.get("waiting")["detail"]
+    assert "waiting for a worker of that version" in audits.get("waiting")["detail"]
     assert audits.cancel("waiting")["state"] == "cancelled"
     assert audits.submit({}, "another")[1]
     audits.close()
