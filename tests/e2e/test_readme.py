@@ -137,5 +137,5 @@ def test_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     scope: dict[str, Any] = {}
     exec(blocks("python")[0], scope)
     report = f2at.read_report("report.json")
-    assert capsys.readouterr().out == f"{report['robust']['k']} of 100 images stand\n"
+    assert capsys.readouterr().out == f"{report['robust']['k']} of 100 images withstand every attack\n"
     assert Path("report.html").is_file()
