@@ -33,7 +33,7 @@ async def read_files(request: Request, field: str, *, most: int) -> list[bytes]:
                 raise Problem(
                     422,
                     "file-required",
-                    f"The field {field!r} must hold a file. Text is not accepted, and URLs are never fetched.",
+                    f"The field {field!r} must contain a file. Text is not accepted, and URLs are never fetched.",
                     argument=field,
                     accepted="a file",
                     received="text" if values else f"the fields {sorted({name[:40] for name in form})}",

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 PATIENCE = 5.0  # seconds that a request waits for the database
-_LONG = 30.0  # seconds that a worker waits before it logs that, and goes on waiting
+_LONG = 30.0  # seconds that a worker waits before it logs that and keeps waiting
 _POOL = 10  # connections per server process
 
 

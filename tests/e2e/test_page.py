@@ -40,7 +40,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A window in which nothing fails unseen, and nothing but the server under test is asked for anything."""
+    """A window that reports every failure and sends requests only to the server under test."""
     window = browser.new_page(viewport={"width": DESK[0], "height": DESK[1]})
     window.set_default_timeout(MOST)
     expect.set_options(timeout=MOST)
@@ -108,7 +108,7 @@ def test_the_whole_journey(page: Page, start_server: "Callable[..., Server]", bu
     expect(page.locator("body")).to_contain_text(bundle.digest.removeprefix("sha256:")[:12])
     page.go_back()
 
-    # Another one, stopped.
+    # Another one, cancelled.
     start_audit(page, samples=200)
     expect(page.locator(".audit")).to_have_count(2)
     page.get_by_role("button", name="Cancel audit").click()

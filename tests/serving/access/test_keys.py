@@ -142,7 +142,7 @@ def test_two_commands_at_once_lose_no_key(path: Path) -> None:
         while True:
             try:
                 add_key(path, f"key-{number}", ["predict"])
-            except KeysError:  # another command is at it: try again, as it says
+            except KeysError:  # another command holds the lock: retry, as it says
                 continue
             return
 
