@@ -89,9 +89,8 @@ def test_audits_of_an_older_job_engine_are_all_there(dump: Path, tmp_path: Path)
         report = json.loads(old.execute(query).fetchone()[0])
     audits = open_audits(f"sqlite:///{path}")
     with closing(sqlite3.connect(path)) as new:
-        assert (
-            new.execute("SELECT version FROM dbos_migrations").fetchone()[0] > version
-        )  # otherwise the dump proves nothing
+        found = new.execute("SELECT version FROM dbos_migrations").fetchone()[0]
+    assert found > version  # otherwise the dump proves nothing
 
     states = {audit["id"]: audit["state"] for audit in audits.list()}
     assert states == {"done": "done", "failed": "failed", "waiting": "queued"}
