@@ -1,15 +1,15 @@
-# The two commands that matter: `make demo` and `make test`. Both set up .venv by themselves.
+# The two main commands are `make demo` and `make test`. Both set up .venv themselves.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MODEL ?= demo-f2at
-# A process a core, and a thread in each; tests of a file stay together, since they share servers.
+# One process per core with one thread each; the tests of a file stay together, since they share servers.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: help demo serve test test-fast wheel format requirements sbom vulnerabilities clean
 
-help:            ## this list
+help:            ## list the commands
 	@sed -n 's/^\([a-z-]*\): .*##/  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: $(VENV)/.train      ## train, export, serve, predict and audit on handwritten digits; about 6 minutes on 2 cores
@@ -18,7 +18,7 @@ demo: $(VENV)/.train      ## train, export, serve, predict and audit on handwrit
 serve: $(VENV)/.serve      ## serve zoo/MODEL or bundles/MODEL (the demo's) at http://127.0.0.1:3000 until Ctrl-C
 	$(BIN)/f2at serve $(firstword $(wildcard zoo/$(MODEL)) bundles/$(MODEL))
 
-test: $(VENV)/.dev      ## lint, types, spelling and every test, with the coverage that pyproject.toml asks for
+test: $(VENV)/.dev      ## lint, types, spelling and every test, with the coverage that pyproject.toml requires
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -31,15 +31,15 @@ test-fast: $(VENV)/.dev      ## only the tests that take seconds
 wheel: $(VENV)/.dev      ## build dist/f2at-VERSION-py3-none-any.whl, which `bentoml build` puts into a Bento
 	$(BIN)/python -m hatchling build --target wheel
 
-format: $(VENV)/.dev      ## format the code and mend what lint can mend
+format: $(VENV)/.dev      ## format the code and apply lint fixes
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-requirements: $(VENV)/.dev      ## pin for the image what serving needs of what is installed here
+requirements: $(VENV)/.dev      ## pin the serving dependencies for the image, at the versions installed here
 	$(BIN)/python deploy/closure.py > deploy/requirements.tmp
 	mv deploy/requirements.tmp deploy/requirements.txt
 
-sbom: build/tools      ## what is in the image: CycloneDX and a table of licences, from a fresh environment, into dist/
+sbom: build/tools      ## list the image's packages (CycloneDX) and their licences, from a fresh environment, into dist/
 	rm -rf build/image && $(PYTHON) -m venv --without-pip build/image
 	build/tools/bin/uv pip install --quiet --python build/image/bin/python --requirement deploy/requirements.txt
 	mkdir -p dist
@@ -48,10 +48,10 @@ sbom: build/tools      ## what is in the image: CycloneDX and a table of licence
 	build/tools/bin/pip-licenses --python build/image/bin/python --with-urls --format markdown \
 		--output-file dist/licences.md
 
-vulnerabilities: build/tools      ## look the image's packages up in public lists of vulnerabilities; needs the internet
+vulnerabilities: build/tools      ## check the image's packages against public vulnerability databases; needs the internet
 	build/tools/bin/pip-audit --requirement deploy/requirements.txt --no-deps --disable-pip --strict
 
-clean:           ## remove the virtual environment and everything that was built
+clean:           ## remove the virtual environment and all build output
 	rm -rf $(VENV) build dist runs bundles reports .f2at .coverage
 
 build/tools: Makefile
@@ -59,7 +59,7 @@ build/tools: Makefile
 	$@/bin/pip install --quiet --disable-pip-version-check \
 		cyclonedx-bom==7.5.0 pip-audit==2.10.1 pip-licenses==5.5.5 uv==0.13.9
 
-# Each environment is the one before and more: serving (no PyTorch), training, development.
+# Each environment extends the one before: serving (no PyTorch), training, development.
 $(VENV)/.serve: pyproject.toml constraints.txt f2at/__init__.py
 	@echo "Setting up $(VENV) for serving: a minute and 0.7 GB, once"
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=python3.x")'

@@ -1,1 +1,1 @@
-"""Every published number, each with the command that gives it again. Results are under benchmarks/results/."""
+"""Every published number, each with the command that reproduces it. Results are under benchmarks/results/."""

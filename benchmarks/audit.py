@@ -1,4 +1,4 @@
-"""The audit: what a suite costs, and how much of its time the harness takes for itself."""
+"""Audits: the cost of a suite, and the share of its time that the harness takes."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What every benchmark states beside its numbers, and the file that it goes to."""
+"""What every benchmark states beside its numbers, and the file that stores them."""
 
 import argparse
 import os
@@ -23,7 +23,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 def interleaved(
     candidates: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 1
 ) -> dict[str, list[float]]:
-    """Seconds of each candidate in each round; a round runs all of them, so that drift affects all alike."""
+    """Seconds of each candidate in each round; a round runs all of them, so that drift affects them equally."""
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for index in range(warm_up + rounds):
         for name, candidate in candidates.items():
@@ -48,7 +48,7 @@ def markdown_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str
 
 
 def publish(name: str, command: str, body: str, packages: Sequence[str], *, write: bool) -> None:
-    """Print a result with what it depends on; with `write`, keep it as benchmarks/results/NAME.md."""
+    """Print a result with what it depends on; with `write`, also store it as benchmarks/results/NAME.md."""
     text = f"{body}\n\n{environment(packages)}\n\nAgain: `{command}`\n"
     print(text)
     if write:
@@ -57,7 +57,7 @@ def publish(name: str, command: str, body: str, packages: Sequence[str], *, writ
 
 
 def environment(packages: Sequence[str]) -> str:
-    """Date, processor and versions in a line."""
+    """Date, processor and versions, in one line."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     versions = [f"{package} {found}" for package in packages if (found := _version(package))]
     machine = f"{cores} cores of {_processor()}"

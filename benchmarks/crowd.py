@@ -1,7 +1,7 @@
-"""Many clients: what 500 open connections, and far more requests than can be answered, do to those that are answered.
+"""Load from many clients: how 500 open connections, and an overload of requests, affect the requests that are answered.
 
-Overload is 200 clients that each ask again as soon as they are answered, refused or not; a polite one waits as
-`Retry-After` says. The service bounds what waits (F2AT_MAX_PENDING), so that an accepted request waits as long as that.
+Overload is 200 clients that each ask again as soon as they are answered, refused or not; a polite client would wait as
+`Retry-After` says. The service limits the queue (F2AT_MAX_PENDING), which bounds how long an accepted request waits.
 """
 
 import asyncio
@@ -21,15 +21,15 @@ from f2at.images.png import png
 HEALTHY = 4  # clients
 CROWD = 200
 IDLE = 250  # connections
-SLOW = 250  # clients that send a byte a second
+SLOW = 250  # clients that send one byte per second
 
 
 @dataclass
 class Answers:
-    """Seconds of the answered requests by status, and how many of the refusals said when to come back."""
+    """Seconds of the requests by status, and how many of the refusals had a Retry-After."""
 
     seconds: dict[int, list[float]] = field(default_factory=dict)
-    told: int = 0
+    retry_after: int = 0
 
     def row(self, name: str) -> list[str]:
         """A row of the table."""
@@ -37,12 +37,12 @@ class Answers:
         cuts = statistics.quantiles(self.seconds.get(200, [0, 0]), n=100)
         statuses = ", ".join(f"{count} x {status}" for status, count in sorted(counts.items()))
         refused = counts.total() - counts[200]
-        told = f"{self.told} of {refused}" if refused else ""
-        return [name, f"{1000 * cuts[49]:.1f}", f"{1000 * cuts[98]:.1f}", statuses, told]
+        retry_after = f"{self.retry_after} of {refused}" if refused else ""
+        return [name, f"{1000 * cuts[49]:.1f}", f"{1000 * cuts[98]:.1f}", statuses, retry_after]
 
 
 async def ask(port: int, request: bytes, answers: Answers, until: float) -> None:
-    """Ask on one connection, again and again."""
+    """Send requests on one connection, one after another."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     while time.monotonic() < until:
         started = time.monotonic()
@@ -51,7 +51,7 @@ async def ask(port: int, request: bytes, answers: Answers, until: float) -> None
         await reader.readexactly(int(head.partition("content-length: ")[2].partition("\r")[0]))
         status = int(head.split()[1])
         answers.seconds.setdefault(status, []).append(time.monotonic() - started)
-        answers.told += status != 200 and "retry-after:" in head
+        answers.retry_after += status != 200 and "retry-after:" in head
     writer.close()
 
 
@@ -64,7 +64,7 @@ async def dawdle(port: int, request: bytes) -> None:
 
 
 async def phase(port: int, requests: Sequence[bytes], seconds: float) -> list[Answers]:
-    """Clients with these requests, a client each, all at once; what each was answered."""
+    """Run one client per request, all at once; return the answers of each."""
     answers = [Answers() for _ in requests]
     until = time.monotonic() + seconds
     await asyncio.gather(*(ask(port, *each, until) for each in zip(requests, answers, strict=True)))
@@ -73,7 +73,7 @@ async def phase(port: int, requests: Sequence[bytes], seconds: float) -> list[An
 
 def together(parts: Sequence[Answers]) -> Answers:
     """The answers of several clients as one's."""
-    whole = Answers(told=sum(part.told for part in parts))
+    whole = Answers(retry_after=sum(part.retry_after for part in parts))
     for part in parts:
         for status, times in part.seconds.items():
             whole.seconds.setdefault(status, []).extend(times)
@@ -92,7 +92,9 @@ async def measure(port: int, image: bytes, seconds: float) -> list[list[str]]:
     slow = [asyncio.create_task(dawdle(port, predict)) for _ in range(SLOW)]
     await asyncio.sleep(2)
     crowded = together(await phase(port, [predict] * HEALTHY, seconds))
-    rows.append(crowded.row(f"{HEALTHY} clients, beside {IDLE} idle connections and {SLOW} that send a byte a second"))
+    rows.append(
+        crowded.row(f"{HEALTHY} clients, beside {IDLE} idle connections and {SLOW} that send one byte per second")
+    )
     for _, writer in idle:
         writer.close()
     for task in slow:

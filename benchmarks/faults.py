@@ -1,7 +1,7 @@
-"""Faults: processes of a server are killed at random moments while audits run, and no audit may notice.
+"""Faults: processes of a server are killed at random moments while audits run, and no audit may be affected.
 
-Every audit must end, once, with the report of an undisturbed run (apart from times). The victims and the pauses between
-them follow from the seed.
+Every audit must finish exactly once, with the report of an undisturbed run (apart from times). The victims and the
+pauses between them follow from the seed.
 """
 
 import argparse
@@ -34,21 +34,21 @@ MOST = 49  # audits in all: GET /audits lists the latest 50
 
 
 class FaultError(AssertionError):
-    """What must not happen, happened."""
+    """An audit was affected, or the server did not recover."""
 
 
 @dataclass
 class Outcome:
-    """What a run saw."""
+    """What was observed in a run."""
 
     kills: list[str] = field(default_factory=list)  # what was killed, in order
-    audits: dict[str, int] = field(default_factory=dict)  # key of an audit: its seed
+    audits: dict[str, int] = field(default_factory=dict)  # seed of each audit, by its key
     answers: Counter[str] = field(default_factory=Counter)  # status codes, and "none": the connection broke
     steps: int = 0  # of all audits together, finished so far
 
 
 class Deployment:
-    """A server that is started again on what the last one left behind."""
+    """A server that is restarted on the state of the previous one."""
 
     def __init__(self, bundle: Path, folder: Path, environment: Mapping[str, str]) -> None:
         self._command = [sys.executable, "-m", "f2at", "serve", str(bundle.absolute()), "--port", "{port}"]
@@ -72,14 +72,14 @@ class Deployment:
         )
 
     def pids(self) -> dict[str, int]:
-        """The process ids by what they do; those that are there just now."""
+        """The ids of the processes running now, by role."""
         try:
             return dict(processes(self._server.process.pid))
-        except OSError:  # one ended while we looked
+        except OSError:  # one exited meanwhile
             return {}
 
     def kill(self, victim: str) -> bool:
-        """Kill -9 a process, if it is there; without its arbiter, all of the server must go, and is started again."""
+        """Kill -9 a process, if it is running; without its arbiter the whole server must exit, and is restarted."""
         found = self.pids()
         if victim not in found:
             return False
@@ -96,14 +96,14 @@ class Deployment:
         return True
 
     def stop(self) -> None:
-        """End the server.
+        """Stop the server.
 
         Raises:
-            FaultError: it does not end by itself.
+            FaultError: it does not exit on SIGTERM.
         """
         self.client.close()
         if not self._server.stop():
-            raise FaultError("the server did not end within a minute of SIGTERM")
+            raise FaultError("the server did not exit within a minute of SIGTERM")
 
 
 def run(
@@ -118,8 +118,8 @@ def run(
 ) -> Outcome:
     """Kill `kills` processes while audits of `request` run, on average `pause` seconds apart, and check every report.
 
-    Every second kill also waits until a step has been finished since the one before: however slow the machine starts
-    processes, the audits are killed all along their way.
+    Every second kill also waits until a step has finished since the previous kill, so that audits are hit at every
+    stage, however slowly the machine starts processes.
 
     Raises:
         FaultError: an audit was lost, doubled, failed or changed.
@@ -135,9 +135,9 @@ def run(
                 _keep_busy(deployment.client, request, outcome)
                 time.sleep(0.3)
             victim = draw.choice(VICTIMS)
-            wait_for(lambda victim=victim: deployment.kill(victim), 120, f"there is {victim} again")  # type: ignore[misc]
+            wait_for(lambda victim=victim: deployment.kill(victim), 120, f"{victim} is running")  # type: ignore[misc]
             outcome.kills.append(victim)
-        wait_for(lambda: is_ready(deployment.client), 120, "the server starts again")
+        wait_for(lambda: is_ready(deployment.client), 120, "the server is ready again")
         _check(deployment.client, outcome, _undisturbed(bundle, request))
     finally:
         deployment.stop()
@@ -145,7 +145,7 @@ def run(
 
 
 def _keep_busy(client: httpx.Client, request: Mapping[str, Any], outcome: Outcome) -> None:
-    """Have two audits under way, as far as the server can be reached; what may have got through is sent again."""
+    """Keep two audits running while the server is reachable; retry submissions that may have got through."""
     try:
         answer = client.get("/audits")
         outcome.answers[str(answer.status_code)] += 1
@@ -178,7 +178,7 @@ def _check(client: httpx.Client, outcome: Outcome, undisturbed: list[str]) -> No
     found = audits()
     outcome.steps = _steps(found)
     states = {audit["id"]: audit["state"] for audit in found}
-    # The last one may have got through without an answer.
+    # The last one may have been accepted without an answer.
     if set(states) - {f"audit-{len(outcome.audits)}"} != set(outcome.audits) or len(states) != len(found):
         raise FaultError(f"submitted {sorted(outcome.audits)}, found {sorted(audit['id'] for audit in found)}")
     if any(state != "done" for state in states.values()):
@@ -210,7 +210,7 @@ def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise FaultError(f"within {seconds:.0f} s: {what}")
+            raise FaultError(f"not within {seconds:.0f} s: {what}")
         time.sleep(0.1)
 
 
@@ -249,16 +249,16 @@ def main() -> None:
     body = "\n".join(
         [
             f"One server on {kind}, killed again and again (`kill -9`, seed {options.seed}) while `quick` audits of "
-            f"{options.samples} images ran, two at a time. Every audit was done in the end, none was lost or there "
-            "twice, and every report was that of an undisturbed offline run, apart from times.",
+            f"{options.samples} images ran, two at a time. Every audit finished, none was lost or "
+            "duplicated, and every report equals that of an undisturbed offline run, apart from times.",
             "",
             markdown_table(
                 ["", ""],
                 [
                     *[(f"kills of the {victim}", f"{killed[victim]}") for victim in VICTIMS],
                     ("audits submitted, done, equal to the undisturbed run", f"{len(outcome.audits)}"),
-                    ("steps they have", f"{outcome.steps}"),
-                    ("answers while this went on", _counts(outcome.answers)),
+                    ("their steps", f"{outcome.steps}"),
+                    ("answers meanwhile", _counts(outcome.answers)),
                     ("seconds in all", f"{time.monotonic() - started:.0f}"),
                 ],
             ),

@@ -1,8 +1,8 @@
 """How fast gradient.onnx is, next to PyTorch's autograd and to the forward pass alone, in the same run.
 
 "vs torch" is gradient.onnx over PyTorch eager in float32: channels-last, eval mode, gradient with respect to the
-images only. "vs half forward" is gradient.onnx over half the rate of classifier.onnx, which is the bound for a
-backward pass that costs what the forward pass does. Weights are random: speed does not depend on them.
+images only. "vs half forward" is gradient.onnx over half the rate of classifier.onnx, which is the limit for a
+backward pass that costs as much as the forward pass. Weights are random: speed does not depend on them.
 """
 
 import argparse
@@ -85,7 +85,7 @@ def main() -> None:
     command.add_argument("--architecture", choices=tuple(ARCHITECTURES), default="resnet18")
     command.add_argument("--width", type=int, help="default: the paper's")
     command.add_argument("--depth", type=int, help="of a wide_resnet")
-    command.add_argument("--size", type=int, default=32, help="pixels a side (default: %(default)s)")
+    command.add_argument("--size", type=int, default=32, help="height and width in pixels (default: %(default)s)")
     command.add_argument("--batch", type=int, default=32, help="images at once (default: %(default)s)")
     command.add_argument("--threads", type=int, default=os.cpu_count(), help="default: every core")
     command.add_argument("--rounds", type=int, default=60, help="default: %(default)s")

@@ -1,8 +1,8 @@
-"""The natural-pattern check: does h(X) != h(X_nat) betray an attacked image, even where the attacker knows of it?
+"""The natural-pattern check: does h(X) != h(X_nat) reveal an attacked image, even if the attacker knows the check?
 
 X_nat keeps the upper K bit-planes of an image. The check flags an image whose natural pattern gets another label. Its
-score is how far: the largest logit of h(X_nat) at any other class less that at the label of h(X), positive exactly
-where the two labels differ. Two attackers try it:
+score is the margin: the largest logit of h(X_nat) at any other class less that at the label of h(X), positive exactly
+where the two labels differ. It is tested on two attackers:
 
 - PGD, which does not know of the check;
 - one who does, and drives both labels to the same wrong class. X_nat is piecewise constant in X, so its gradient is
@@ -41,7 +41,7 @@ COLUMNS = (
     "area",
     "fooled unflagged",
 )
-INTRODUCTION = """# Does disagreement with the natural pattern tell an attack?
+INTRODUCTION = """# Does disagreement with the natural pattern reveal an attack?
 
 The first {samples} reference images of each bundle; those that the model gets right are attacked (linf, {steps} steps).
 `PGD` does not know of the check; `aware` drives h(X) and h(X_nat) to the same wrong class, straight through the
@@ -55,7 +55,7 @@ were right, the share that an attacker turns wrong with the labels in agreement.
 
 
 class Attacked(NamedTuple):
-    """What became of the right images under one attack: fooled (N,), and the check's score (N,)."""
+    """The correctly classified images under one attack: fooled (N,), and the check's score (N,)."""
 
     fooled: NDArray[np.bool_]
     scores: Scores
@@ -74,7 +74,7 @@ class Row(NamedTuple):
 def main() -> None:
     arguments = parser(__doc__)
     arguments.formatter_class = argparse.RawDescriptionHelpFormatter
-    arguments.add_argument("bundle", type=Path, nargs="+", help="folders of the bundles to look at")
+    arguments.add_argument("bundle", type=Path, nargs="+", help="folders of the bundles to check")
     arguments.add_argument("--eps", nargs="+", default=["8/255"], help="linf, one for each bundle (default: 8/255)")
     arguments.add_argument("--planes", type=int, nargs="+", default=[2, 3, 4], help="K (default: 2 3 4)")
     arguments.add_argument("--samples", type=int, default=500, help="reference images (default: %(default)s)")
@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def measure(path: Path, eps: str, options: argparse.Namespace) -> list[Row]:
-    """The rows of one bundle; only images that it gets right are attacked."""
+    """The rows of one bundle; only correctly classified images are attacked."""
     model, images, labels = open_bundle(path, threads=options.threads)
     images, labels = images[: options.samples], labels[: options.samples]
     inputs = to_inputs(images)

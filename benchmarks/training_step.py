@@ -1,7 +1,7 @@
-"""Cost of a training step: inner attack, forward, backward and update, of one batch that is on the device already.
+"""Cost of a training step: inner attack, forward, backward and update, of one batch that is already on the device.
 
-Against the loop that adversarial training is usually written as (the public code of TRADES and MART is), and an F2AT
-step against a SAT step. In units of a forward pass, PGD-10 costs 10 x (1 + 1), training on x' 3, and F2AT's two pattern
+Compares it with the usual loop of adversarial training (as in the public code of TRADES and MART), and an F2AT step
+with a SAT step. In units of a forward pass, PGD-10 costs 10 x (1 + 1), training on x' 3, and F2AT's two pattern
 batches 6 more: 29 / 23 = 1.26, and more where the attack is made cheaper than that.
 
 The share of peak counts those units, in multiplications and additions of convolutions and linear layers, against a
@@ -84,7 +84,7 @@ def ours(
 
 
 def matrix_product(dtype: torch.dtype) -> Callable[[], object]:
-    """What the machine can do at best, next to what a convolution can."""
+    """The machine's best rate, as a bound for that of a convolution."""
     left, right = (torch.rand(MATRIX, MATRIX, dtype=dtype) for _ in range(2))
     return lambda: left @ right
 

@@ -1,1 +1,1 @@
-"""The deployed side: a BentoML service that predicts, and audits of the model it serves. Needs no PyTorch."""
+"""The deployed side: a BentoML service that predicts and audits the model it serves. Needs no PyTorch."""

@@ -1,4 +1,4 @@
-"""A typed client of the service; it needs nothing but httpx and pydantic, and no model.
+"""A typed client of the service; it needs only httpx and pydantic, and no model.
 
 with Client("http://127.0.0.1:3000", key="...") as client:
     print(client.predict(Path("digit.png")).label)
@@ -17,25 +17,25 @@ import httpx
 
 from f2at.serving.answers import Audit, Prediction, Predictions
 
-Image = Path | bytes  # a file, or the content of one: PNG, JPEG, WebP or BMP
+Image = Path | bytes  # a file or its content: PNG, JPEG, WebP or BMP
 _RETRIED = (429, 503)
-_LONGEST_PAUSE = 60.0  # seconds that a Retry-After may ask for
+_LONGEST_PAUSE = 60.0  # seconds; a longer Retry-After is cut to this
 
 
 class ServiceError(Exception):
-    """An answer that is an error, by the fields of its problem details (RFC 9457).
+    """An error answer, with the fields of its problem details (RFC 9457).
 
     Attributes:
         status: the HTTP status.
         kind: the kind of problem, such as "invalid-argument"; the last part of the problem's `type`.
         detail: what was wrong and what to do, for a person.
-        problem: all of the answer, with `argument`, `accepted` and `received`.
+        problem: the whole answer, with `argument`, `accepted` and `received`.
     """
 
     def __init__(self, response: httpx.Response) -> None:
         try:
             problem = response.json()
-        except ValueError:  # something before the service answered, such as a proxy
+        except ValueError:  # something in front of the service answered, such as a proxy
             problem = {}
         self.problem: dict[str, Any] = problem if isinstance(problem, dict) else {}
         self.status = response.status_code
@@ -47,18 +47,18 @@ class ServiceError(Exception):
 class Client:
     """The service at `url`. Use it as a context manager, or `close` it.
 
-    Every call is safe to repeat, and is: after 429 and 503 once Retry-After has passed, and after a lost connection,
-    until `patience` is used up. An audit that was started twice is one, by its Idempotency-Key.
+    Every call is safe to repeat and is retried until `patience` is used up: after 429 and 503 once Retry-After has
+    passed, and after a lost connection. The Idempotency-Key keeps an audit from being started twice.
 
     Args:
         url: where the service is.
         key: an API key, sent as a bearer token.
         timeout: seconds to wait for an answer.
-        patience: seconds that a call may spend on waiting for a server that is busy or away; 0: none.
+        patience: seconds that a call may spend waiting for a server that is busy or unreachable; 0: do not wait.
 
     Raises (every call):
-        ServiceError: the service refused, for good or for longer than `patience`.
-        httpx.TransportError: it cannot be reached, for longer than `patience`.
+        ServiceError: the service refused the request, for good or for longer than `patience`.
+        httpx.TransportError: the service was unreachable for longer than `patience`.
     """
 
     def __init__(
@@ -79,13 +79,13 @@ class Client:
         self._http.close()
 
     def predict(self, image: Image, *, planes: int | None = None) -> Prediction:
-        """Classify an image; with `planes`, also say how its natural pattern of so many bit-planes is classified."""
+        """Classify an image; with `planes`, also classify its natural pattern of that many bit-planes."""
         query = {} if planes is None else {"planes": planes}
         files = {"image": _content(image)}
         return Prediction.model_validate(self._json("POST", "/predict", params=query, files=files))
 
     def predict_batch(self, images: Sequence[Image]) -> list[Prediction]:
-        """Classify several images in one request; `model()["limits"]["max_batch"]` says how many it may be."""
+        """Classify several images in one request; `model()["limits"]["max_batch"]` is the most it takes."""
         files = [("images", _content(image)) for image in images]
         return Predictions.model_validate(self._json("POST", "/predict_batch", files=files)).predictions
 
@@ -96,16 +96,16 @@ class Client:
     def start_audit(self, *, idempotency_key: str | None = None, **request: Any) -> Audit:
         """Start an audit, such as `suite="adaptive", eps="8/255", samples=200`; see `f2at.audit.AuditRequest`.
 
-        `idempotency_key` names the audit: another call with the same key and request answers the same audit, so a
-        program that was killed and runs again starts nothing twice. The default is a new name.
+        `idempotency_key` names the audit: another call with the same key and request returns the same audit, so a
+        program that was killed and restarted starts nothing twice. The default is a new name.
         """
         headers = {"Idempotency-Key": idempotency_key or str(uuid4())}
         return Audit.model_validate(self._json("POST", "/audits", json=request, headers=headers))
 
     def audits(self) -> Iterator[Audit]:
-        """Every audit, newest first, read as far as one looks."""
+        """Every audit, newest first; pages are fetched as the iterator is consumed."""
         path: str | None = "/audits"
-        seen: set[str] = set()  # one that is started meanwhile moves the others to later pages
+        seen: set[str] = set()  # an audit started meanwhile moves the others to later pages
         while path:
             page = self._json("GET", path)
             for audit in map(Audit.model_validate, page["audits"]):
@@ -115,7 +115,7 @@ class Client:
             path = page["links"].get("next")
 
     def audit(self, identifier: str) -> Audit:
-        """An audit as it stands."""
+        """An audit in its current state."""
         return Audit.model_validate(self._json("GET", f"/audits/{identifier}"))
 
     def wait(
@@ -124,12 +124,12 @@ class Client:
         """Follow an audit to its end, which may be `done`, `failed` or `cancelled`.
 
         Args:
-            identifier: of the audit.
-            progress: called with the audit whenever something has changed.
+            identifier: id of the audit.
+            progress: called with the audit whenever it has changed.
             timeout: seconds after which to give up; None: never.
 
         Raises:
-            TimeoutError: the audit was not over by then. It goes on.
+            TimeoutError: the audit has not ended by then. It keeps running.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         last = None
@@ -139,24 +139,24 @@ class Client:
             last = audit
             if audit.over:
                 return audit
-        raise TimeoutError(f"audit {identifier} was not over after {timeout} s")
+        raise TimeoutError(f"audit {identifier} has not ended after {timeout} s")
 
     def report(self, identifier: str) -> dict[str, Any]:
         """The report of an audit that is done; `f2at schema` prints its schema."""
         return self._json("GET", f"/audits/{identifier}/report")
 
     def report_page(self, identifier: str) -> str:
-        """The same as an HTML page that needs nothing else."""
+        """The same as a self-contained HTML page."""
         return self._request("GET", f"/audits/{identifier}/report.html").text
 
     def cancel(self, identifier: str) -> Audit:
-        """Stop an audit; 409 where it has ended."""
+        """Stop an audit; 409 if it has ended."""
         return Audit.model_validate(self._json("DELETE", f"/audits/{identifier}"))
 
     def _follow(self, identifier: str, deadline: float | None) -> Iterator[Audit]:
         """The states of an audit from the server's stream of events, over as many connections as it takes."""
         while True:
-            yield self.audit(identifier)  # also tells an audit that is not there from a stream that broke
+            yield self.audit(identifier)  # also raises if there is no such audit, unlike a broken stream
             try:
                 with self._http.stream("GET", f"/audits/{identifier}/events") as stream:
                     for line in stream.iter_lines() if stream.is_success else ():

@@ -25,7 +25,7 @@ def run_serve(arguments: Sequence[str]) -> int:
     from f2at.serving.bento.environment import run_server
 
     settings = Settings()
-    check_folder(options.bundle)  # at once; the server verifies what is in it
+    check_folder(options.bundle)  # to fail early; the server verifies the contents
     host: str = options.host
     port: int = options.port
     _check_free(host, port)
@@ -34,7 +34,7 @@ def run_serve(arguments: Sequence[str]) -> int:
 
 
 def _check_free(host: str, port: int) -> None:
-    """BentoML would show a traceback for a port that is taken."""
+    """Refuse a port that is taken, for which BentoML would show a traceback."""
     try:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -50,7 +50,7 @@ def run_worker(arguments: Sequence[str]) -> int:
         description="Run audits of the bundle in F2AT_BUNDLE. A server starts a worker itself unless F2AT_WORKER=off.",
         epilog=_SETTINGS,
     )
-    parser.add_argument("--lock", type=int, help=argparse.SUPPRESS)  # descriptor of the lock a server holds for it
+    parser.add_argument("--lock", type=int, help=argparse.SUPPRESS)  # file descriptor of the lock that a server holds
     options = parser.parse_args(arguments)
     from f2at.serving.bento.models import pinned_bundle
     from f2at.serving.jobs.supervisor import worker_lock
@@ -61,7 +61,7 @@ def run_worker(arguments: Sequence[str]) -> int:
     settings = Settings()
     bundle = load_trusted(settings.bundle or pinned_bundle(None), settings)
     if options.lock is None and acquire_lock(worker_lock(settings.state, bundle.digest)) is None:
-        raise ValueError(f"another worker is at work on {settings.state}; stop it, or set F2AT_STATE")
+        raise ValueError(f"another worker is running on {settings.state}; stop it, or set F2AT_STATE")
     work(bundle, load_surrogate(settings, bundle), settings, supervised=options.lock is not None)
     return 0
 
@@ -75,7 +75,7 @@ def run_pin(arguments: Sequence[str]) -> int:
 
     model = pin(options.bundle)
     digest = str(model.info.metadata["digest"])
-    print(f"{model.tag!s} holds {digest}; `bentoml build` puts it into the next Bento")
+    print(f"{model.tag!s} contains {digest}; the next `bentoml build` puts it into the Bento")
     return 0
 
 
@@ -84,7 +84,7 @@ def run_purge(arguments: Sequence[str]) -> int:
     parser = Parser(
         prog="f2at purge", description="Delete audits that ended long ago, as F2AT_KEEP_DAYS makes workers do."
     )
-    parser.add_argument("--days", type=_days, required=True, help="keep those of the last DAYS days")
+    parser.add_argument("--days", type=_days, required=True, help="keep audits that ended in the last DAYS days")
     options = parser.parse_args(arguments)
     from f2at.serving.jobs.audits import connect
     from f2at.serving.jobs.retention import purge

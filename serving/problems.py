@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem details: what was wrong, what is accepted, what came."""
+"""Errors as RFC 9457 problem details: what was wrong, what is accepted, what was received."""
 
 from http import HTTPStatus
 from typing import Any
@@ -11,15 +11,15 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class Problem(Exception):  # noqa: N818 (the RFC's own word)
-    """A request that cannot be answered as asked.
+    """A request that cannot be fulfilled.
 
     Args:
         status: HTTP status, 400 to 599.
         kind: short name of the kind of problem, the same for every occurrence; the tail of `type`.
         detail: one or two sentences for a person, saying what to do.
-        argument: what of the request it is about; None, as the next two, where the trouble is the server's own.
-        accepted: what is taken in its place.
-        received: what came, or a description of it.
+        argument: the part of the request at fault; None, like the next two, if the server is at fault.
+        accepted: what would be accepted in its place.
+        received: what was received, or a description of it.
         headers: extra response headers, such as Retry-After.
         extensions: further members of the answer.
     """
@@ -51,7 +51,7 @@ class Problem(Exception):  # noqa: N818 (the RFC's own word)
         }
 
     def response(self) -> JSONResponse:
-        """The problem as a response; it names the request, as the log does."""
+        """The problem as a response, with the request id that is in the log."""
         identifier = request_id.get()
         body = self.body if identifier is None else {**self.body, "request_id": identifier}
         return JSONResponse(body, status_code=self.status, headers=self.headers, media_type=MEDIA_TYPE)

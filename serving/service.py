@@ -16,11 +16,11 @@ from f2at.serving.answers import Prediction, Predictions
 from f2at.serving.api import predictions
 from f2at.serving.api.middleware import Gate, Observer
 from f2at.serving.api.routes import Backend, create_app
-from f2at.serving.bento.environment import hand_over, refuse
+from f2at.serving.bento.environment import export_settings, refuse
 from f2at.serving.bento.models import MODEL_NAME, pinned_bundle
 from f2at.serving.bento.routes import every_route
 from f2at.serving.bento.shortcut import Shortcut
-from f2at.serving.bento.signals import call_on_exit_signal, call_on_hangup, exit_within, pass_hangup_on
+from f2at.serving.bento.signals import call_on_exit_signal, call_on_hangup, exit_within, forward_hangup
 from f2at.serving.bento.uploads import ImagesUpload, ImageUpload
 from f2at.serving.jobs.database import prepare_database
 from f2at.serving.jobs.supervisor import Supervisor
@@ -36,18 +36,18 @@ app = create_app(backend)
 routes = every_route(app)
 
 
-# Predictions are declared as BentoML's own endpoints, too: its Python client and OpenAPI page then work.
-# What those cannot do (GET, DELETE, paths with parameters, event streams) is the mounted application.
+# Predictions are also declared as BentoML endpoints, so that its Python client and OpenAPI page work. The mounted
+# application does what those cannot (GET, DELETE, paths with parameters, event streams).
 # BentoML's own metrics and access log are replaced: see f2at.serving.process.metrics and f2at.serving.api.middleware.
 @bentoml.service(name=MODEL_NAME, metrics={"enabled": False}, logging={"access": {"enabled": False}})
 @bentoml.asgi_app(app, path="/")
 class RobustClassifier:
-    """Predicts with the model of a bundle, and audits that same model on demand."""
+    """Predicts with the model of a bundle, and audits that model on demand."""
 
     @bentoml.on_deployment
     @staticmethod
     def check() -> None:
-        """Refuse what cannot work, in one line; runs once, in the folder the user is in, before any server process."""
+        """Refuse settings that cannot work, in one line; runs once, in the user's folder, before any server process."""
         try:
             settings = Settings()
             logs.configure(settings.log_format)
@@ -60,54 +60,54 @@ class RobustClassifier:
                 read_private_key(settings.signing_key)
         except (ValueError, OSError) as error:
             refuse(error)
-        hand_over(settings, folder)
-        pass_hangup_on()
+        export_settings(settings, folder)
+        forward_hangup()
 
     def __init__(self) -> None:
         settings = backend.settings = Settings()
         logs.configure(settings.log_format)
         backend.guard = Guard(settings, routes)
         backend.switch = Switch(settings)
-        self.supervisor = Supervisor(settings, backend.switch.models_at_work)
+        self.supervisor = Supervisor(settings, backend.switch.models_needing_workers)
         call_on_exit_signal(self.begin_stop)
         call_on_hangup(self.reload)
         if not backend.guard.keys.configured:
-            _LOG.warning("There are no API keys: everyone may predict, and audits answer this machine only.")
+            _LOG.warning("There are no API keys: anyone may predict, and only this machine may use audits.")
         _LOG.info("Serving %s.", backend.deployment.digest)
 
     def begin_stop(self) -> None:
-        """Begin to stop: predictions under way finish, event streams end, workers requeue their audits."""
+        """Start to stop: running predictions finish, event streams end, workers requeue their audits."""
         backend.stopping.set()
         self.supervisor.begin_stop()
         exit_within(backend.settings.grace)
 
     def reload(self) -> None:
-        """Serve what F2AT_BUNDLE holds now."""
-        with suppress(SwapError, BusyError):  # it is in the log
+        """Serve the bundle that is now in F2AT_BUNDLE."""
+        with suppress(SwapError, BusyError):  # already logged
             backend.switch.reload()
 
     @bentoml.on_startup
     def start(self) -> None:
-        """Start what goes on beside the requests, once the model is ready to answer."""
+        """Start the background threads, once the model is ready to answer."""
         backend.switch.start()
         self.supervisor.start()
 
     @bentoml.on_shutdown
     def stop(self) -> None:
-        """Stop it."""
+        """Stop the background threads."""
         self.supervisor.stop()
         backend.switch.stop()
 
-    # Declared for BentoML's OpenAPI page and its Python client; requests take the shortcut. BentoML passes a parameter
-    # by the name of its form field, so what is a request cannot be called one.
+    # Declared for BentoML's OpenAPI page and its Python client; requests take the shortcut. BentoML passes parameters
+    # by the name of their form field, so the request cannot be called `request`.
     @bentoml.api(input_spec=ImageUpload, output_spec=Prediction)
     async def predict(self, image: Request) -> Response:
-        """Classify one image; with `?planes=K`, say what its upper K bit-planes look like to the model, too."""
+        """Classify one image; with `?planes=K`, also classify its upper K bit-planes."""
         return await predictions.predict(image)
 
     @bentoml.api(input_spec=ImagesUpload, output_spec=Predictions)
     async def predict_batch(self, images: Request) -> Response:
-        """Classify several images; one that cannot be read refuses them all."""
+        """Classify several images; if one cannot be read, the whole request is refused."""
         return await predictions.predict_batch(images)
 
 

@@ -1,4 +1,4 @@
-"""What the environment decides. Every process of a deployment (server, worker, command line) reads the same names."""
+"""Settings from environment variables, read by every process of a deployment: server, worker, command line."""
 
 import os
 from pathlib import Path
@@ -22,7 +22,7 @@ def _sqlite(settings: dict[str, Any]) -> str:
 _Path = Annotated[Path, AfterValidator(Path.absolute)]
 _Number = Annotated[int, Field(ge=0)]
 _Count = Annotated[int, Field(ge=1)]
-_Door = Annotated[str, OneOf(("open", "key")), BeforeValidator(str.lower)]
+_Access = Annotated[str, OneOf(("open", "key")), BeforeValidator(str.lower)]
 _Format = Annotated[str, OneOf(FORMATS), BeforeValidator(str.lower)]
 
 
@@ -30,38 +30,38 @@ class Settings(BaseSettings):
     """Settings of a deployment; the environment variable is `F2AT_` and the name in capitals.
 
     Raises:
-        ArgumentError: naming the variable, what is accepted and what came.
+        ArgumentError: with the variable, what is accepted and what was received.
     """
 
     model_config = SettingsConfigDict(env_prefix="F2AT_", env_ignore_empty=True, frozen=True)
 
     bundle: _Path | None = None  # folder of the bundle; None: the one pinned in the Bento or in the model store
-    bundles: _Path | None = None  # folder of the bundles that POST /model may name; None: it takes none
-    surrogate: _Path | None = None  # folder of a second bundle, for transfer attacks to follow; None: none run here
-    public_key: _Path | None = None  # file of public keys; a bundle that none of them signed is not served
-    signing_key: _Path | None = None  # file of a private key that signs reports
-    keys: _Path | None = None  # file of API keys, `f2at keys`; None: audits answer this machine only
-    key_digest: str = ""  # one more key, name:scope,scope:sha256, where a file is too much
-    metrics: _Door = "open"  # or key: where keys are demanded, /metrics takes one, too
-    rate: _Number = 100  # requests a second of one key, or of one address without; ten times as many at once; 0: any
+    bundles: _Path | None = None  # folder of the bundles that POST /model may name; None: it takes no bundle
+    surrogate: _Path | None = None  # folder of a second bundle, for transfer attacks; None: these are refused
+    public_key: _Path | None = None  # file of public keys; only bundles signed by one of them are served
+    signing_key: _Path | None = None  # file of the private key that signs reports
+    keys: _Path | None = None  # file of API keys, see `f2at keys`; None: audits are for this machine only
+    key_digest: str = ""  # one more key, name:scope,scope:sha256, for when one key is enough
+    metrics: _Access = "open"  # or "key": if there are API keys, /metrics requires one
+    rate: _Number = 100  # requests per second and key, or address without one; bursts of ten times as many; 0: no limit
     state: _Path = Path(".f2at")  # the worker's lock and identity, and the default database
-    database_url: str = Field(default_factory=_sqlite)  # where audits live; SQLite in `state` unless given
-    log_format: _Format = "text"  # or json: a line an object
-    worker: bool = True  # start the audit worker beside the server
-    takeover: _Count = 60  # seconds of silence after which a worker's audits go to others; the same for every worker
-    grace: _Count = 20  # seconds after SIGTERM in which a server process ends, whatever its clients do
-    threads: _Number = 0  # threads of one prediction; 0: every core
+    database_url: str = Field(default_factory=_sqlite)  # where audits are stored; default: SQLite in `state`
+    log_format: _Format = "text"  # or "json": one object per line
+    worker: bool = True  # whether the server starts an audit worker
+    takeover: _Count = 60  # seconds of silence until a worker's audits are requeued; the same for every worker
+    grace: _Count = 20  # seconds from SIGTERM until a server process exits, even with requests open
+    threads: _Number = 0  # threads per prediction; 0: one per core
     audit_threads: Annotated[_Number, AfterValidator(_half_the_cores)] = 0  # of the audit worker; 0: half the cores
-    keep_days: _Number = 0  # days after which an audit that ended is deleted; 0: never
-    max_pending: _Count = 64  # prediction requests waiting for a turn; more answer 503
-    max_batch: _Count = 32  # images of one /predict_batch
-    max_body: _Count = 16 << 20  # bytes of one request body
-    max_pixels: _Count = 16_000_000  # pixels of one image, checked before it is decoded
-    max_audits: _Count = 16  # audits queued or running; more answer 429
-    max_samples: _Count = 1000  # images of one audit
-    max_evaluations: _Count = 20_000_000  # of the model, that the attacks of one audit may need; more answers 422
-    max_audit_seconds: _Count = 86_400  # of work on one audit, all workers together; then it has failed
-    audit_memory: _Number = 0  # MiB of data of the audit worker; a step that wants more fails; 0: any
+    keep_days: _Number = 0  # days after which an ended audit is deleted; 0: never
+    max_pending: _Count = 64  # prediction requests waiting or running; further ones get 503
+    max_batch: _Count = 32  # images per /predict_batch
+    max_body: _Count = 16 << 20  # bytes per request body
+    max_pixels: _Count = 16_000_000  # pixels per image, checked before it is decoded
+    max_audits: _Count = 16  # audits queued or running; further ones get 429
+    max_samples: _Count = 1000  # images per audit
+    max_evaluations: _Count = 20_000_000  # of the model by the attacks of one audit; more gets 422
+    max_audit_seconds: _Count = 86_400  # of work on one audit, summed over workers; then it fails
+    audit_memory: _Number = 0  # MiB of data in the audit worker; a step that needs more fails; 0: no limit
 
     def __init__(self, **values: Any) -> None:
         try:

@@ -1,4 +1,4 @@
-"""What tests of several packages share."""
+"""Fixtures shared by the tests of several packages."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -18,9 +18,9 @@ Outage = Callable[[str], AbstractContextManager[None]]
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def new_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewDatabase]:
-    """Gives the URL of a database that is not there yet, on each kind of server.
+    """Returns the URL of a database that does not exist yet, on each kind of server.
 
-    F2AT_TEST_POSTGRESQL=postgresql://user:password@host:port names the one to make databases on, and drop them again.
+    F2AT_TEST_POSTGRESQL=postgresql://user:password@host:port names a server to create databases on; they are dropped.
     """
     if request.param == "sqlite":
         yield lambda: f"sqlite:///{tmp_path_factory.mktemp('database')}/state/audits.sqlite"
@@ -45,7 +45,7 @@ def new_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture(scope="session")
 def locked() -> Outage:
-    """While it lasts, nobody else can write to the database of a URL; on PostgreSQL, nor read its workflows."""
+    """While it lasts, no other connection can write to the database, nor, on PostgreSQL, read its workflows."""
 
     @contextmanager
     def lock(url: str) -> Iterator[None]:

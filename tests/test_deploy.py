@@ -59,7 +59,7 @@ def test_kustomize_applies_every_file() -> None:
 
 
 def test_settings_are_spelt_right() -> None:
-    """A variable that no setting reads would be ignored without a word."""
+    """A variable that no setting reads would be ignored silently."""
     known = {f"F2AT_{name.upper()}" for name in Settings.model_fields}
     for _, container in containers():
         given = environment(container)

@@ -1,4 +1,4 @@
-"""The public face: what `import f2at` offers, and that it costs nothing until it is used."""
+"""The public API: what `import f2at` offers, and that nothing heavy is imported before it is used."""
 
 import ast
 import inspect
@@ -51,7 +51,7 @@ def test_no_name_hides_a_subpackage() -> None:
 
 
 def test_type_checkers_see_the_same_names() -> None:
-    """What stands below `if TYPE_CHECKING` is what `__getattr__` gives."""
+    """The names below `if TYPE_CHECKING` are those of `__getattr__`."""
     tree = ast.parse(Path(f2at.__file__).read_text())
     seen = {
         alias.asname or alias.name: getattr(sys.modules[node.module], alias.name)

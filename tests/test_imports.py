@@ -1,4 +1,4 @@
-"""The architecture: which package stands on which, read from the source. One way, without exceptions."""
+"""The architecture: which package imports which, read from the source. One way, without exceptions."""
 
 import ast
 import subprocess
@@ -89,7 +89,7 @@ def test_the_links_are_the_packages_that_are_shipped() -> None:
 
 @pytest.mark.slow
 def test_production_code_runs_without_any_training_library() -> None:
-    """Every module that is not about PyTorch, imported where there is none of them."""
+    """Every module that is not about PyTorch, imported where PyTorch is missing."""
     names = [
         ".".join(["f2at", *path.relative_to(REPOSITORY).with_suffix("").parts]).removesuffix(".__init__")
         for package in ("images", "bundle", "attacks", "audit", "serving")

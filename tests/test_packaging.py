@@ -1,4 +1,4 @@
-"""What is said twice because two tools ask for it must be the same."""
+"""What is stated twice, for two tools, must agree."""
 
 import platform
 import re
@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).parents[1]
 
 
 def test_the_image_gets_what_was_tested() -> None:
-    """deploy/requirements.txt is what serving needs, at the versions of constraints.txt; PyTorch is not among it."""
+    """deploy/requirements.txt is what serving needs, at the versions of constraints.txt; PyTorch is not included."""
     bento = yaml.safe_load((REPOSITORY / "bentofile.yaml").read_text())
     pinned = pins(bento["python"]["requirements_txt"])
     tested = pins("constraints.txt")
@@ -76,7 +76,7 @@ def licences(metadata: PackageMetadata) -> set[str]:
 
 
 def test_the_wheel_holds_every_file_of_the_packages_and_a_bento_takes_that_wheel(tmp_path: Path) -> None:
-    """Real files, in the place of the checkout's links, with all the data that the code reads."""
+    """Real files, instead of the checkout's links, with all the data that the code reads."""
     build = ["hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
     subprocess.run([sys.executable, "-m", *build], cwd=REPOSITORY, check=True, capture_output=True, timeout=120)
     (wheel,) = tmp_path.glob("*.whl")

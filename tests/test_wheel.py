@@ -1,4 +1,4 @@
-"""The package as others get it: its wheel, installed where a project has models/, training/ and attacks/ already."""
+"""The package as users get it: its wheel, installed where a project has models/, training/ and attacks/ already."""
 
 import json
 import os
@@ -102,6 +102,6 @@ def test_the_sdist_builds_the_same_wheel(built: Path, tmp_path: Path) -> None:
 
 
 def names(wheel: Path) -> dict[str, int]:
-    """The files of a wheel and their checksums, but for the record of them."""
+    """The files of a wheel and their checksums, except for RECORD."""
     with ZipFile(wheel) as archive:
         return {item.filename: item.CRC for item in archive.infolist() if not item.filename.endswith("/RECORD")}

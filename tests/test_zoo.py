@@ -1,4 +1,4 @@
-"""The bundles that come with the repository: whole, small, and what their cards say of them is what was measured."""
+"""The bundles in the repository: complete, small, and with cards that state what was measured."""
 
 import json
 import subprocess

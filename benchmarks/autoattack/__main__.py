@@ -4,7 +4,7 @@
     python -m benchmarks.autoattack suites FILE.npz BUNDLE --suites standard,adaptive,quick
     python -m benchmarks.autoattack compare [TITLE=]FILE.npz ... --output benchmarks/results/autoattack.md
 
-The first two keep what became of each sample, and resume where they were interrupted. The official AutoAttack is not
+The first two record the result for each sample, and resume where they were interrupted. The official AutoAttack is not
 part of this project; `reference` says how to get it.
 """
 
@@ -42,7 +42,7 @@ from f2at.images.labelled import read_labelled
 from f2at.images.pixels import Images
 from f2at.models.checkpoint import load_checkpoint
 
-_CHUNK = 100  # images of the official evaluation's batches, and what an interrupted run does again
+_CHUNK = 100  # batch size of the official evaluation, and the most that an interrupted run repeats
 _EXPLANATION = """\
 Both sides attack the same images in the same order, attack after attack on the samples that still stand. A gradient
 evaluation is one sample's backward pass; it takes a forward pass, which is counted among the forward passes. The
@@ -53,7 +53,7 @@ Seconds are those of one thread; the machine was shared, so processor seconds ar
 
 
 def reference(options: argparse.Namespace) -> None:
-    """Run the official AutoAttack and keep the record."""
+    """Run the official AutoAttack and store the record."""
     autoattack = official.load_official(options.official)
     model, info, digest = _load_run(options.run)
     if len(info.classes) < official.LEAST_CLASSES:
@@ -85,7 +85,7 @@ def reference(options: argparse.Namespace) -> None:
 
 
 def suites(options: argparse.Namespace) -> None:
-    """Run our suites on the samples of a record, and keep a record of each beside it."""
+    """Run our suites on the samples of a record, and store a record of each beside it."""
     known = Record.load(options.record)
     norm, eps = known.about["norm"], parse_eps(known.about["eps"], known.about["norm"])
     images, labels, target, to_target, model = _open_model(options.model, options.threads)
@@ -211,7 +211,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("record", type=Path, help="written by reference; ours go beside it")
     command.add_argument("model", type=Path, help="the run's exported bundle, or the run itself, attacked in PyTorch")
     command.add_argument("--suites", type=_suites, default="standard,adaptive,quick", help="(default: %(default)s)")
-    command.add_argument("--overwrite", action="store_true", help="start again")
+    command.add_argument("--overwrite", action="store_true", help="start over")
     command.set_defaults(command=suites)
 
     command = commands.add_parser("compare", help="write the tables and the plot")

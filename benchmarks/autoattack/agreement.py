@@ -1,4 +1,4 @@
-"""What the records of two lists of attacks on the same samples say of each other: numbers, tables and a picture."""
+"""Compares the records of lists of attacks on the same samples: numbers, tables and a plot."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ BUDGETS = (0.01, 0.03, 0.1, 0.3, 1.0)  # shares of what the official suite spend
 
 @dataclass(frozen=True)
 class Goal:
-    """What one of our suites promises: accuracy at most so far above, and at most such a share of either count."""
+    """The goal of one of our suites: how far above its accuracy may be, and what share of either count it may take."""
 
     above: float
     share: float | None = None
@@ -46,7 +46,7 @@ class Agreement:
 
     @classmethod
     def of(cls, ours: Record, official: Record) -> "Agreement":
-        """Hold two records of the same samples against each other."""
+        """Compare two records of the same samples."""
         stands, reference = standing(ours), standing(official)
         counts = [int((a & b).sum()) for a in (stands, ~stands) for b in (reference, ~reference)]
         both, only_ours, only_official, neither = counts
@@ -62,7 +62,7 @@ class Agreement:
         )
 
     def meets(self, goal: Goal) -> bool:
-        """Whether the suite keeps its promise on these samples."""
+        """Whether the suite meets its goal on these samples."""
         cheap = goal.share is None or max(self.forward, self.backward) <= goal.share
         return cheap and self.points <= goal.above
 
@@ -202,7 +202,7 @@ def budget_table(records: Mapping[str, Record]) -> str:
 
 def budget_plot(parts: Mapping[str, Mapping[str, Record]], path: Path) -> None:
     """Robust accuracy against passes, a panel for each title, as PNG."""
-    from matplotlib.figure import Figure  # slow to import, and only here
+    from matplotlib.figure import Figure  # slow to import, and needed only here
 
     names = list(dict.fromkeys(name for records in parts.values() for name in records))
     figure = Figure(figsize=(4.6 * len(parts), 3.6), layout="constrained")

@@ -23,7 +23,7 @@ SEED = 0
 
 
 def drawn(size: int, samples: int) -> Rows:
-    """The places that an audit draws from a reference set of this size, in its order."""
+    """The indices that an audit draws from a reference set of this size, in its order."""
     return np.random.default_rng(np.random.SeedSequence([SEED])).permutation(size)[:samples]
 
 

@@ -1,4 +1,4 @@
-"""What an attack spends on each sample, counted sample by sample whoever wrote the attack."""
+"""Counts what any attack spends on each sample."""
 
 import time
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from torch import Tensor
 from f2at.attacks.target import Evaluation, Target
 from f2at.attacks.threat import norms
 
-_ROOM = 1e-5  # an iterate may leave the ball by rounding
+_ROOM = 1e-5  # tolerance for iterates that rounding moves out of the ball
 
 
 class Clock:
@@ -86,7 +86,7 @@ class Passes:
         self.backward[rows] += 1
 
     def apply_verdict(self, rows: NDArray[np.int64], broken: NDArray[np.bool_]) -> None:
-        """Bring `fell` into line with the verdict on what the attack returned for these samples."""
+        """Make `fell` agree with the verdict on what the attack returned for these samples."""
         late = rows[broken & (self.fell[rows] < 0)]
         self.fell[late] = self.forward[late] + self.backward[late]
         self.fell[rows[~broken]] = -1

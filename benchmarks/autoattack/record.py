@@ -1,4 +1,4 @@
-"""What a list of attacks did to each sample, kept in a file that an interrupted run resumes from."""
+"""What a list of attacks did to each sample, stored in a file that an interrupted run resumes from."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -22,9 +22,9 @@ Attack = Callable[[Rows], Found]  # places in the chunk -> adversarial inputs (n
 
 
 class Verdicts(NamedTuple):
-    """What the judging model says of n images."""
+    """The judging model's verdict on n images."""
 
-    wrong: NDArray[np.bool_]  # by the rules of whoever wrote the attacks
+    wrong: NDArray[np.bool_]  # by the rules of the attacks' authors
     margins: NDArray[np.float64]  # of the images: largest logit of another class minus the label's
     grid_margins: NDArray[np.float64]  # of the nearest images that lie on the uint8 grid and in the ball
 
@@ -55,7 +55,7 @@ class Record:
 
     @classmethod
     def empty(cls, about: Mapping[str, Any], attacks: Sequence[str], indices: Rows) -> Self:
-        """Nothing done yet."""
+        """An empty record."""
         depth = (len(attacks),)
         fields = [("index", int), ("broken_by", int), ("fell", int), ("margin", float), ("grid_margin", float)]
         samples = np.zeros(len(indices), [*fields, ("forward", int, depth), ("backward", int, depth)])

@@ -1,7 +1,7 @@
-"""Fuzzing: requests that fit the API's description or almost do, and images that are damaged or lie.
+"""Fuzzing: requests that fit the API's description or almost do, and images that are damaged or mislabelled.
 
-Nothing may answer 5xx, but for a 503 that says when to come back; every answer must be one that /docs.json describes;
-and the server's memory must not grow.
+No answer may be a 5xx, except a 503 with Retry-After; every answer must be one that /docs.json describes; and the
+server's memory must not grow.
 """
 
 import sys
@@ -37,33 +37,33 @@ SETTINGS = {"F2AT_MAX_AUDITS": "3", "F2AT_MAX_SAMPLES": "5", "F2AT_MAX_BODY": st
 
 
 class FuzzError(AssertionError):
-    """An answer that must not be; the message has what was asked."""
+    """An answer that is not allowed; the message contains the request."""
 
 
 @dataclass
 class Outcome:
-    """What a run saw."""
+    """What was observed in a run."""
 
     answers: dict[str, Counter[int]] = field(default_factory=dict)  # status codes of images and of each operation
     before: int = 0  # bytes of memory of the server process after the warm-up, a tenth of the requests
     after: int = 0
 
     def count(self, what: str, status: int) -> None:
-        """Note an answer."""
+        """Count an answer."""
         self.answers.setdefault(what, Counter())[status] += 1
 
     def total(self) -> int:
-        """How many answers there were."""
+        """The number of answers."""
         return sum(answers.total() for answers in self.answers.values())
 
 
 def run(
     bundle: Path, folder: Path, *, requests: int, seed: int, environment: Mapping[str, str] | None = None
 ) -> Outcome:
-    """Send `requests` requests, at least half of them images, to a server of `bundle`; the seed decides what.
+    """Send `requests` requests, at least half of them images, to a server of `bundle`; the seed determines them.
 
     Raises:
-        FuzzError: an image got an answer that it must not get.
+        FuzzError: an image got an answer that is not allowed.
         ExceptionGroup: another request did; from schemathesis, with the request that shows it.
     """
     deployment, outcome = Deployment(bundle, folder, {**SETTINGS, **(environment or {})}), Outcome()
@@ -138,7 +138,7 @@ def _fuzz_operations(client: httpx.Client, count: int, seed: int, done: str, out
                 outcome.count(f"{case.method} {case.path}", answer.status_code)
                 case.validate_response(answer, checks=CHECKS)
 
-            with suppress(hypothesis.errors.Unsatisfiable):  # nothing in it to get wrong
+            with suppress(hypothesis.errors.Unsatisfiable):  # nothing in it to vary
                 one()
 
 

@@ -1,4 +1,4 @@
-"""Image files as nobody should send them: odd modes and formats, damaged, lying about what they are."""
+"""Image files that no client should send: odd modes and formats, damaged, or with false headers."""
 
 import io
 import struct
@@ -91,7 +91,7 @@ def _noise(_: bytes, rng: Generator) -> bytes:
 
 
 def _huge(_: bytes, rng: Generator) -> bytes:
-    """A PNG of few bytes that claims up to 2**31 pixels a side, with every checksum right."""
+    """A PNG of few bytes that claims up to 2**31 pixels per side, with valid checksums."""
     width, height = (int(2 ** rng.uniform(0, 31)) for _ in range(2))
     header = struct.pack(">IIBBBBB", width, height, int(rng.choice([1, 8, 16])), int(rng.choice([0, 2, 6])), 0, 0, 0)
     rows = zlib.compress(bytes(int(rng.integers(0, 100_000))))

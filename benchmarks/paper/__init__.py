@@ -1,1 +1,1 @@
-"""Every table and figure of the paper that holds an experiment, trained, evaluated and drawn again by one command."""
+"""Every table and figure of the paper with an experiment, reproduced by one command: trained, evaluated and drawn."""

@@ -1,10 +1,10 @@
-"""Train, evaluate and draw a table or figure of the paper again, at one of three sizes.
+"""Reproduce a table or figure of the paper at one of three sizes: train, evaluate and draw.
 
     python -m benchmarks.paper list
     python -m benchmarks.paper table-I --scale small
     python -m benchmarks.paper table-I --scale full --data DIR --yes
 
-What was trained or evaluated before, for this or another table, is not done again; an interrupted command resumes.
+Models and evaluations that this or another table already produced are reused; an interrupted command resumes.
 """
 
 import argparse
@@ -94,7 +94,7 @@ def plan(runner: Runner, experiment: Experiment) -> str:
 
 
 def epochs(runner: Runner, experiment: Experiment) -> str:
-    """How long each row trains, where the scale fixes what a run may cost."""
+    """How many epochs each row trains for, if the scale fixes the cost of a run."""
     counts: dict[int, list[str]] = {}
     for row in runner.rows(experiment):
         counts.setdefault(runner.config(row.run, 0).optimizer.epochs, []).append(row.name)
@@ -132,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--row", action="append", default=[], metavar="NAME", help="only this row (default: all); may be repeated"
     )
-    parser.add_argument("--plan", action="store_true", help="say what would be done, and stop")
+    parser.add_argument("--plan", action="store_true", help="show what would be done, and exit")
     parser.add_argument("--yes", action="store_true", help="start at scale full, after saying how long it will take")
     parser.add_argument("--runs", type=Path, default=Path("runs/paper"), help="(default: %(default)s)")
     parser.add_argument("--output", type=Path, default=RESULTS / "paper", help="(default: %(default)s)")

@@ -1,4 +1,4 @@
-"""One evaluation of one model: what its attacks leave, image by image, as JSON values."""
+"""One evaluation of one model: the outcome of its attacks, image by image, as JSON values."""
 
 from fractions import Fraction
 from typing import Any
@@ -105,7 +105,7 @@ def _patterns(
     labels: NDArray[np.int64],
     attacked: NDArray[np.bool_],
 ) -> Record:
-    """What the attacks did to the bit-planes, and what the model says of the natural patterns."""
+    """How the attacks changed the bit-planes, and how the model classifies the natural patterns."""
     natural = [natural_pattern(found, planes=planes) for planes in range(1, 9)]
     right = [_scores(subject, images, labels).predictions == labels for images in natural]
     before, after = clean[attacked], [images[attacked] for images in natural]

@@ -1,8 +1,8 @@
 """What each table and figure of the paper needs, in the terms of terms.py.
 
-`EXPERIMENTS` is the whole list. A row says what it trains as the paper does; a `Scale` (scales.py) turns that into a
-configuration that a GPU, a laptop or a test can carry. Where the paper leaves open what a figure shows, its entry says
-so.
+`EXPERIMENTS` is the whole list. A row states its training run in the paper's terms; a `Scale` (scales.py) turns that
+into a configuration that fits a GPU, a laptop or a test. Where the paper leaves open what a figure shows, its entry
+says so.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""The paper's numbers as printed, in percent, and what it says of them that they do not bear out."""
+"""The paper's numbers as printed, in percent, and its statements about them that they do not support."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -54,7 +54,7 @@ def write(result: Result, folder: Path) -> list[Path]:
     if any(outcome.records for outcome in result.outcomes):
         draw(result).savefig(paths[2], dpi=120)
     else:
-        paths.pop().unlink(missing_ok=True)  # a picture of an earlier result must not stand beside this one
+        paths.pop().unlink(missing_ok=True)  # no picture of an earlier result may remain beside this one
     return paths
 
 
@@ -88,7 +88,7 @@ def markdown(result: Result) -> str:
 
 
 def chance(result: Result) -> str:
-    """How far a figure may be off because only some images were drawn."""
+    """The sampling error of an accuracy on this many images."""
     return f"One seed's accuracy near 50 % has a standard error of {50 / result.images**0.5:.1f} points."
 
 
@@ -202,7 +202,7 @@ def _scatter(result: Result) -> Figure:
 
 
 def _rows(result: Result) -> Figure:
-    """For many rows: one under another, a panel for each column, with the deviation over seeds."""
+    """For many rows: stacked vertically, one panel per column, with the deviation over seeds."""
     columns = result.experiment.columns
     figure, panels = _figure(result, len(columns), width=2.5 + 1.8 * len(columns))
     figure.set_figheight(1.5 + 0.25 * len(result.outcomes))

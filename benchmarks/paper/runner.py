@@ -1,4 +1,4 @@
-"""Train what is missing, evaluate what is missing, and keep both, so that nothing is computed twice."""
+"""Trains and evaluates what is missing, and stores both, so that nothing is computed twice."""
 
 import hashlib
 import json
@@ -34,12 +34,12 @@ from f2at.training.methods import F2AT
 from f2at.training.methods.donsker_varadhan import save_critics
 from f2at.training.runs.folder import RunFolder
 
-EVALUATION_VERSION = 1  # raise it when `evaluate` changes what it measures: what was stored is then measured again
+EVALUATION_VERSION = 1  # raise it when `evaluate` changes what it measures; stored evaluations are then redone
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a row: for each seed, the records of the experiment's evaluations, or why there are none."""
+    """The outcome of a row: for each seed, the records of the experiment's evaluations, or why there are none."""
 
     row: Row
     records: Sequence[Sequence[Record]]
@@ -58,7 +58,7 @@ class Runner:
     Args:
         scale: sizes and settings.
         folder: holds a run folder for each configuration, and its evaluations inside, in evaluations/.
-        progress: say on stderr what is done.
+        progress: report progress on stderr.
     """
 
     def __init__(self, scale: Scale, folder: Path, *, progress: bool = True) -> None:
@@ -80,7 +80,7 @@ class Runner:
         """The configuration of a run at this scale; critics that it needs are those learned on SAT's first run.
 
         Raises:
-            ConfigError: the method, or an option of it, is not there.
+            ConfigError: the method, or one of its options, does not exist.
         """
         if run.method.get("estimator") == "donsker-varadhan":
             teacher = self.path(self.scale.config(sat(run), 0))
@@ -236,14 +236,14 @@ def estimate(runner: Runner, experiment: Experiment) -> tuple[float, list[str]]:
 
 
 def gradients(attack: Attack) -> float:
-    """What an attack may spend on an image, in gradients; those that follow none ask for forward passes, half a one."""
+    """What an attack may spend per image, in gradients; a forward pass of one that follows none counts half."""
     return attack.most_per_sample * (0.5 if attack.knowledge == "black-box" else 1.0)
 
 
 def seconds_per_image(config: Config) -> float:
-    """Time of a training step for an image, in the training loop itself, on random images.
+    """Time of a training step per image, in the training loop itself, on random images.
 
-    What a run costs besides is subtracted: steps are added until they take as long as that.
+    The fixed cost of a run is subtracted: steps are added until they take as long as it does.
     """
     batch = config.optimizer.batch_size if _device(config).type == "cuda" else 8
     optimizer = replace(config.optimizer, epochs=1, batch_size=batch)
@@ -263,7 +263,7 @@ def seconds_per_image(config: Config) -> float:
             trainer.run()
             return time.perf_counter() - started
 
-    run(1)  # the first run of all pays for what every later one finds ready
+    run(1)  # warm-up: the first run pays one-time costs
     base, steps = min(run(1), run(1)), 4
     while (seconds := run(1 + steps)) < 2 * base:
         steps *= 2

@@ -20,10 +20,10 @@ _AUTOATTACK = ("apgd-ce", "apgd-t", "fab-t", "square")
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """How an experiment is cut down, and in which words a result says so.
+    """How an experiment is scaled down, and how a result describes that.
 
     Attributes:
-        note: for the reader of a result.
+        note: a description for the reader of a result.
         data: the data set that stands for each of the paper's: a [data] section.
         models: the [model] section that stands for each of the paper's.
         attack, optimizer, hardware: the other sections; `attack.eps` is the radius of the evaluations, too.
@@ -58,7 +58,7 @@ class Scale:
         """The configuration of a run.
 
         Raises:
-            ConfigError: the method, or an option of it, is not there.
+            ConfigError: the method, or one of its options, does not exist.
         """
         sections = {
             "data": self.data[run.data],
@@ -180,7 +180,7 @@ def scale_for(name: str, data: str | None, seeds: int | None) -> Scale:
     if name == "full":
         return replace(scale, data={key: {**section, "root": data} for key, section in scale.data.items()})
     if name == "small":
-        # 15 minutes a run for 50,000 images on one core that multiplies bfloat16.
+        # 15 minutes per run for 50,000 images on one core with bfloat16 multiplication.
         return replace(
             scale,
             note=f"small: images of {data} in place of the paper's data, every run at the cost of 40 forward passes an "

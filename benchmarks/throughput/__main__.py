@@ -1,6 +1,6 @@
 """Predictions over HTTP: this service beside others that serve the same classifier on the same machine, under wrk.
 
-Needs wrk (Debian's package) and LitServe (pip install litserve). One server runs at a time; a round has all of them.
+Needs wrk (Debian's package) and LitServe (pip install litserve). One server runs at a time; a round covers all of them.
 """
 
 import argparse
@@ -53,7 +53,7 @@ Results = Mapping[tuple[str, int], Sequence[Result]]  # by server and number of 
 
 @dataclass(frozen=True)
 class Server:
-    """How to start one on F2AT_BUNDLE, by arguments of Python with {port}, and what it is asked."""
+    """How to start one on F2AT_BUNDLE, as arguments of Python with {port}, and what to send it."""
 
     arguments: Sequence[str]
     path: str = "/predict"
@@ -94,9 +94,7 @@ SERVERS: Mapping[str, Server] = {
 def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("bundle", type=Path, help="folder of the bundle to serve")
-    arguments.add_argument(
-        "--width", type=int, help="serve a ResNet-18 of this width, with random weights, in its place"
-    )
+    arguments.add_argument("--width", type=int, help="serve a ResNet-18 of this width, with random weights, instead")
     arguments.add_argument("--rounds", type=int, default=5, help="(default: %(default)s)")
     arguments.add_argument("--seconds", type=int, default=4, help="of load in each measurement (default: %(default)s)")
     options = arguments.parse_args()
@@ -162,9 +160,9 @@ def random_bundle(path: Path, width: int, like: Bundle) -> Bundle:
 def report(bundle: Bundle, options: argparse.Namespace, results: Results) -> str:
     """The table."""
     introduction = (
-        f"{bundle.manifest['architecture']['name']} at {bundle.input_size[0]}x{bundle.input_size[1]}, one PNG file a "
+        f"{bundle.manifest['architecture']['name']} at {bundle.input_size[0]}x{bundle.input_size[1]}, one PNG file per "
         f"request; {options.rounds} rounds, each of all servers one after another, "
-        f"{options.seconds} s of wrk on one thread for each number of clients. Requests a second and "
+        f"{options.seconds} s of wrk on one thread for each number of clients. Requests per second and "
         "milliseconds: medians of the rounds; ratio of this service's rate to the other's: median (quartiles)."
     )
     columns = ["server"]
@@ -199,12 +197,12 @@ def running(server: Server, bundle: Path, image: NDArray[np.uint8]) -> Iterator[
 
     environment = {"F2AT_BUNDLE": str(bundle.absolute())}
     with started(server.arguments, answers, environment=environment) as (_, process):
-        time.sleep(1)  # the audit worker of this service starts, too
+        time.sleep(1)  # the audit worker of this service is starting as well
         yield process.url
 
 
 def load(url: str, kind: str, content: bytes, *, clients: int, seconds: int) -> Result:
-    """What wrk says: requests, microseconds in all, and of an answer at the median and at the 99th percentile."""
+    """wrk's results: requests, total microseconds, and an answer's median and 99th percentile."""
     with tempfile.TemporaryDirectory() as folder:
         script, body = Path(folder) / "post.lua", Path(folder) / "body"
         script.write_text(_SCRIPT)
@@ -222,7 +220,7 @@ def load(url: str, kind: str, content: bytes, *, clients: int, seconds: int) -> 
 
 
 def rates(results: Sequence[Result]) -> list[float]:
-    """Requests a second."""
+    """Requests per second."""
     return [result["requests"] / result["microseconds"] * 1e6 for result in results]
 
 
@@ -239,14 +237,14 @@ def form(field: str, images: Sequence[NDArray[np.uint8]]) -> tuple[str, bytes]:
 
 
 def batch_rate(url: str, bundle: Bundle, seconds: int) -> float:
-    """Images a second in requests of 32; for longer, since requests that are under way at the end do not count."""
+    """Images per second in requests of 32; run for longer, since requests unfinished at the end do not count."""
     images = list(bundle.reference()[0][:32])
     result = load(url, *form("images", images), clients=3, seconds=seconds)
     return len(images) * rates([result])[0]
 
 
 def best_raw_rate(bundle: Bundle) -> float:
-    """Images a second of the session alone, at the best of several batch sizes."""
+    """Images per second of the session alone, at the best of several batch sizes."""
     session = create_session(bundle.files[CLASSIFIER], threads=0)
     images = bundle.reference()[0]
 

@@ -1,1 +1,1 @@
-"""Who may call what: keys, the scopes that routes declare, and how often a client may ask."""
+"""Who may call what: API keys, the scopes that routes declare, and rate limits."""

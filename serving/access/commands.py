@@ -11,7 +11,7 @@ from f2at.serving.settings import Settings
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Make, list and revoke API keys, in the file that F2AT_KEYS names."""
+    """Create, list and revoke API keys in the file named by F2AT_KEYS."""
     options = _parser().parse_args(arguments)
     status: int = options.run(options)
     return status
@@ -19,21 +19,21 @@ def run(arguments: Sequence[str]) -> int:
 
 def _parser() -> Parser:
     scopes = "; ".join(f"{name}: {meaning}" for name, meaning in SCOPES.items())
-    keys = Parser(prog="f2at keys", description="Make, list and revoke API keys, in the file that F2AT_KEYS names.")
+    keys = Parser(prog="f2at keys", description="Create, list and revoke API keys in the file named by F2AT_KEYS.")
     actions = keys.add_subparsers(title="commands", required=True)
 
     add = actions.add_parser(
         "add",
-        help="make a key and print it, once",
-        description="Make a key and print it, once. Without F2AT_KEYS, print what F2AT_KEY_DIGEST must be, too.",
+        help="create a key and print it, once",
+        description="Create a key and print it, once. Without F2AT_KEYS, also print the value for F2AT_KEY_DIGEST.",
         epilog=f"Scopes: {scopes}.",
     )
-    add.add_argument("--name", required=True, help="whose it is, for lists and logs")
-    add.add_argument("--scope", action="append", required=True, choices=SCOPES, help="what it may do; repeatable")
+    add.add_argument("--name", required=True, help="the owner, as shown in lists and logs")
+    add.add_argument("--scope", action="append", required=True, choices=SCOPES, help="what the key may do; repeatable")
     _set(add, _add)
-    _set(actions.add_parser("list", help="list the keys: names, scopes, when they were made"), _list)
-    revoke = actions.add_parser("revoke", help="make a key useless, for running servers at once")
-    revoke.add_argument("name", help="of the key")
+    _set(actions.add_parser("list", help="list the keys: name, scopes, creation time"), _list)
+    revoke = actions.add_parser("revoke", help="revoke a key; running servers refuse it at once")
+    revoke.add_argument("name", help="name of the key")
     _set(revoke, _revoke)
     return keys
 
@@ -42,7 +42,7 @@ def _set(parser: argparse.ArgumentParser, command: Callable[[argparse.Namespace,
     def run(options: argparse.Namespace) -> int:
         try:
             command(options, Settings().keys)
-        except OSError as error:  # a folder that is missing, or not ours
+        except OSError as error:  # the folder is missing or not accessible
             raise KeysError(f"{error.filename}: {error.strerror}") from error
         return 0
 
@@ -56,7 +56,7 @@ def _add(options: argparse.Namespace, path: Path | None) -> None:
     else:
         token = add_key(path, options.name, options.scope)
         advice = f"Servers with F2AT_KEYS={path} accept it from now on."
-    print(f"This is the only time that the key is shown. {advice}", file=sys.stderr)
+    print(f"This key is shown only once. {advice}", file=sys.stderr)
     print(token)
 
 
@@ -72,5 +72,5 @@ def _revoke(options: argparse.Namespace, path: Path | None) -> None:
 
 def _named(path: Path | None) -> Path:
     if path is None:
-        raise KeysError("F2AT_KEYS must name the file of keys; it is not set")
+        raise KeysError("F2AT_KEYS must name the key file; it is not set")
     return path

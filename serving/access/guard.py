@@ -1,6 +1,6 @@
-"""Who may call what: one check in front of every route. What is not open needs a key.
+"""Who may call what: one check in front of every route. A route that is not open needs a key.
 
-Without keys, every scope belongs to this machine, and predictions to everyone.
+Where no keys are configured, this machine has every scope, and anyone may predict.
 """
 
 import ipaddress
@@ -19,31 +19,31 @@ from f2at.serving.access.scopes import ANY_KEY, METRICS, OPEN, Scoped, needed_sc
 from f2at.serving.problems import Problem
 from f2at.serving.settings import Settings
 
-_BURST = 10  # seconds' worth of requests that may come at once
-_WITHOUT_KEYS = frozenset({"predict", "examples"})  # of other machines, when there are no keys
+_BURST = 10  # seconds' worth of requests allowed at once
+_WITHOUT_KEYS = frozenset({"predict", "examples"})  # what other machines may do when no keys are configured
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks: a name for logs and limits, and what it may do."""
+    """Who sent a request: a name for logs and rate limits, and its scopes."""
 
     name: str
     scopes: frozenset[str]
-    key: bool = False  # whether a key says so
+    key: bool = False  # whether it was identified by a key
 
 
 def caller_of(request: Request) -> Caller:
-    """Who sent this request; only where a scope is needed."""
+    """Who sent this request; set only on routes that need a scope."""
     caller: Caller = request.state.caller
     return caller
 
 
 class Guard:
-    """Decides about requests by the settings: by key and scope, or by address, and by how often.
+    """Admits or refuses requests as the settings say: by key and scope or by address, and by rate.
 
     Args:
-        settings: where keys are, and how often a client may ask.
-        routes: what each path asks of its callers.
+        settings: the API keys and the rate limit.
+        routes: each declares the scope it needs.
 
     Raises:
         KeysError: the keys cannot be used.
@@ -56,10 +56,10 @@ class Guard:
         self._open_metrics = settings.metrics == "open" or not self.keys.configured
 
     def admit(self, connection: HTTPConnection) -> Caller | None:
-        """Who asks, if it may; None where anyone may.
+        """Return the caller, or None on routes that are open to anyone.
 
         Raises:
-            Problem: 401 no key or a wrong one, 403 a key without the scope, 429 too often, 503 the keys are unusable.
+            Problem: 401 no or an unknown key, 403 a key that lacks the scope, 429 too many requests, 503 unusable keys.
         """
         needed = needed_scope(self.routes, connection.scope)
         if needed == METRICS:
@@ -73,7 +73,7 @@ class Guard:
         try:
             caller = self._by_key(connection)
         except Problem:
-            self._check_rate(peer)  # who tries keys is slowed down, too
+            self._check_rate(peer)  # guessing keys is rate-limited as well
             raise
         self._check_rate(caller)
         if needed and needed not in caller.scopes:
@@ -97,11 +97,11 @@ class Guard:
             raise Problem(
                 503,
                 "keys-unusable",
-                "The server cannot read its API keys just now; its log says why.",
+                "The server cannot read its API keys at the moment; its log says why.",
                 headers={"Retry-After": "10"},
             ) from error
         if key is None:
-            detail = "This key is not known here, or was revoked." if given else "This server wants an API key."
+            detail = "This key is unknown or was revoked." if given else "This server requires an API key."
             raise Problem(
                 401,
                 "key-required",
@@ -116,7 +116,7 @@ class Guard:
     def _check_rate(self, caller: Caller) -> None:
         if self._limit is None:
             return
-        # A key may have the name of an address: it is not that address.
+        # The prefix keeps a key that is named like an address apart from that address.
         delay = self._limit.delay(f"{'key' if caller.key else 'peer'} {caller.name}", time.monotonic())
         if delay:
             raise Problem(
@@ -131,11 +131,11 @@ class Guard:
 
 
 class Access:
-    """ASGI middleware around the whole service: only what the guard admits comes in, and no body is read before.
+    """ASGI middleware around the whole service: refuses what the guard does not admit, before reading any body.
 
     Args:
         app: what it wraps.
-        guard: gives the guard.
+        guard: returns the guard.
     """
 
     def __init__(self, app: ASGIApp, *, guard: Callable[[], Guard]) -> None:
@@ -157,9 +157,9 @@ class Access:
 
 
 def _by_address(connection: HTTPConnection, peer: Caller, needed: str) -> Caller:
-    """Without keys, this machine may do everything, and only pages of its own.
+    """Without keys, callers on this machine may do everything.
 
-    The Host check keeps out a foreign page whose name was pointed at 127.0.0.1 (DNS rebinding).
+    The Host check keeps out a foreign web page whose name was pointed at 127.0.0.1 (DNS rebinding).
     """
     if needed in (ANY_KEY, *_WITHOUT_KEYS):
         return Caller(peer.name, _WITHOUT_KEYS)
@@ -168,7 +168,7 @@ def _by_address(connection: HTTPConnection, peer: Caller, needed: str) -> Caller
         raise Problem(
             403,
             "loopback-only",
-            f"This server has no API keys, so what takes the scope {needed!r} is for its own machine only.",
+            f"This server has no API keys, so only its own machine may send what needs the scope {needed!r}.",
             argument="address",
             accepted="a connection from this machine, addressed as localhost, 127.0.0.1 or [::1]",
             received=f"a connection from {peer.name or 'nowhere'}, addressed as {_host(connection) or 'nothing'}",
@@ -177,7 +177,7 @@ def _by_address(connection: HTTPConnection, peer: Caller, needed: str) -> Caller
 
 
 def _host(connection: HTTPConnection) -> str | None:
-    # Not connection.url: where the header is no host, that has the server's own address.
+    # Not connection.url, which falls back to the server's own address if the header is not a valid host.
     try:
         return urlsplit("//" + connection.headers.get("host", "")).hostname
     except ValueError:
@@ -185,7 +185,7 @@ def _host(connection: HTTPConnection) -> str | None:
 
 
 def is_loopback(host: str | None) -> bool:
-    """Whether `host` is this machine: localhost, or a loopback address."""
+    """Whether `host` is localhost or a loopback address."""
     if host == "localhost":
         return True
     try:
@@ -197,7 +197,7 @@ def is_loopback(host: str | None) -> bool:
 
 
 def _peer(connection: HTTPConnection) -> str:
-    """The address of the other end; for IPv6 its network, of which one client may use every address."""
+    """The client's address; for IPv6 its /64 network, since one client may use every address in it."""
     host = connection.client.host if connection.client else ""
     try:
         address = ipaddress.ip_address(host)

@@ -1,7 +1,7 @@
-"""API keys: who may do what. A server knows the digests of keys, never a key itself.
+"""API keys: who may do what. A server stores the digests of keys, never a key itself.
 
-A key is a random token of 256 bits, so its SHA-256 cannot be turned back by guessing, however fast SHA-256 is: the slow
-functions that passwords need would add nothing but their time to every request.
+A key is a random token of 256 bits, so its SHA-256 cannot be reversed by guessing, however fast SHA-256 is: the slow
+hash functions that passwords need would only add latency to every request.
 """
 
 import hashlib
@@ -24,18 +24,18 @@ from f2at.serving.process.files import acquire_lock, replace_file
 _LOG = logging.getLogger("bentoml.f2at")
 
 SCOPES = {
-    "predict": "predictions, and what GET /model says",
-    "audit": "audits: start, follow, cancel, read reports",
+    "predict": "predictions and GET /model",
+    "audit": "audits: start, follow and cancel them, read reports",
     "examples": "the pictures in reports, from which adversarial images can be copied",
-    "admin": "the model that is served",
+    "admin": "changing the model that is served",
 }
 _TOKEN_BYTES = 32
-_PREFIX = "f2at_"  # lets scanners for leaked secrets, and people, know one
+_PREFIX = "f2at_"  # lets people and secret scanners recognise a key
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class KeysError(ValueError):
-    """Keys that cannot be used or changed as asked; the message never holds a key."""
+    """Keys that cannot be used, or cannot be changed as requested; the message never contains a key."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +43,10 @@ class Key:
     """One key as a server knows it.
 
     Args:
-        name: whose it is; shown in logs and lists.
-        scopes: what it may do, of SCOPES.
+        name: of its owner; shown in logs and lists.
+        scopes: what it may do; names in SCOPES.
         sha256: of the token, hexadecimal.
-        created: when, in UTC; empty where nobody wrote it down.
+        created: time of creation, in UTC; empty if unknown.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Key:
 
     @classmethod
     def create(cls, name: str, scopes: Iterable[str]) -> tuple[Self, str]:
-        """A new key and its token, which is nowhere else."""
+        """A new key and its token, which is stored nowhere."""
         token = _PREFIX + secrets.token_urlsafe(_TOKEN_BYTES)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return cls(name=name, scopes=tuple(dict.fromkeys(scopes)), sha256=_digest(token), created=now), token
@@ -74,7 +74,7 @@ class Key:
     def from_text(cls, text: str) -> Self:
         """The key in "name:scope,scope:sha256", as F2AT_KEY_DIGEST has it."""
         parts = text.split(":")
-        if len(parts) != 3:  # what came is not shown: it may be the key itself
+        if len(parts) != 3:  # the value is not shown: it may be the key itself
             raise KeysError("F2AT_KEY_DIGEST must be name:scope,scope:sha256, as `f2at keys add` prints it")
         return cls(name=parts[0], scopes=tuple(parts[1].split(",")), sha256=parts[2])
 
@@ -84,14 +84,14 @@ class Key:
 
 
 class Keyring:
-    """The keys of a file, read again whenever it changes, and one from the environment.
+    """The keys in a file, which is read again whenever it changes, and one from the environment.
 
     Args:
         path: the file, if there is one.
-        extra: a key that is not in the file.
+        extra: one more key, from the environment.
 
     Raises:
-        KeysError: the file is missing or cannot be used. Later it may come and go: see `find`.
+        KeysError: the file is missing or unusable. If that happens later, `find` raises it.
     """
 
     def __init__(self, path: Path | None, extra: Key | None = None) -> None:
@@ -104,26 +104,28 @@ class Keyring:
         if self._failure:
             raise KeysError(self._failure)
         if path and path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
-            _LOG.warning("%s can be read by others: it holds no key, but who has which. Mode 600 is enough.", path)
+            _LOG.warning(
+                "%s is readable by others: it has no keys, but their names and scopes. Mode 600 is enough.", path
+            )
 
     @property
     def configured(self) -> bool:
-        """Whether keys are demanded at all."""
+        """Whether keys are required at all."""
         return self._path is not None or bool(self._extra)
 
     def find(self, token: str) -> Key | None:
-        """The key with this token, as of now.
+        """The key with this token, if it is valid now.
 
         Raises:
-            KeysError: the file has become unusable. No key is good until it is mended: who wanted to revoke one and
-                mistyped shall not go on believing that it worked.
+            KeysError: the file has become unusable. Every key is refused until it is repaired, so that a typing mistake
+                while revoking a key cannot leave that key valid unnoticed.
         """
         self._refresh()
         if self._failure:
             raise KeysError(self._failure)
         digest = _digest(token).encode()
         found = None
-        for key in (*self._extra, *self._keys):  # all of them, whatever is found: time tells nothing
+        for key in (*self._extra, *self._keys):  # always all of them: timing must not tell which matched
             if compare_digest(digest, key.sha256.encode()):
                 found = key
         return found
@@ -131,7 +133,7 @@ class Keyring:
     def _refresh(self) -> None:
         if self._path is None:
             return
-        seen = _signature(self._path)  # from before it is read: a change meanwhile is seen next time
+        seen = _signature(self._path)  # taken before reading, so a change meanwhile is noticed next time
         if seen == self._seen:
             return
         self._seen = seen
@@ -139,26 +141,26 @@ class Keyring:
             self._keys, self._failure = read_keys(self._path), None
         except KeysError as error:
             self._keys, self._failure = (), str(error)
-            _LOG.error("No key is accepted: %s", error)
+            _LOG.error("Refusing every API key: %s", error)
         else:
-            _LOG.info("%d keys in %s", len(self._keys), self._path)
+            _LOG.info("Loaded %d API keys from %s.", len(self._keys), self._path)
 
 
 def read_keys(path: Path) -> list[Key]:
     """The keys in a file.
 
     Raises:
-        KeysError: there is no such file, others may write to it, or it is no list of keys.
+        KeysError: the file does not exist, is writable by others, or is not a list of keys.
     """
     try:
         if path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise KeysError(f"{path} can be written to by others, who could add keys of their own; chmod 600 {path}")
+            raise KeysError(f"{path} is writable by others, who could add keys of their own; run chmod 600 {path}")
         entries = json.loads(path.read_text("utf-8"))
         if not isinstance(entries, list):
             raise TypeError
         keys = [Key(**{**entry, "scopes": tuple(entry["scopes"])}) for entry in entries]
     except OSError as error:
-        raise KeysError(f"F2AT_KEYS: {path} cannot be read ({error.strerror}); `f2at keys add`") from error
+        raise KeysError(f"F2AT_KEYS: {path} cannot be read ({error.strerror}); `f2at keys add` creates it") from error
     except KeysError:
         raise
     except (ValueError, TypeError, KeyError, RecursionError) as error:
@@ -168,32 +170,32 @@ def read_keys(path: Path) -> list[Key]:
 
 
 def add_key(path: Path, name: str, scopes: Iterable[str]) -> str:
-    """Add a key to the file, which is made if there is none; return its token, for the only time.
+    """Add a key to the file, creating the file if needed; return its token, which is not stored.
 
     Raises:
-        KeysError: the name is taken or no name, a scope is unknown, or the file cannot be used.
+        KeysError: the name is taken or invalid, a scope is unknown, or the file cannot be used.
     """
     key, token = Key.create(name, scopes)
-    with _Changing(path) as keys:
+    with _EditedKeys(path) as keys:
         keys.append(key)
     return token
 
 
 def revoke_key(path: Path, name: str) -> None:
-    """Take a key out of the file. Servers refuse it from the next request on.
+    """Remove a key from the file. Servers refuse it from the next request on.
 
     Raises:
         KeysError: there is no key of this name, or the file cannot be used.
     """
-    with _Changing(path) as keys:
+    with _EditedKeys(path) as keys:
         kept = [key for key in keys if key.name != name]
         if len(kept) == len(keys):
-            raise KeysError(f"{path} has no key {name!r}; it has {', '.join(key.name for key in keys) or 'none'}")
+            raise KeysError(f"{path} has no key {name!r}; its keys are {', '.join(key.name for key in keys) or 'none'}")
         keys[:] = kept
 
 
-class _Changing:
-    """The keys of a file, to change while no other command does; written back unless an error leaves the block."""
+class _EditedKeys:
+    """The keys in a file, locked against other commands while they are edited; written back unless the block raises."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -220,7 +222,7 @@ class _Changing:
 
 
 def _signature(path: Path) -> tuple[int, ...]:
-    """What differs when a file was changed or replaced; () where there is none."""
+    """A value that differs once the file was changed or replaced; () if there is no file."""
     try:
         status = path.stat()
     except OSError:
@@ -231,7 +233,7 @@ def _signature(path: Path) -> tuple[int, ...]:
 def _check_distinct(keys: Sequence[Key]) -> None:
     names = [key.name for key in keys]
     if repeated := {name for name in names if names.count(name) > 1}:
-        raise KeysError(f"there is a key {min(repeated)!r} already; names must differ")
+        raise KeysError(f"there is already a key {min(repeated)!r}; names must be unique")
 
 
 def _digest(token: str) -> str:

@@ -1,4 +1,4 @@
-"""What a route asks of its callers. Every route declares it; `f2at.serving.access.guard` reads it there."""
+"""The scope that each route needs. Every route declares its own; `f2at.serving.access.guard` checks it."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -8,10 +8,10 @@ from starlette.types import ASGIApp, Scope
 
 from f2at.serving.access.keys import SCOPES
 
-# Besides the names of scopes:
-OPEN = None  # nothing: open to all
-ANY_KEY = ""  # a key, whatever its scopes
-METRICS = "metrics"  # ANY_KEY or OPEN, as F2AT_METRICS says
+# Besides the names of scopes, a route may need:
+OPEN = None  # no key: open to all
+ANY_KEY = ""  # a key with any scopes
+METRICS = "metrics"  # ANY_KEY or OPEN, depending on F2AT_METRICS
 _SAFE = ("GET", "HEAD")
 
 
@@ -20,10 +20,10 @@ class ScopedRoute(Route):
 
     Args:
         path: as Starlette takes it.
-        endpoint: what answers.
+        endpoint: answers the requests.
         scope: a name in SCOPES, OPEN, ANY_KEY or METRICS.
-        read_scope: the same for GET and HEAD, where they need something else.
-        methods: that it answers.
+        read_scope: the same for GET and HEAD; default: `scope`.
+        methods: the HTTP methods it answers.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class ScopedRoute(Route):
         self._read_scope = _known(read_scope or scope)
 
     def needed(self, method: str) -> str | None:
-        """What `method` needs, answered or not: a 405 is for those who may call the route."""
+        """What `method` needs, even one that is not allowed: only those who may call the route get a 405."""
         return self._read_scope if method in _SAFE else self._scope
 
 
@@ -60,10 +60,10 @@ Scoped = ScopedRoute | ScopedMount
 
 
 def scoped(routes: Iterable[BaseRoute]) -> list[Scoped]:
-    """The same routes, all of which declare a scope.
+    """The same routes, checked: each declares a scope.
 
     Raises:
-        TypeError: one does not.
+        TypeError: a route declares none.
     """
     checked = []
     for route in routes:
@@ -74,9 +74,9 @@ def scoped(routes: Iterable[BaseRoute]) -> list[Scoped]:
 
 
 def needed_scope(routes: Iterable[Scoped], request: Scope) -> str | None:
-    """What a request, an ASGI scope of type "http", needs: what the first route with its path declares.
+    """What a request, an ASGI scope of type "http", needs: what the first route that matches its path declares.
 
-    Where there is no such route, a key all the same: who has none learns nothing about what there is.
+    An unknown path needs a key as well, so that callers without one cannot probe which paths exist.
     """
     for route in routes:
         if route.matches(request)[0] is not Match.NONE:

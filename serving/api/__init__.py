@@ -1,1 +1,1 @@
-"""The routes over HTTP: what each reads from a request and answers."""
+"""The HTTP routes: what each reads from a request and what it answers."""

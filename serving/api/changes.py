@@ -10,11 +10,11 @@ from f2at.serving.model.swap import Switch
 from f2at.serving.problems import Problem
 
 
-def wanted_change(values: dict[str, Any], switch: Switch, bundles: Path | None) -> Callable[[], object]:
+def requested_change(values: dict[str, Any], switch: Switch, bundles: Path | None) -> Callable[[], object]:
     """The change that the body `values` asks `switch` for; `bundles` is the folder that a new bundle may come from.
 
     Raises:
-        Problem: 422, the body asks for nothing that this server does.
+        Problem: 422, the body is not a change that this server can make.
     """
     name = values.get("bundle")
     if values == {"rollback": True}:
@@ -32,9 +32,9 @@ def wanted_change(values: dict[str, Any], switch: Switch, bundles: Path | None) 
         raise Problem(
             422,
             "no-bundles",
-            "This server has no folder to take bundles from: F2AT_BUNDLES must name one.",
+            "This server cannot load other bundles: F2AT_BUNDLES must name the folder that contains them.",
             argument="bundle",
-            accepted="nothing: this server keeps its model",
+            accepted="nothing: this server's model is fixed",
             received=name,
         )
     if not isinstance(name, str) or not NAME.fullmatch(name):

@@ -1,4 +1,4 @@
-"""The one place that reads JSON from a request: bounded in size and depth, with nothing that cannot be sent back."""
+"""The one place that reads JSON from a request: limited in size and depth, and only values that can be sent back."""
 
 import json
 from typing import Any, Never
@@ -15,10 +15,10 @@ async def read_json_object(request: Request) -> dict[str, Any]:
     """The object in the body; {} for an empty one.
 
     Raises:
-        Problem: 400 no JSON (NaN, infinities and lone surrogates are none), 413 too long, 415 another content type, 422
-            too deep, or no object.
+        Problem: 400 not JSON (which has no NaN, infinities or lone surrogates), 413 too long, 415 another content type,
+            422 nested too deeply, or not an object.
     """
-    # Requiring the type is also what makes a browser ask before another site's page may start an audit.
+    # Requiring this type also makes browsers send a CORS preflight before another site's page can start an audit.
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise Problem(
@@ -80,11 +80,11 @@ def parse_json_object(body: bytes) -> dict[str, Any]:
 
 
 def _refuse(word: str) -> Never:
-    raise ValueError(f"{word} is no JSON number")
+    raise ValueError(f"{word} is not a JSON number")
 
 
 def _depth(value: Any) -> int:
-    """Levels of lists and objects; short of Python's own limit on recursion, at which parsing has failed."""
+    """Levels of nested lists and objects. Not recursive: Python's recursion limit has already bounded the parser."""
     level, depth = [value], 0
     while level := [inner for inner in level if isinstance(inner, dict | list)]:
         depth += 1

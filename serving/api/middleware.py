@@ -1,4 +1,4 @@
-"""What holds for every route: a request id, a log line, metrics; a bound on the body, problem details, the digest."""
+"""What every route has: a request id, a log line, metrics; a limit on the body, problem details, the model digest."""
 
 import logging
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from f2at.serving.process.logs import accept_request_id, request_id
 from f2at.serving.process.metrics import observe
 
 _ACCESS = logging.getLogger("bentoml.f2at.access")
-_PROBES = ("/livez", "/readyz", "/healthz", "/metrics")  # asked all the time: logged only when they fail
+_PROBES = ("/livez", "/readyz", "/healthz", "/metrics")  # polled all the time: logged only when they fail
 
 
 class Observer:
-    """ASGI middleware, the outermost of ours: names the request, then counts, times and logs how it was answered."""
+    """ASGI middleware, our outermost: gives the request an id, then counts, times and logs the answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -57,13 +57,13 @@ def _record(scope: Scope, status: int | None, seconds: float) -> None:
     fields = {"method": method, "path": path, "route": route, "status": status}
     fields |= {"milliseconds": round(1000 * seconds, 3), "client": client}
     if caller := scope.get("state", {}).get("caller"):
-        fields["caller"] = caller.name  # of a key, its name
+        fields["caller"] = caller.name  # for a key, its name
     words = (client, method, path, status or "no answer", 1000 * seconds)
     _ACCESS.info("%s %s %r %s %.1f ms", *words, extra={"fields": fields})
 
 
 class Deployed(Protocol):
-    """What answers requests."""
+    """The deployed model, as far as the middleware needs to know it."""
 
     @property
     def digest(self) -> str:
@@ -75,8 +75,9 @@ class Gate:
 
     Args:
         app: what it wraps.
-        max_body: gives the largest request body in bytes, declared or streamed; more answers 413.
-        deployment: gives what is served now: the request's `state.deployment`. Its digest is sent with the answer.
+        max_body: returns the largest accepted request body in bytes, declared or streamed; a larger one answers 413.
+        deployment: returns what is served now. It becomes the request's `state.deployment`, and its digest is sent with
+            the answer.
     """
 
     def __init__(self, app: ASGIApp, *, max_body: Callable[[], int], deployment: Callable[[], Deployed]) -> None:

@@ -1,4 +1,4 @@
-"""The API as an OpenAPI document: openapi.yaml, and what code defines already."""
+"""The API as an OpenAPI document: openapi.yaml, completed with what the code already defines."""
 
 import json
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _GUARDED = {"401": "KeyRequired", "403": "Forbidden", "429": "TooMany", "503": "
 
 
 def document(routes: Sequence[Scoped]) -> dict[str, Any]:
-    """The whole document, OpenAPI 3.1; `routes` say which scopes the operations need."""
+    """The whole document, OpenAPI 3.1; `routes` declare the scopes that operations need."""
     text = Path(__file__).with_name("openapi.yaml").read_text(encoding="ascii")
     content: dict[str, Any] = yaml.safe_load(text)
     content["components"]["schemas"] |= {**_answers(), **_report(), "AuditRequest": AuditRequest.model_json_schema()}
@@ -30,7 +30,7 @@ def document(routes: Sequence[Scoped]) -> dict[str, Any]:
 
 
 def _guard(operation: dict[str, Any], scope: str | None) -> None:
-    """Say which key an operation wants (where there are keys at all), and how it refuses."""
+    """Describe the scope an operation needs (if keys are configured) and its refusals."""
     if scope not in (OPEN, METRICS):
         operation["security"] = [{}, {"key": [scope] if scope else []}]
         refusals = {status: {"$ref": f"#/components/responses/{name}"} for status, name in _GUARDED.items()}
@@ -45,7 +45,7 @@ def _answers() -> dict[str, Any]:
 
 
 def _report() -> dict[str, Any]:
-    """The schema of a report, with its definitions where a document has them."""
+    """The schema of a report, with its definitions moved to where an OpenAPI document has them."""
     schema = json.loads(json.dumps(report_schema()).replace('"#/$defs/', f'"{_SCHEMAS}Report.'))
     parts = {f"Report.{name}": part for name, part in schema.pop("$defs").items()}
     return {"Report": {key: value for key, value in schema.items() if not key.startswith("$")}, **parts}

@@ -13,7 +13,7 @@ from f2at.serving.problems import Problem
 
 
 async def predict(request: Request) -> Response:
-    """Classify one image; with `?planes=K`, say what its upper K bit-planes look like to the model, too."""
+    """Classify one image; with `?planes=K`, also classify its upper K bit-planes."""
     try:
         planes = read_planes(request.query_params.get("planes"))
         files = await read_files(request, "image", most=1)
@@ -23,7 +23,7 @@ async def predict(request: Request) -> Response:
 
 
 async def predict_batch(request: Request) -> Response:
-    """Classify several images; one that cannot be read refuses them all."""
+    """Classify several images; if one cannot be read, the whole request is refused."""
     deployment = deployed(request)
     try:
         files = await read_files(request, "images", most=deployment.predictor.settings.max_batch)

@@ -1,4 +1,4 @@
-"""What a request may say in its query."""
+"""Reads query parameters."""
 
 import re
 
@@ -9,10 +9,10 @@ _WHOLE = re.compile("0|[1-9][0-9]{0,8}")
 
 
 def read_integer(text: str, name: str, accepted: range, meaning: str = "") -> int:
-    """The whole number that a query gives for `name`; `meaning` ends the sentence that refuses another.
+    """The whole number in `text`, the query parameter `name`; `meaning` ends the message for a refused one.
 
     Raises:
-        Problem: 422, it is none of those accepted.
+        Problem: 422, it is not one of those accepted.
     """
     if not _WHOLE.fullmatch(text) or int(text) not in accepted:
         bounds = f"{accepted.start} to {accepted.stop - 1}"
@@ -28,10 +28,10 @@ def read_integer(text: str, name: str, accepted: range, meaning: str = "") -> in
 
 
 def read_planes(text: str | None) -> int | None:
-    """K, the number of bit-planes that the query asks for; None where it asks for none.
+    """K, the number of bit-planes that the query asks for; None if it asks for none.
 
     Raises:
-        Problem: 422, `text` is no whole number from 1 to 8.
+        Problem: 422, `text` is not a whole number from 1 to 8.
     """
     if text is None:
         return None

@@ -1,4 +1,4 @@
-"""The routes beside prediction: the model's description, audits, and the page for people."""
+"""The routes other than prediction: the model's description, audits, and the web page."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ from f2at.audit.reports.report import without_examples
 from f2at.bundle.signatures import read_private_key
 from f2at.serving.access.guard import Guard, caller_of
 from f2at.serving.access.scopes import METRICS, OPEN, ScopedMount, ScopedRoute
-from f2at.serving.api.changes import wanted_change
+from f2at.serving.api.changes import requested_change
 from f2at.serving.api.json_body import read_json_object
 from f2at.serving.api.openapi import document
 from f2at.serving.api.queries import read_integer
@@ -35,11 +35,12 @@ from f2at.serving.settings import Settings
 
 _LOG = logging.getLogger("bentoml.f2at")
 _PAGE = Path(str(files("f2at.serving"))) / "page"
-_MAX_STREAMS = 32  # event streams open at a time
-_POLL = 0.5  # seconds between looks at an audit that is being streamed
-_KEEP_ALIVE = 15.0  # seconds of silence after which a comment shows that the stream lives
-# The page loads nothing from elsewhere; the report carries its style and pictures in itself.
-# Its inline styles are for reports: one that takes an API key is fetched, and shown as a document of the page's own.
+_MAX_STREAMS = 32  # event streams open at once
+_POLL = 0.5  # seconds between polls of an audit that is being streamed
+_KEEP_ALIVE = 15.0  # seconds of silence after which a comment shows that the stream is alive
+# The page loads nothing from elsewhere; a report contains its own styles and pictures.
+# The page allows inline styles for reports: one that needs an API key is fetched and shown as a blob of the page's
+# origin, under the page's policy.
 _PAGE_POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; "
     "base-uri 'none'"
@@ -48,7 +49,7 @@ _REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; 
 
 
 class Backend:
-    """What the routes work on; the service fills it in when its process starts."""
+    """The state that the routes share; the service sets it when its process starts."""
 
     settings: Settings
     guard: Guard
@@ -60,12 +61,12 @@ class Backend:
 
     @property
     def deployment(self) -> Deployment:
-        """What is served now; requests have their own, see `deployed`."""
+        """What is served now; a request keeps the one it started with, see `deployed`."""
         return self.switch.deployment
 
 
 def deployed(request: Request) -> Deployment:
-    """The model that answers this request, from its beginning to its end, and the audits of it."""
+    """The model that answers this request from start to end, and its audits."""
     deployment: Deployment = request.state.deployment
     return deployment
 
@@ -88,23 +89,23 @@ def create_app(backend: Backend) -> Starlette:
 
     async def swap(request: Request) -> Response:
         values = await read_json_object(request)
-        change = wanted_change(values, backend.switch, backend.settings.bundles)
+        change = requested_change(values, backend.switch, backend.settings.bundles)
         try:
             await run_in_threadpool(change)
         except BusyError as error:
             raise Problem(
                 409,
                 "swap-under-way",
-                "Another swap is under way.",
+                "Another swap is in progress.",
                 argument="body",
                 accepted="one swap at a time",
                 received="a second one",
                 headers={"Retry-After": "5"},
             ) from error
         except SwapError as error:
-            detail = f"The model was refused, and {backend.deployment.digest} is served as before: {error}."
+            detail = f"The model was refused, and {backend.deployment.digest} is still served: {error}."
             [(argument, received)] = values.items()
-            accepted = "a model that can be served in place of the present one"
+            accepted = "a model that can replace the current one"
             raise Problem(
                 422,
                 "model-refused",
@@ -114,7 +115,7 @@ def create_app(backend: Backend) -> Starlette:
                 received=received,
                 model=backend.deployment.digest,
             ) from error
-        request.state.deployment = backend.deployment  # the digest of this answer is what it is about
+        request.state.deployment = backend.deployment  # so that this answer carries the new digest
         return JSONResponse(_described(backend.deployment))
 
     async def docs(_: Request) -> Response:
@@ -142,7 +143,7 @@ def create_app(backend: Backend) -> Starlette:
         deployment = deployed(request)
         limit = read_integer(request.query_params.get("limit", "50"), "limit", range(1, 201))
         offset = read_integer(request.query_params.get("offset", "0"), "offset", range(10**9))
-        # One more, to see whether it is there.
+        # One more, to see whether there is a next page.
         audits = await run_in_threadpool(deployment.audits.list, limit + 1, offset)
         links = {"next": f"/audits?limit={limit}&offset={offset + limit}"} if len(audits) > limit else {}
         body = {"audits": [_linked(audit) for audit in audits[:limit]], "model": deployment.digest, "links": links}
@@ -170,11 +171,11 @@ def create_app(backend: Backend) -> Starlette:
                 received="report.sig",
             )
         content = (await report(request)).body
-        key = read_private_key(backend.settings.signing_key)  # every time: a key that was replaced counts at once
+        key = read_private_key(backend.settings.signing_key)  # read every time: a replaced key takes effect at once
         return Response(key.sign(bytes(content)), media_type="application/octet-stream")
 
     async def report_page(request: Request) -> Response:
-        from f2at.audit.page.html import render_report  # brings plotting with it, which prediction need not wait for
+        from f2at.audit.page.html import render_report  # imports plotting, which prediction need not wait for
 
         html = await run_in_threadpool(render_report, await read_report(request))
         return HTMLResponse(html, headers={"Content-Security-Policy": _REPORT_POLICY})
@@ -214,13 +215,13 @@ async def _answer(_: Request, problem: Exception) -> Response:
 
 
 async def _no_database(_: Request, error: Exception) -> Response:
-    reason = str(error) if isinstance(error, DatabaseUnavailableError) else "too many requests wait for it"
-    _LOG.error("The database of audits cannot be used: %s", reason)
+    reason = str(error) if isinstance(error, DatabaseUnavailableError) else "too many requests are waiting for it"
+    _LOG.error("The audit database is unavailable: %s", reason)
     return Problem(
         503,
         "database-unavailable",
-        f"The database of audits cannot be used just now: {reason}. Try again; with the same Idempotency-Key, an audit "
-        "is not started twice.",
+        f"The audit database is unavailable: {reason}. Try again; with the same Idempotency-Key, an audit is not "
+        "started twice.",
         headers={"Retry-After": "5"},
     ).response()
 
@@ -236,9 +237,9 @@ async def _stream(backend: Backend, deployment: Deployment, identifier: str) -> 
         audit: dict[str, Any] | None = None
         sent, quiet = audit, 0.0
         yield "retry: 1000\n\n"
-        # A swap ends it, too, so that the model of old may go; browsers come back by themselves.
+        # A swap also ends the stream, so that the previous model can be released; browsers reconnect by themselves.
         while not backend.stopping.is_set() and backend.deployment is deployment:
-            with suppress(*UNAVAILABLE):  # while the database cannot be used, there is no news
+            with suppress(*UNAVAILABLE):  # while the database is unavailable, there is nothing to send
                 audit = _linked(await run_in_threadpool(deployment.audits.get, identifier))
             if audit != sent:
                 sent, quiet = audit, 0.0

@@ -11,7 +11,8 @@ async def read_files(request: Request, field: str, *, most: int) -> list[bytes]:
     """The files of form field `field`, or the bare body of an image/* request: 1 to `most` of them.
 
     Raises:
-        Problem: 400 a malformed form, 415 another content type, 422 no file, too many, or text where a file belongs.
+        Problem: 400 a malformed form, or one with too many files; 415 another content type; 422 no file, or text in the
+            place of a file.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind.startswith("image/"):
@@ -32,7 +33,7 @@ async def read_files(request: Request, field: str, *, most: int) -> list[bytes]:
                 raise Problem(
                     422,
                     "file-required",
-                    f"The field {field!r} must hold a file. Text is not taken, and URLs are never fetched.",
+                    f"The field {field!r} must contain a file. Text is not accepted, and URLs are never fetched.",
                     argument=field,
                     accepted="a file",
                     received="text" if values else f"the fields {sorted({name[:40] for name in form})}",

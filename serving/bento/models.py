@@ -1,6 +1,6 @@
-"""BentoML's model store: a Bento carries the bundle that was pinned last when it was built.
+"""BentoML's model store: a Bento contains the bundle that was pinned last before it was built.
 
-Gets round that store where an image has none: the models of the Bento are then in a folder of their own.
+Works around images having no model store: the Bento's models are then in a folder of their own.
 """
 
 import os
@@ -16,10 +16,10 @@ MODEL_NAME = "f2at"
 
 
 def pin(path: Path) -> bentoml.Model:
-    """Put the bundle in folder `path` into the model store as the latest `f2at` model; Bentos built next carry it.
+    """Put the bundle in folder `path` into the model store as the latest `f2at` model, for the Bentos built next.
 
     Raises:
-        BundleError: the folder holds no valid bundle.
+        BundleError: the folder does not contain a valid bundle.
     """
     bundle = load_bundle(path)
     try:
@@ -34,12 +34,12 @@ def pin(path: Path) -> bentoml.Model:
 
 
 def pinned_bundle(bento: "bentoml.Bento | None") -> Path:
-    """The folder of the bundle that `bento` carries; without one, that of the image we are in, or the latest pinned.
+    """The folder of the bundle in `bento`; without a Bento, of the bundle in this image, or of the latest pinned one.
 
     Raises:
         BundleError: there is none.
     """
-    image = os.environ.get("BENTO_PATH")  # set in images, where the Bento's models are in no store
+    image = os.environ.get("BENTO_PATH")  # set in images, which have no model store
     if not bento and image and (carried := next(Path(image).glob(f"models/{MODEL_NAME}/*/{MANIFEST}"), None)):
         return carried.parent
     tags = [model.tag for model in bento.info.all_models if model.tag.name == MODEL_NAME] if bento else []

@@ -1,4 +1,4 @@
-"""Every route of the service, those included that BentoML adds and on which it gives no way to put a scope."""
+"""Every route of the service, including those that BentoML adds without a way to declare a scope on them."""
 
 from typing import Never
 
@@ -12,7 +12,7 @@ def _answered_by_bentoml(*_: object) -> Never:
     raise AssertionError("BentoML answers this route")
 
 
-# BentoML's own. Its /, /docs.json and /metrics are hidden by ours.
+# BentoML's own. Ours shadow its /, /docs.json and /metrics.
 OWN: tuple[Scoped, ...] = (
     ScopedRoute("/livez", _answered_by_bentoml, scope=OPEN),
     ScopedRoute("/readyz", _answered_by_bentoml, scope=OPEN),
@@ -23,7 +23,7 @@ OWN: tuple[Scoped, ...] = (
 
 
 def every_route(app: Starlette) -> list[Scoped]:
-    """The routes of predictions, of the mounted `app` and of BentoML, in the order in which they are looked up.
+    """The routes of predictions, of the mounted `app` and of BentoML, in the order in which they are matched.
 
     Raises:
         TypeError: a route of `app` declares no scope.

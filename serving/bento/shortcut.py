@@ -1,7 +1,7 @@
 """A direct way from a request to an endpoint of predictions.
 
-Gets round BentoML's own way from a request to a method and back: its context, its streamed answers and a span for each
-part take longer than a small model, and give nothing that is used here.
+Bypasses BentoML's own path from a request to a method and back: its context, streamed answers and a span per part take
+longer than a small model's prediction, and nothing here uses them.
 """
 
 import logging
@@ -29,7 +29,7 @@ class Shortcut:
         if route is None:
             await self.app(scope, receive, send)
             return
-        scope["route"] = route  # as a router would: logs and metrics name it
+        scope["route"] = route  # as a router would set it, for logs and metrics
         try:
             response = await route.endpoint(Request(scope, receive))
         except Exception:

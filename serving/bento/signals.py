@@ -1,6 +1,7 @@
-"""What signals mean: SIGTERM and SIGINT end the server within seconds, SIGHUP makes it read its bundle again.
+"""Signals: SIGTERM and SIGINT stop the server within seconds, SIGHUP reloads its bundle.
 
-Gets round what uvicorn and circus, with which BentoML runs its processes, do at these signals; each function says what.
+Works around how uvicorn and circus, which BentoML runs its processes with, handle these signals; each function says
+how.
 """
 
 import logging
@@ -16,7 +17,7 @@ _LOG = logging.getLogger("bentoml.f2at")
 
 
 def call_on_exit_signal(callback: Callable[[], None]) -> None:
-    """Call `callback` as soon as this process is asked to end, before the server's own handling of it.
+    """Call `callback` as soon as this process is told to stop, before the server's own handler.
 
     Uvicorn closes idle connections first and tells the application last, which is too late for an endless response.
     """
@@ -32,9 +33,9 @@ def call_on_exit_signal(callback: Callable[[], None]) -> None:
 
 
 def exit_within(seconds: float) -> None:
-    """End this process after `seconds` if it is still there then.
+    """Exit after `seconds` if the process is still running then.
 
-    Uvicorn waits until every client has finished its request, which one may never do.
+    Uvicorn waits until every client has finished its request, which may be never.
     """
 
     def end() -> None:
@@ -47,15 +48,15 @@ def exit_within(seconds: float) -> None:
 
 
 def call_on_hangup(callback: Callable[[], None]) -> None:
-    """Call `callback` in a thread of its own at every SIGHUP to this process, where BentoML has no hook for it."""
+    """Call `callback` in its own thread at every SIGHUP to this process; BentoML has no hook for that."""
     signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=callback, name="hangup", daemon=True).start())
 
 
-def pass_hangup_on() -> None:
-    """Let BentoML's main process pass SIGHUP on to its server processes.
+def forward_hangup() -> None:
+    """Make BentoML's main process forward SIGHUP to its server processes.
 
-    Circus, which BentoML runs them with, would start new processes and end the old ones before it knows whether the
-    new ones can serve. Its option to pass the signal on instead is out of BentoML's reach.
+    Circus, which BentoML runs them with, would start new processes and stop the old ones before it knows whether the
+    new ones can serve. It has an option to forward the signal instead, but BentoML does not expose it.
     """
 
     def reload(handler: SysHandler) -> None:

@@ -1,7 +1,7 @@
-"""The inputs of predictions as BentoML is to describe them, but not to read them.
+"""The inputs of predictions, for BentoML to describe but not to read.
 
-Gets round BentoML's own reader of forms, which downloads URLs given in place of files, guards that by a check of the
-address that concurrent requests can beat, and answers malformed forms with 500.
+Works around BentoML's own form reader, which downloads URLs sent in place of files, guards that by an address check
+that concurrent requests can race, and answers malformed forms with 500.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 
 class _Upload(IODescriptor):  # type: ignore[misc]  # untyped in BentoML
-    """Hands the request itself to the endpoint, as every field: `f2at.serving.api.uploads.read_files` reads it.
+    """Passes the request itself to the endpoint as every field; `f2at.serving.api.uploads.read_files` reads it.
 
     Overriding the one method that reads keeps BentoML's OpenAPI page and Python client.
     """
@@ -27,7 +27,7 @@ class _Upload(IODescriptor):  # type: ignore[misc]  # untyped in BentoML
 class ImageUpload(_Upload):
     """One image file."""
 
-    image: Path = Field(description="PNG, JPEG, WebP or BMP file; also taken as the bare request body (image/*)")
+    image: Path = Field(description="PNG, JPEG, WebP or BMP file; also accepted as the bare request body (image/*)")
 
 
 class ImagesUpload(_Upload):

@@ -1,4 +1,4 @@
-"""Which requests for audits a server admits."""
+"""Decides which audit requests a server accepts."""
 
 from typing import Any
 
@@ -11,16 +11,16 @@ from f2at.serving.problems import Problem
 def read_request(
     values: dict[str, Any], *, max_samples: int, max_evaluations: int | None, surrogate: bool
 ) -> AuditRequest:
-    """The request in `values`, with the number of samples spelt out.
+    """The request in `values`, with the number of samples filled in.
 
     Args:
-        values: JSON.
-        max_samples: images that may be drawn; also how many are, if the request does not say.
-        max_evaluations: of the model, that the attacks may need; None: any number.
-        surrogate: whether there is a second model for transfer attacks to follow.
+        values: the request, from JSON.
+        max_samples: the most images that may be drawn, and how many are if the request does not say.
+        max_evaluations: the most model evaluations that the attacks may need; None: any number.
+        surrogate: whether the server has a surrogate model for transfer attacks.
 
     Raises:
-        Problem: 422, naming the argument, what is accepted and what came.
+        Problem: 422, with the argument, what is accepted and what was received.
     """
     try:
         request = AuditRequest(**values)
@@ -30,10 +30,10 @@ def read_request(
         raise Problem(
             422,
             "no-surrogate",
-            f"The attacks of suite {request.suite!r} follow a second model, and this server has none: "
+            f"The attacks of suite {request.suite!r} need a surrogate model, and this server has none: "
             "F2AT_SURROGATE must name the folder of its bundle.",
             argument="suite",
-            accepted="a suite that follows no second model",
+            accepted="a suite that needs no surrogate",
             received=request.suite,
         )
     samples = max_samples if request.samples is None else request.samples
@@ -52,7 +52,7 @@ def read_request(
             422,
             "audit-too-large",
             f"These attacks on {samples} images may take {cost} evaluations of the model; this server allows "
-            f"{max_evaluations} an audit (F2AT_MAX_EVALUATIONS). Ask for fewer samples, or shorter attacks.",
+            f"{max_evaluations} per audit (F2AT_MAX_EVALUATIONS). Ask for fewer samples or shorter attacks.",
             argument="samples" if request.attacks is None else "attacks",
             accepted=f"at most {max_evaluations} evaluations",
             received=cost,

@@ -1,4 +1,4 @@
-"""Audits as durable jobs, seen from the server: submit, look, cancel. The work itself is in `f2at.serving.jobs.worker`.
+"""Audits as durable jobs, as the server sees them: submit, read, cancel. `f2at.serving.jobs.worker` does the work.
 
 An audit is a DBOS workflow in the deployment's database; its id is the caller's Idempotency-Key. Nothing here runs
 an attack, and nothing is pickled.
@@ -23,15 +23,15 @@ from f2at.serving.problems import Problem
 APPLICATION = "f2at"
 QUEUE = "audits"
 WORKFLOW = "audit"
-PROGRESS = "progress"  # an event
-REPORT = "report"  # the last step, whose result is the report
+PROGRESS = "progress"  # name of the event with an audit's progress
+REPORT = "report"  # name of the last step, whose result is the report
 FINISHED = ("done", "failed", "cancelled")
 _STATES = {"ENQUEUED": "queued", "PENDING": "running", "SUCCESS": "done", "CANCELLED": "cancelled"}
 
 
 @contextmanager
 def connect(url: str) -> Iterator[DBOSClient]:
-    """A client of the job engine that gives up after a few seconds rather than wait for the database."""
+    """A client of the job engine that fails after a few seconds instead of waiting for the database."""
     engine = server_engine(url)
     client = DBOSClient(
         system_database_engine=engine,
@@ -49,8 +49,8 @@ def connect(url: str) -> Iterator[DBOSClient]:
 class Audits:
     """The audits of one database, for the model `digest`; `surrogate` is the digest of the model for transfer attacks.
 
-    Methods block on the database: call them in a thread. Those that cannot use it raise DatabaseUnavailableError, or
-    SQLAlchemy's TimeoutError while others wait for it, after a few seconds.
+    Methods block on the database: call them in a thread. After a few seconds without it they raise
+    DatabaseUnavailableError, or SQLAlchemy's TimeoutError if every connection is in use.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Audits:
         self._connection.close()
 
     def of_model(self, digest: str, *, reference_images: int) -> Self:
-        """The same audits, for another model: new ones are of that one. The connections are shared."""
+        """The same audits, but new ones are of another model. The connections are shared."""
         other = copy(self)
         other.digest = digest
         other.version = application_version(digest, self.surrogate)
@@ -93,10 +93,11 @@ class Audits:
         Args:
             values: the request.
             key: the Idempotency-Key.
-            by: who asks, the name of an API key; kept with the audit.
+            by: name of the caller's API key; stored with the audit.
 
         Raises:
-            Problem: 400 a bad key, 409 the key was used for another request, 422 a bad request, 429 a full queue.
+            Problem: 400 an invalid key, 409 a key that was used for another request, 422 an invalid request, 429 a full
+                queue.
         """
         if key is not None and not NAME.fullmatch(key):
             raise Problem(
@@ -119,9 +120,9 @@ class Audits:
             raise Problem(
                 429,
                 "too-many-audits",
-                f"{self.max_audits} audits are queued or running; wait for one to end, or cancel one.",
+                f"{self.max_audits} audits are queued or running; wait until one ends, or cancel one.",
                 argument="audits",
-                accepted=f"at most {self.max_audits} audits at a time",
+                accepted=f"at most {self.max_audits} audits at once",
                 received=f"one more than {waiting}",
                 headers={"Retry-After": "30"},
             )
@@ -148,19 +149,19 @@ class Audits:
         return self._view(self._status(identifier))
 
     def list(self, limit: int = 50, offset: int = 0) -> list[dict[str, Any]]:
-        """The latest audits but for `offset` of them, newest first."""
+        """Up to `limit` audits, newest first, after skipping `offset`."""
         found = self._client.list_workflows(
             name=WORKFLOW, limit=limit, offset=offset, sort_desc=True, load_output=False
         )
         return [self._view(status) for status in found]
 
     def count_by_state(self) -> dict[str, int]:
-        """How many audits there are in each state, of every model."""
+        """The number of audits in each state, over all models."""
         found = self._client.list_workflows(name=WORKFLOW, load_input=False, load_output=False)
         return dict.fromkeys([*_STATES.values(), "failed"], 0) | Counter(map(_state, found))
 
     def last_done(self, among: int = 200) -> dict[str, str]:
-        """The id of the audit that was done last of each model, by digest, looking at the newest `among` audits."""
+        """For each model, by digest, the id of the audit that finished last, among the newest `among` audits."""
         found = self._client.list_workflows(
             name=WORKFLOW, status="SUCCESS", limit=among, sort_desc=True, load_output=False
         )
@@ -169,7 +170,7 @@ class Audits:
         }
 
     def report(self, identifier: str) -> dict[str, Any]:
-        """The report of a finished audit; 409 if it has none, or none yet."""
+        """The report of a finished audit; 409 if it has no report, or not yet."""
         status = self._status(identifier)
         if status.status != "SUCCESS":
             state = _state(status)
@@ -208,19 +209,19 @@ class Audits:
         return audit
 
     def _same(self, status: WorkflowStatus, request: dict[str, Any]) -> dict[str, Any]:
-        if _arguments(status)[0] != request:  # of whichever model: it is a request sent again, and a swap came between
+        if _arguments(status)[0] != request:  # whatever the model: a retry may arrive after a swap
             raise Problem(
                 409,
                 "idempotency-key-reused",
                 f"The Idempotency-Key {status.workflow_id} belongs to another request; choose a new key.",
                 argument="Idempotency-Key",
-                accepted="a new key, or the request that this one came with",
+                accepted="a new key, or the request that used this key first",
                 received=status.workflow_id,
             )
         return self._view(status)
 
     def unfinished_versions(self) -> set[str | None]:
-        """The versions of every audit that has not ended."""
+        """The application versions of the audits that have not ended."""
         active = self._client.list_workflows(
             name=WORKFLOW, status=["ENQUEUED", "PENDING"], load_input=False, load_output=False
         )
@@ -264,14 +265,14 @@ class Audits:
         }
         if audit["state"] == "failed":
             error = self._status(status.workflow_id, load_output=True).error
-            audit["error"] = str(error) if error else "the worker died too often while running it"
+            audit["error"] = str(error) if error else "the worker crashed too often while running it"
         if audit["state"] == "queued" and status.app_version != self.version:
-            audit["detail"] = "Submitted for another model or other code; it waits for a worker of that version."
+            audit["detail"] = "Submitted for another model or other code; waiting for a worker of that version."
         return audit
 
 
 def _arguments(status: WorkflowStatus) -> tuple[dict[str, Any], str, str | None]:
-    """The request, the digest of the model, and who asked, which older versions did not record."""
+    """The request, the digest of the model, and the caller, which older versions did not record."""
     assert status.input is not None
     request, digest, *by = status.input["args"]
     return request, digest, by[0] if by else None

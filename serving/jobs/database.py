@@ -1,6 +1,6 @@
-"""The database that audits live in, SQLite or PostgreSQL: its tables, and what happens while it cannot be used.
+"""The database that stores audits, SQLite or PostgreSQL: its tables, and what happens while it is unavailable.
 
-A server gives up after a few seconds, so that it can say so; a worker waits for as long as it takes.
+A server gives up after a few seconds and answers with an error; a worker waits as long as it takes.
 """
 
 import sqlite3
@@ -15,27 +15,27 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 PATIENCE = 5.0  # seconds that a request waits for the database
-_LONG = 30.0  # seconds that a worker waits before it says so in the log, and waits on
-_POOL = 10  # connections of one server process
+_LONG = 30.0  # seconds that a worker waits before it logs that and keeps waiting
+_POOL = 10  # connections per server process
 
 
 class DatabaseError(ValueError):
-    """The database of audits cannot be used at all, with the reason in one line."""
+    """The database cannot be used at all; the message says why, in one line."""
 
 
 class DatabaseUnavailableError(SQLAlchemyError):
-    """The database is locked, full or away just now; the message is the database's own."""
+    """The database is locked, full or unreachable at the moment; the message is the database's own."""
 
 
-# What a server may meet: the second, when all its connections wait.
+# What a server may get; the second, when all its connections are in use.
 UNAVAILABLE = (DatabaseUnavailableError, PoolTimeoutError)
 
 
 def prepare_database(url: str) -> None:
-    """Create the tables, or bring those of an older version up to date.
+    """Create the tables, or migrate those of an older version.
 
     Raises:
-        DatabaseError: it cannot be reached, or is none.
+        DatabaseError: it cannot be reached, or is not a database.
     """
     try:
         if url.startswith("sqlite:///"):
@@ -45,14 +45,14 @@ def prepare_database(url: str) -> None:
                 connection.execute("PRAGMA journal_mode=WAL")  # readers then never wait for the worker's writes
         DBOS.migrate(url)
     except (OSError, sqlite3.Error, SQLAlchemyError) as error:
-        # Not the URL itself, which may hold a password.
+        # Not the URL itself, which may contain a password.
         raise DatabaseError(
             f"the database of F2AT_DATABASE_URL cannot be used: {str(error).splitlines()[0]}"
         ) from error
 
 
 def server_engine(url: str) -> Engine:
-    """Connections for a server: what takes longer than PATIENCE raises DatabaseUnavailableError."""
+    """Connections for a server: an operation that waits longer than PATIENCE raises DatabaseUnavailableError."""
     if url.startswith("sqlite"):
         engine = _sqlite(url, patience=PATIENCE)
     else:
@@ -67,7 +67,7 @@ def server_engine(url: str) -> Engine:
             **_pool(PATIENCE),
         )
 
-    # The job engine would try again for ever, with the request waiting.
+    # The job engine would retry for ever while the request waits.
     @event.listens_for(engine, "handle_error")
     def give_up(context: ExceptionContext) -> None:
         error = context.original_exception
@@ -79,12 +79,12 @@ def server_engine(url: str) -> Engine:
 
 
 def worker_engine(url: str) -> Engine | None:
-    """Connections for a worker; None for PostgreSQL, where the job engine's own wait for whatever is the matter."""
+    """Connections for a worker; None for PostgreSQL, where the job engine's own already wait out every failure."""
     if not url.startswith("sqlite"):
         return None
     engine = _sqlite(url, patience=_LONG)
 
-    # The job engine waits for a locked SQLite database, but a full disk fails the audit. By the words of its test:
+    # The job engine retries while SQLite is locked, but a full disk would fail the audit. It tests the error's text:
     @event.listens_for(engine, "handle_error")
     def wait_for_space(context: ExceptionContext) -> None:
         error = context.original_exception

@@ -1,6 +1,6 @@
-"""What Prometheus scrapes of the model being served and of its audits; `f2at.serving.process.metrics` exposes it.
+"""Prometheus metrics of the served model and its audits; `f2at.serving.process.metrics` exposes them.
 
-What is read from the database is the same from every replica: take the maximum, not the sum.
+Every replica reads the same values from the database: take their maximum, not the sum.
 """
 
 import logging
@@ -17,7 +17,7 @@ from f2at.serving.jobs.audits import Audits
 from f2at.serving.problems import Problem
 
 _LOG = logging.getLogger("bentoml.f2at")
-_LIFETIME = 5.0  # seconds for which what was read from the database is shown again
+_LIFETIME = 5.0  # seconds for which values read from the database are cached
 _OF_LAST_AUDITS = {
     "clean_accuracy": "Clean accuracy in the last finished audit of each model.",
     "robust_accuracy": "Accuracy under attack in the last finished audit of each model.",
@@ -29,7 +29,7 @@ _Summary = tuple[list[str], dict[str, float]]
 
 
 def _summary(report: Mapping[str, Any]) -> _Summary:
-    """What of a report is shown: its labels, and its values by the names in `_OF_LAST_AUDITS`."""
+    """The metrics of a report: its labels, and its values by the names in `_OF_LAST_AUDITS`."""
     request, threat = report["request"], report["threat_model"]
     values = {
         "clean_accuracy": report["clean"]["value"],
@@ -41,10 +41,10 @@ def _summary(report: Mapping[str, Any]) -> _Summary:
 
 
 class AuditCollector(Collector):
-    """The model, and its audits as the database has them, read when scraped but not more often than every few seconds.
+    """The served model and the audits in the database, read on each scrape but at most every few seconds.
 
     Args:
-        audits: gives those of the model being served.
+        audits: returns the audits of the served model.
     """
 
     def __init__(self, audits: Callable[[], Audits]) -> None:
@@ -52,10 +52,10 @@ class AuditCollector(Collector):
         self._lock = Lock()
         self._read = float("-inf")
         self._metrics: list[Metric] = []
-        self._summaries: dict[str, _Summary] = {}  # by audit: a finished one does not change
+        self._summaries: dict[str, _Summary] = {}  # by audit id; a finished audit does not change
 
     def collect(self) -> Iterable[Metric]:
-        """The metrics, as prometheus_client asks for them."""
+        """The metrics, when prometheus_client asks for them."""
         served = GaugeMetricFamily("f2at_model_info", "The model being served; always 1.", labels=["model"])
         served.add_metric([self._audits().digest], 1)
         with self._lock:
@@ -79,7 +79,7 @@ class AuditCollector(Collector):
                 identifier: self._summaries.get(identifier) or _summary(audits.report(identifier))
                 for identifier in audits.last_done().values()
             }
-        except (SQLAlchemyError, Problem) as error:  # the other metrics are wanted all the more
+        except (SQLAlchemyError, Problem) as error:  # the other metrics matter even more then
             _LOG.warning("No metrics of audits: %s", error)
             up.add_metric([], 0)
             return [up]

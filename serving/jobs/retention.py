@@ -1,6 +1,6 @@
-"""Audits that ended long ago are deleted, with their reports and every step of their shards.
+"""Deletes audits that ended long ago, with their reports and every step of their shards.
 
-What is deleted is gone: an Idempotency-Key of it starts a new audit.
+After that, the Idempotency-Key of a deleted audit starts a new one.
 """
 
 import time
@@ -11,12 +11,12 @@ from dbos import DBOS, DBOSClient
 from f2at.serving.jobs.audits import WORKFLOW
 
 _ENDED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
-_TOGETHER = 20  # audits deleted in one transaction, which others wait for
+_TOGETHER = 20  # audits deleted per transaction, which blocks other writers
 _HOUR = 3600.0
 
 
 def purge(jobs: type[DBOS] | DBOSClient, days: int) -> int:
-    """Delete the audits that ended more than `days` days ago; return how many. Safe while workers are at work."""
+    """Delete the audits that ended more than `days` days ago; return how many. Safe while workers are running."""
     before = (datetime.now(UTC) - timedelta(days=days)).isoformat()
     count = 0
     while old := jobs.list_workflows(
@@ -28,7 +28,7 @@ def purge(jobs: type[DBOS] | DBOSClient, days: int) -> int:
 
 
 def keep_purging(days: int) -> None:
-    """Purge now and every hour; does not return. Any number of workers may do so."""
+    """Purge now and every hour; does not return. Any number of workers may do so at once."""
     while True:
         try:
             purge(DBOS, days)

@@ -1,8 +1,8 @@
-"""Taking over from workers that leave, or died for good.
+"""Taking over the audits of workers that stop or crash.
 
-A worker that leaves puts its workflows back into their queues. Those of one that died DBOS gives back to a worker of
-the same name, which may never come. So every worker signs the workflows that it runs, again and again, and watches the
-signatures of the others.
+A worker that stops requeues its workflows. If it crashed, DBOS returns its workflows only to a worker of the same name,
+which may never start. So every worker regularly stamps the workflows that it runs with a heartbeat, and watches the
+heartbeats of the others.
 """
 
 import os
@@ -13,64 +13,65 @@ from collections.abc import Mapping
 
 from dbos import DBOS
 
-BEATS = 12  # signatures, or looks, in the time after which a worker is given up: it must have missed them all
+BEATS = 12  # heartbeats per takeover time; a worker that missed them all is given up
 
-Signs = Mapping[str, frozenset[tuple[str, str]]]  # of each worker: its running workflows and their signatures
+# Of each worker: its running workflows and their latest heartbeats.
+Heartbeats = Mapping[str, frozenset[tuple[str, str]]]
 
 
-def keep_watch(takeover: float) -> None:
-    """Sign this worker's workflows and take over those of workers silent for `takeover` seconds; does not return.
+def watch_workers(takeover: float) -> None:
+    """Send heartbeats and requeue the work of workers silent for `takeover` seconds; does not return.
 
-    Should a worker taken for dead be alive after all (it was suspended, or cut off), then DBOS refuses to record what
-    it still finds, because the workflow has another owner now; and both would have found the same.
+    If a worker that was given up is alive after all (it was suspended or cut off), DBOS refuses to record its further
+    results, because the workflow has another owner now; both would compute the same results anyway.
     """
     watch, count = Watch(), 0
     while True:
         time.sleep(takeover / BEATS)
         count += 1
         try:
-            signs = _read()
-            for identifier, _ in signs.get(DBOS.executor_id, ()):
+            heartbeats = _read()
+            for identifier, _ in heartbeats.get(DBOS.executor_id, ()):
                 DBOS.update_workflow_attributes(
                     identifier, {"host": platform.node(), "pid": os.getpid(), "count": count}
                 )
-            for worker in watch.silent(signs):
-                DBOS.logger.warning(f"Worker {worker} is silent: its shards go to other workers.")
-                DBOS._recover_pending_workflows([worker])  # those still in its name: two that do so do no harm
-        except Exception as error:  # a worker that stops signing would be taken for dead itself
-            DBOS.logger.warning(f"Could not look after other workers: {error}")
+            for worker in watch.silent(heartbeats):
+                DBOS.logger.warning(f"Worker {worker} is silent; requeueing its shards.")
+                DBOS._recover_pending_workflows([worker])  # only those it still owns: two may do so at once
+        except Exception as error:  # without heartbeats this worker would be given up itself
+            DBOS.logger.warning(f"Could not check on the other workers: {error}")
 
 
 def requeue(dbos: DBOS) -> None:
-    """Put this worker's workflows back into their queues, where any worker may take them at once; then end at once."""
+    """Requeue this worker's workflows, for any worker to take at once; the caller must exit right afterwards."""
     for event in dbos.background_thread_stop_events:
-        event.set()  # or this worker might take them itself
+        event.set()  # otherwise this worker might take them again
     DBOS._recover_pending_workflows([DBOS.executor_id])
 
 
 class Watch:
-    """Remembers how long each worker's signs have stayed the same.
+    """Tracks for how long each worker's heartbeats have not changed.
 
-    Time is counted in looks: neither clocks that differ nor a database that was away make a living worker seem dead.
+    Time is counted in polls, so that neither clock skew nor a database outage makes a running worker seem dead.
     """
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[object, int]] = {}
 
-    def silent(self, signs: Signs) -> list[str]:
-        """Take a look; return the workers whose signs have not changed for `BEATS` looks."""
+    def silent(self, heartbeats: Heartbeats) -> list[str]:
+        """Count one poll; return the workers whose heartbeats have not changed for `BEATS` polls."""
         seen: dict[str, tuple[object, int]] = {}
-        for worker, sign in signs.items():
-            before, looks = self._seen.get(worker, (None, 0))
-            seen[worker] = (sign, looks + 1 if sign == before else 0)
+        for worker, beats in heartbeats.items():
+            before, polls = self._seen.get(worker, (None, 0))
+            seen[worker] = (beats, polls + 1 if beats == before else 0)
         self._seen = seen
-        return [worker for worker, (_, looks) in seen.items() if looks >= BEATS]
+        return [worker for worker, (_, polls) in seen.items() if polls >= BEATS]
 
 
-def _read() -> Signs:
+def _read() -> Heartbeats:
     found = defaultdict[str, set[tuple[str, str]]](set)
     for workflow in DBOS.list_workflows(
         status="PENDING", app_version=DBOS.application_version, load_input=False, load_output=False
     ):
         found[workflow.executor_id or ""].add((workflow.workflow_id, str(workflow.attributes)))
-    return {worker: frozenset(signs) for worker, signs in found.items()}
+    return {worker: frozenset(heartbeats) for worker, heartbeats in found.items()}

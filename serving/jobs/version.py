@@ -1,4 +1,4 @@
-"""What an audit depends on, as one name, so that no report mixes two models or two versions of the code."""
+"""One version string for everything an audit depends on, so that no report mixes two models or versions of the code."""
 
 import hashlib
 from collections.abc import Iterator
@@ -6,14 +6,14 @@ from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
-# What a help text or a page says cannot change a number, and must not strand the audits that are running.
+# Help texts and pages are left out: they cannot change a number, and must not strand running audits.
 SHAPING = ("f2at.images", "f2at.bundle", "f2at.attacks", "f2at.audit")
 
 
 def application_version(digest: str, surrogate: str | None = None) -> str:
-    """Names everything that an audit depends on: the models, by their digests, the code that attacks, the workflows.
+    """Identifies everything that an audit depends on: the models, by digest, the attack code and the workflows.
 
-    DBOS hands a workflow only to workers of the version it was submitted under, and recovers it only there. So a
+    DBOS gives a workflow only to workers of the version it was submitted under, and recovers it only there. So a
     worker that serves another model, or runs other attack code, leaves the audit alone; it resumes when a worker of
     its own version runs again. A report therefore never mixes models or code.
     """
@@ -39,5 +39,5 @@ def _shaping_code() -> Iterator[tuple[str, Path]]:
 def _version(package: str) -> str:
     try:
         return version(package)
-    except ImportError:  # PackageNotFoundError: the other of the two builds is installed
+    except ImportError:  # PackageNotFoundError: the other build is installed
         return ""

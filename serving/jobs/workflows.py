@@ -1,11 +1,11 @@
-"""What an audit is to the job engine: a parent workflow, and a child for each shard of its samples.
+"""An audit as workflows of the job engine: a parent, and a child for each shard of its samples.
 
-    audit    enqueues its shards, follows them to the end, adds up the report; it computes next to nothing
-    shard    runs the steps of one shard and leaves each result in the database as soon as it has it
+    audit    enqueues its shards, waits for them and builds the report; it computes next to nothing
+    shard    runs the steps of one shard and stores each result in the database as soon as it is there
 
 A worker runs one of each at a time, so the workers of a deployment share the shards of an audit, first come, first
-served. Any of them may be killed at any moment: what is recorded stays, a step that was under way is run again, and
-neither changes a number in the report.
+served. Any of them may be killed at any moment: recorded results stay, an interrupted step is run again, and no number
+in the report changes.
 """
 
 import json
@@ -24,10 +24,10 @@ from f2at.serving.jobs.audits import PROGRESS, REPORT, WORKFLOW
 
 SHARD = "shard"
 SHARDS = "shards"  # the queue
-_RECOVERIES = 10  # a shard that takes its worker down this often is given up
-_LOOK = 0.25  # seconds between looks at the shards of an audit
-_LONGEST_LOOK = 5.0  # the same, where looking takes long: with many shards, or after the database was away
-_CHECK = 0.5  # seconds between looks at whether the audit was cancelled
+_RECOVERIES = 10  # a shard that crashes its worker this often is given up
+_POLL = 0.25  # seconds between polls of an audit's shards
+_LONGEST_POLL = 5.0  # the same, where polling is slow: many shards, or a database outage
+_CHECK = 0.5  # seconds between checks whether the audit was cancelled
 
 Result = dict[str, Any]
 OpenAudit = Callable[[dict[str, Any], str], Audit]
@@ -38,11 +38,11 @@ class AuditError(RuntimeError):
 
 
 def register(open_audit: OpenAudit, *, max_seconds: float = math.inf) -> None:
-    """Make both workflows known to DBOS.
+    """Register both workflows with DBOS.
 
     Args:
-        open_audit: gives the plan for a request and a model's digest.
-        max_seconds: of work on one audit, whoever does it; the time that no worker was there does not count.
+        open_audit: returns the plan for a request and a model's digest.
+        max_seconds: limit on the work on one audit, summed over workers; time without a worker does not count.
     """
 
     @DBOS.workflow(name=SHARD, max_recovery_attempts=_RECOVERIES)
@@ -51,7 +51,7 @@ def register(open_audit: OpenAudit, *, max_seconds: float = math.inf) -> None:
         heartbeat = _heartbeat(_own_id())
 
         def run(step: Step, previous: list[Result]) -> Result:
-            # As it will be read back from the database, so that a resumed shard sees what an undisturbed one saw.
+            # Converted as if read back from the database, so that resumed and uninterrupted shards see the same values.
             beat = _until_spent(max_seconds, _worked(previous), heartbeat)
             result: Result = json.loads(json.dumps(plan.run(step, previous, beat)))
             return result
@@ -60,21 +60,21 @@ def register(open_audit: OpenAudit, *, max_seconds: float = math.inf) -> None:
         for step in plan.shards[number]:
             results.append(DBOS.run_step({"name": step.stage}, run, step, results))
 
-    # Restarts cost the parent nothing, so they are not counted against it.
+    # Restarting the parent costs nothing, so its restarts are not limited.
     @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)
-    def audit(request: dict[str, Any], digest: str, by: str | None = None) -> None:  # noqa: ARG001 (read in lists)
+    def audit(request: dict[str, Any], digest: str, by: str | None = None) -> None:  # noqa: ARG001 (shown in lists)
         plan, identifier = open_audit(request, digest), _own_id()
-        # No Idempotency-Key has a slash in it, so no audit can be called what a shard is.
+        # An Idempotency-Key has no slash, so no audit can have the id of a shard.
         shards = [f"{identifier}/{number}" for number in range(len(plan.shards))]
         for number, child in enumerate(shards):
             with SetWorkflowID(child):
                 DBOS.enqueue_workflow(SHARDS, shard, request, digest, number)
-        # Not returned as well: a step's result is kept, and reports with their pictures are what fills the database.
+        # Not returned as well: the step's result is stored already, and reports with pictures fill the database.
         DBOS.run_step({"name": REPORT}, _report, plan, identifier, shards, max_seconds)
 
 
 def progress(steps: Iterable[Step], shards: Iterable[Sequence[Result]]) -> dict[str, Any]:
-    """How far an audit is, and its numbers so far, from the results of the first steps of each of its `shards`.
+    """The progress of an audit and its numbers so far, from the results of the first steps of each of its `shards`.
 
     Returns `done` and `total` steps, and for each stage its `shards` done of `total`, the `samples` in them and how
     many of those are still `robust` after it (for "clean": classified correctly).
@@ -95,10 +95,10 @@ def progress(steps: Iterable[Step], shards: Iterable[Sequence[Result]]) -> dict[
 
 
 def _report(plan: Audit, identifier: str, shards: Sequence[str], max_seconds: float) -> dict[str, Any]:
-    """Follow the shards to their end, publishing progress, and return the report.
+    """Wait for the shards, publish progress, and return the report.
 
-    A step, so that nothing seen on the way is recorded. All it knows comes from the database, so it may be cut off
-    and run again: each result is read once a run.
+    A step, so that DBOS does not record every poll. It takes everything from the database, so it may be interrupted and
+    run again; each run reads each result once.
     """
     heartbeat = _heartbeat(identifier)
     results: dict[str, list[Result]] = {child: [] for child in shards}
@@ -108,7 +108,7 @@ def _report(plan: Audit, identifier: str, shards: Sequence[str], max_seconds: fl
         heartbeat(0)
         children = DBOS.list_workflows(workflow_ids=sorted(waiting), load_input=False, load_output=False)
         for child in children:
-            if child.recovery_attempts:  # it was given to a worker, now or before a restart
+            if child.recovery_attempts:  # a worker has taken it, now or before a restart
                 found = results[child.workflow_id]
                 steps = DBOS.list_workflow_steps(child.workflow_id, offset=len(found))
                 found += [step["output"] for step in steps if step["output"] is not None]
@@ -121,8 +121,8 @@ def _report(plan: Audit, identifier: str, shards: Sequence[str], max_seconds: fl
             raise _too_long(max_seconds)
         waiting -= {child.workflow_id for child in children if child.status == "SUCCESS"}
         if waiting:
-            # Looking stays cheap, however many shards.
-            time.sleep(min(max(_LOOK, 20 * (time.monotonic() - started)), _LONGEST_LOOK))
+            # Polling stays cheap, however many shards there are.
+            time.sleep(min(max(_POLL, 20 * (time.monotonic() - started)), _LONGEST_POLL))
     status = DBOS.get_workflow_status(identifier)
     assert status is not None
     assert status.created_at is not None
@@ -140,15 +140,15 @@ def _stop_at_failure(children: Iterable[WorkflowStatus], waiting: Iterable[str])
     if not failed:
         return
     DBOS.cancel_workflows(list(waiting))
-    # After a restart the others are there as cancelled: the reason is in the one that was not.
+    # After a restart the others are listed as cancelled; the reason is in the one that is not.
     first = min(failed, key=lambda child: child.status == "CANCELLED")
     if first.status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED":
-        raise AuditError("the worker died too often while running it")
+        raise AuditError("the worker crashed too often while running it")
     raise AuditError(str(DBOS.list_workflows(workflow_ids=[first.workflow_id])[0].error or "it was cancelled in part"))
 
 
 def _heartbeat(identifier: str) -> Callable[[int], None]:
-    """A function to call often; it raises within half a second or so of a workflow's being cancelled or handed on."""
+    """A function to call often; it raises within about half a second after a workflow is cancelled or taken over."""
     last = time.monotonic()
 
     def beat(_: int) -> None:
@@ -164,7 +164,7 @@ def _heartbeat(identifier: str) -> Callable[[int], None]:
 
 
 def _until_spent(max_seconds: float, worked: float, beat: Callable[[int], None]) -> Callable[[int], None]:
-    """As `beat`, but it raises once `worked` and the seconds from now on are more than `max_seconds`."""
+    """Like `beat`, but raises once `worked` plus the seconds from now on exceed `max_seconds`."""
     end = time.monotonic() + max_seconds - worked
 
     def watched(samples: int) -> None:
@@ -180,7 +180,7 @@ def _worked(results: Iterable[Result]) -> float:
 
 
 def _too_long(max_seconds: float) -> AuditError:
-    return AuditError(f"it took longer than {max_seconds:g} s of work, which is what F2AT_MAX_AUDIT_SECONDS allows")
+    return AuditError(f"it took more than {max_seconds:g} s of work, the limit set by F2AT_MAX_AUDIT_SECONDS")
 
 
 def _own_id() -> str:

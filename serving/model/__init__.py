@@ -1,1 +1,1 @@
-"""The model that is served: where bundles are kept, prediction, and another model in its place."""
+"""The served model: bundle storage, prediction, and swapping in another model."""

@@ -1,4 +1,4 @@
-"""What is deployed: one model at a time, on record in F2AT_STATE, so that every process of a server agrees on it."""
+"""The deployed model: one at a time, recorded in F2AT_STATE so that every process of a server agrees on it."""
 
 import json
 import logging
@@ -18,20 +18,20 @@ _LOG = logging.getLogger("bentoml.f2at")
 
 
 class StateError(ValueError):
-    """The state folder cannot be used, with the reason and the remedy in one line."""
+    """The state folder cannot be used; the message gives the reason and the remedy, in one line."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """Which model the processes of a server are to serve. Models are named by digest; `store` has their bundles.
+    """Which model the processes of a server are to serve. Models are named by digest; `store` keeps their bundles.
 
     Args:
-        configured: what F2AT_BUNDLE held when it was last read.
-        serving: what is served.
-        since: when that began, in UTC.
-        previous: what was served before; what a rollback goes back to.
-        candidate: what every process is to load, but not serve yet.
-        revision: counts the changes of the record.
+        configured: the bundle in F2AT_BUNDLE when it was last read.
+        serving: the served model.
+        since: start of serving it, in UTC.
+        previous: the model served before, which a rollback restores.
+        candidate: the model that every process must load, but not serve yet.
+        revision: number of changes to the record.
     """
 
     configured: str
@@ -47,7 +47,7 @@ class Record:
         return cls(**json.loads(path.read_text(encoding="utf-8")))
 
     def write(self, path: Path) -> None:
-        """Write it to the file `path`."""
+        """Write the record to the file `path`."""
         replace_file(path, json.dumps(asdict(self), indent=2) + "\n")
 
     def offer(self, digest: str) -> Self:
@@ -59,13 +59,13 @@ class Record:
         return replace(self, candidate=None, revision=self.revision + 1)
 
     def serve(self, digest: str) -> Self:
-        """The record with another model in the place of the one that is served."""
+        """The record with another model as the served one."""
         return replace(self.withdraw(), serving=digest, since=_now(), previous=self.serving)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
-    """One model as this process serves it: replaced as a whole, and gone with the last request that uses it."""
+    """One model as this process serves it: replaced as a whole, and freed after the last request that uses it."""
 
     predictor: Predictor
     audits: Audits
@@ -83,29 +83,29 @@ class Deployment:
 
 
 def lock_state(settings: Settings) -> None:
-    """Lock the state folder, so that this server is the only one that uses it, until this process ends.
+    """Lock the state folder for this server until this process exits.
 
     Raises:
-        StateError: another server uses it; it would follow this one's record.
+        StateError: another server uses the folder, and would follow this one's record.
     """
     if acquire_lock(settings.state / "server.lock") is None:
-        raise StateError(f"another server runs on {settings.state}: stop it, or set F2AT_STATE to another folder")
+        raise StateError(f"another server is running on {settings.state}: stop it, or set F2AT_STATE to another folder")
 
 
 def record_path(settings: Settings) -> Path:
-    """Where the record is."""
+    """The path of the record."""
     return settings.state / "model.json"
 
 
 def choose_model(folder: Path, settings: Settings) -> Bundle:
-    """Choose what a server that starts now serves, and put it on record; return its bundle.
+    """Choose the model for a server that is starting, and record it; return its bundle.
 
-    That is the bundle in `folder`, the one configured; or what was served last, if it was swapped in while that same
-    bundle was configured. So a swap outlives a restart, until somebody configures another model.
+    That is the configured bundle, in `folder`, or the model that was served last if it was swapped in while that same
+    bundle was configured. So a swap survives restarts until another model is configured.
 
     Raises:
         BundleError: the bundle in `folder` cannot be served.
-        SignatureError: it is not signed as F2AT_PUBLIC_KEY demands.
+        SignatureError: it is not signed as F2AT_PUBLIC_KEY requires.
     """
     configured = load_trusted(folder, settings)
     store_bundle(configured, settings)
@@ -117,7 +117,7 @@ def choose_model(folder: Path, settings: Settings) -> Bundle:
             if before.serving != configured.digest:
                 bundle = load_trusted(stored_path(before.serving, settings), settings)
         except ValueError as error:
-            _LOG.warning("The model that was served last is gone (%s); serving the one that is configured.", error)
+            _LOG.warning("The model that was served last cannot be loaded (%s); serving the configured one.", error)
         else:
             before.withdraw().write(path)
             return bundle
@@ -135,7 +135,7 @@ def _last(path: Path) -> Record | None:
     except FileNotFoundError:
         return None
     except (ValueError, TypeError) as error:  # of another version, or damaged
-        _LOG.warning("%s cannot be read (%s); starting afresh.", path, error)
+        _LOG.warning("%s cannot be read (%s); starting a new record.", path, error)
         return None
 
 

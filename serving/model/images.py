@@ -1,4 +1,4 @@
-"""Untrusted files to model inputs: decoded as `f2at.images.decode` does, and refused as problems."""
+"""Turns untrusted files into model inputs with `f2at.images.decode`; refusals become problems."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,10 @@ _PROBLEMS: dict[type[decode.ImageError], tuple[int, str]] = {
 
 
 def decode_image(data: bytes, *, size: tuple[int, int], max_pixels: int) -> NDArray[np.uint8]:
-    """The pixels of an image file, uint8 (H, W, 3), brought to `size`; see `f2at.images.decode`.
+    """The pixels of an image file, uint8 (H, W, 3), resized to `size`; see `f2at.images.decode`.
 
     Raises:
-        Problem: 415 a format that is not read here, 413 too many pixels, 422 truncated or otherwise unreadable.
+        Problem: 415 an unsupported format, 413 too many pixels, 422 truncated or otherwise unreadable.
     """
     try:
         return decode.decode_image(data, size=size, max_pixels=max_pixels)

@@ -1,4 +1,4 @@
-"""The natural and the perturbed pattern of an image that is predicted: `POST /predict?planes=K`."""
+"""The natural and perturbed patterns of an image, for `POST /predict?planes=K`."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,7 +1,7 @@
-"""Prediction off the event loop: decode, run, shape the answer, with a bound on what may wait.
+"""Prediction off the event loop: decode, run, build the answer, with a limit on waiting requests.
 
-What has been decoded while the model was at work is run together next: nobody waits for company, and a busy server gets
-through its queue as fast as the model takes batches.
+Images decoded while the model is busy form the next batch. No request is held back to fill a batch, and a busy server
+works through its queue as fast as the model runs batches.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from f2at.serving.settings import Settings
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    """A request: its files, K if it asks for patterns, and where its answer goes."""
+    """A request: its files, K if it asks for patterns, and the future for its answer."""
 
     files: list[bytes]
     planes: int | None
@@ -41,9 +41,9 @@ _Outcome = list[Prediction] | Exception
 class Predictor:
     """The classifier of a bundle, ready to answer: constructing it loads the graph and runs it once."""
 
-    # Two, so that the next images are decoded while ONNX Runtime has the ones before.
+    # Two, so that the next images are decoded while ONNX Runtime runs the previous ones.
     _WORKERS = 2
-    # Images of several requests in one run; twice as many are hardly faster, and keep the first waiting longer.
+    # Images in one run, from several requests; twice as many are hardly faster and delay the first longer.
     _TOGETHER = 16
 
     def __init__(self, bundle: Bundle, settings: Settings) -> None:
@@ -52,14 +52,14 @@ class Predictor:
         self.reference_images = len(bundle.reference()[1])
         self._session = create_session(bundle.files[CLASSIFIER], threads=settings.threads)
         self._executor = ThreadPoolExecutor(self._WORKERS, thread_name_prefix="predict")
-        self._ready = deque[tuple[_Job, NDArray[np.uint8]]]()  # decoded, for the next run
-        self._running = Lock()  # the model is at work
+        self._ready = deque[tuple[_Job, NDArray[np.uint8]]]()  # decoded, waiting for the next run
+        self._running = Lock()  # held while the model runs
         self._pending = 0
         self._logits(np.zeros((1, *bundle.input_size, 3), np.uint8))
 
     @property
     def provider(self) -> str:
-        """The ONNX Runtime execution provider really in use."""
+        """The ONNX Runtime execution provider actually in use."""
         return active_provider(self._session)
 
     def describe(self) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class Predictor:
         }
 
     async def predict(self, files: list[bytes], planes: int | None = None) -> list[Prediction]:
-        """Answer for image files, all in one run of the model; with `planes`, for their natural patterns, too.
+        """Answer for image files, all in one run of the model; with `planes`, also for their natural patterns.
 
         Raises:
             Problem: an image that cannot be read (413, 415, 422), or 503 when too many requests already wait.
@@ -96,14 +96,14 @@ class Predictor:
         return await job.answer
 
     def close(self) -> None:
-        """Stop the threads, once what waits is answered."""
+        """Stop the threads once all waiting requests are answered."""
         self._executor.shutdown(wait=False)
 
     def _work(self, job: _Job) -> None:
-        """Decode a request, and run the model on all that is ready; if that is going on, this one is taken along."""
+        """Decode a request and run the model on all that are ready, unless another thread does; that takes this one."""
         try:
             self._ready.append((job, self._decode(job)))
-        except Exception as error:  # its own trouble, and nobody else's
+        except Exception as error:  # fails this request only
             self._send([job], [error])
         while self._ready and self._running.acquire(blocking=False):
             try:
@@ -112,7 +112,7 @@ class Predictor:
                 self._running.release()
 
     def _decode(self, job: _Job) -> NDArray[np.uint8]:
-        """What the model gets for a request: its images, and behind them their natural patterns, if it wants those."""
+        """The model inputs of a request: its images, followed by their natural patterns if it asks for them."""
         size, limit = self.bundle.input_size, self.settings.max_pixels
         images = np.stack([decode_image(file, size=size, max_pixels=limit) for file in job.files])
         return images if job.planes is None else np.concatenate([images, natural_pattern(images, planes=job.planes)])
@@ -133,7 +133,7 @@ class Predictor:
             outcomes: list[_Outcome] = [
                 self._finish(job, images, [next(answers) for _ in images]) for job, images in taken
             ]
-        except Exception as error:  # of the runtime: nobody may be left waiting
+        except Exception as error:  # from the runtime: every request must get an answer
             outcomes = [error] * len(jobs)
         self._send(jobs, outcomes)
 
@@ -151,10 +151,10 @@ class Predictor:
 
     def _deliver(self, jobs: list[_Job], outcomes: list[_Outcome]) -> None:
         for job, outcome in zip(jobs, outcomes, strict=True):
-            # Counted down when the work is done, not when its client leaves: a client that goes away frees no thread.
+            # Counted down when the work is done, not when the client disconnects, which frees no thread.
             self._pending -= 1
             PENDING.dec()
-            if job.answer.done():  # its client has left
+            if job.answer.done():  # its client has disconnected
                 continue
             if isinstance(outcome, Exception):
                 job.answer.set_exception(outcome)

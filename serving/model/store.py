@@ -1,7 +1,7 @@
 """Bundles in folders: which may be served, and the copies that servers make of them.
 
-A server serves a copy, below F2AT_STATE and named by its digest: the folder that it came from may change at any time,
-and every process of the server, now and after a restart, must load the same.
+A server serves a copy, stored in F2AT_STATE by digest: the original folder may change at any time, and every process of
+the server must load the same bundle, now and after a restart.
 """
 
 import logging
@@ -17,10 +17,10 @@ _LOG = logging.getLogger("bentoml.f2at")
 
 
 def load_trusted(folder: Path, settings: Settings) -> Bundle:
-    """The bundle in `folder`, if it may be served: with F2AT_PUBLIC_KEY set, only one that its keys signed.
+    """The bundle in `folder`, if it may be served: with F2AT_PUBLIC_KEY set, only one signed by its keys.
 
     Raises:
-        BundleError: it is no valid bundle.
+        BundleError: it is not a valid bundle.
         SignatureError: it has no signature, or none by these keys; or the keys cannot be read.
     """
     keys = read_public_keys(settings.public_key) if settings.public_key else None
@@ -34,8 +34,8 @@ def load_surrogate(settings: Settings, bundle: Bundle) -> Bundle | None:
     """The bundle of F2AT_SURROGATE, or None if none is set.
 
     Raises:
-        BundleError: it is no valid bundle, or not of the same classes and image size as `bundle`.
-        SignatureError: it is not signed as F2AT_PUBLIC_KEY demands.
+        BundleError: it is not a valid bundle, or has other classes or another image size than `bundle`.
+        SignatureError: it is not signed as F2AT_PUBLIC_KEY requires.
     """
     if settings.surrogate is None:
         return None
@@ -45,7 +45,7 @@ def load_surrogate(settings: Settings, bundle: Bundle) -> Bundle | None:
 
 
 def check_same_shape(bundle: Bundle, other: Bundle, what: str) -> None:
-    """Refuse `other` in the place of `bundle`, or beside it, if it has other classes or images; `what` names it.
+    """Refuse `other` to replace or accompany `bundle` if its classes or image size differ; `what` names it.
 
     Raises:
         BundleError: with what is accepted and what came.
@@ -57,10 +57,10 @@ def check_same_shape(bundle: Bundle, other: Bundle, what: str) -> None:
 
 
 def store_bundle(bundle: Bundle, settings: Settings) -> None:
-    """Copy a trusted bundle to `stored_path`, unless a copy that may be served is there; the copy is verified.
+    """Copy a trusted bundle to `stored_path`, unless a valid copy is there already; verify the copy.
 
     Raises:
-        SignatureError: its signature was replaced meanwhile, by one of another key.
+        SignatureError: its signature was replaced meanwhile by one of another key.
     """
     place = stored_path(bundle.digest, settings)
     if bundle.path == place:
@@ -69,7 +69,7 @@ def store_bundle(bundle: Bundle, settings: Settings) -> None:
         try:
             load_trusted(place, settings)
             return
-        except ValueError as error:  # damaged, or signed by a key that is trusted no more
+        except ValueError as error:  # damaged, or signed by a key that is no longer trusted
             _LOG.info("Replacing the copy of %s: %s", bundle.digest, error)
     draft = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
     draft.mkdir(mode=0o700, parents=True)
@@ -83,22 +83,22 @@ def store_bundle(bundle: Bundle, settings: Settings) -> None:
 
 
 def stored_path(digest: str, settings: Settings) -> Path:
-    """The folder of the copy of the bundle with this digest, whether or not there is one."""
+    """The folder for the copy of the bundle with this digest, whether or not it exists."""
     return settings.state / "bundles" / digest.removeprefix("sha256:")
 
 
 def stored_digests(settings: Settings) -> list[str]:
-    """The digests of the bundles of which there is a copy."""
+    """The digests of all stored copies."""
     return [f"sha256:{folder.name}" for folder in settings.state.glob("bundles/[!.]*")]
 
 
 def delete_stored(digest: str, settings: Settings) -> None:
-    """Delete the copy of that bundle."""
+    """Delete the copy of the bundle with this digest."""
     shutil.rmtree(stored_path(digest, settings), ignore_errors=True)
 
 
 def write_files(bundle: Bundle, folder: Path) -> None:
-    """Write the files of a bundle into an empty folder, its signature among them if it has one."""
+    """Write the files of a bundle into an empty folder, including its signature if it has one."""
     for name, data in bundle.files.items():
         (folder / name).write_bytes(data)
     (folder / MANIFEST).write_bytes(bundle.manifest_bytes)
@@ -107,6 +107,6 @@ def write_files(bundle: Bundle, folder: Path) -> None:
 
 
 def read_signature(bundle: Bundle) -> bytes:
-    """The signature beside the files of a bundle; empty where there is none."""
+    """The signature of a bundle; empty if it has none."""
     file = bundle.path / SIGNATURE
     return file.read_bytes() if file.is_file() else b""

@@ -1,9 +1,9 @@
-"""Another model in the place of the one that is served, in every process of a server, with no request lost.
+"""Swaps the served model for another one, in every process of a server, without losing a request.
 
-A swap has two phases. First the record (see `deployment`) names a candidate, and every process loads it and runs it
-once beside the model that it serves; if one cannot, the record is put back, and nothing has changed. Then the record
-names the candidate as what is served, and every process changes over within a tenth of a second. A request keeps the
-model that it began with.
+A swap has two phases. First the record (see `deployment`) names a candidate, which every process loads and runs once
+beside the model that it serves; if one cannot, the record is restored and nothing changes. Then the record names the
+candidate as the served model, and every process switches within a tenth of a second. A request keeps the model that it
+started with.
 """
 
 import json
@@ -37,22 +37,22 @@ from f2at.serving.process.files import acquire_lock
 from f2at.serving.settings import Settings
 
 _LOG = logging.getLogger("bentoml.f2at")
-_LOOK = 0.1  # seconds between looks at the record
-_PATIENCE = 50.0  # seconds in which every process must have followed the record; BentoML ends requests after 60
+_POLL = 0.1  # seconds between polls of the record
+_PATIENCE = 50.0  # seconds that every process gets to follow the record; BentoML aborts requests after 60
 
 
 class SwapError(ValueError):
-    """A model that was not taken, with the reason; what was served still is."""
+    """A model was refused, for the reason given; the previous one is still served."""
 
 
 class BusyError(RuntimeError):
-    """Another swap is under way."""
+    """Another swap is in progress."""
 
 
 class Switch:
     """Keeps this process on the model that the record names; changes the record for every process.
 
-    `deployment` is what to serve with: take it once per request.
+    `deployment` is the model to serve with: read it once per request.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -83,10 +83,10 @@ class Switch:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop following it, and release the model and the database."""
+        """Stop following the record, and release the model and the database."""
         self._stop.set()
         self._thread.join()
-        self._member.resign()
+        self._member.leave()
         self.deployment.predictor.close()
         self._audits.close()
 
@@ -94,29 +94,29 @@ class Switch:
         """Serve the bundle in `folder`; return once every process does.
 
         Raises:
-            SwapError: it is no valid bundle, is not signed as demanded, has other classes or another image size (a
-                client would break: that is another service), or cannot be loaded or run.
-            BusyError: another swap is under way.
+            SwapError: it is not a valid bundle, is not signed as required, has other classes or another image size
+                (which would break clients: start another service), or cannot be loaded or run.
+            BusyError: another swap is in progress.
         """
-        with self._alone():
+        with self._exclusive():
             return self._change(self._take(folder))
 
     def reload(self) -> Record:
-        """Serve what F2AT_BUNDLE holds now; otherwise as `swap`, but if another swap is under way, wait."""
+        """Serve the bundle that is now in F2AT_BUNDLE, like `swap`, but wait if another swap is in progress."""
         assert self._settings.bundle is not None
-        with self._alone(patience=2 * _PATIENCE):
+        with self._exclusive(patience=2 * _PATIENCE):
             digest = self._take(self._settings.bundle)
             return self._change(digest, configured=digest)
 
     def roll_back(self) -> Record:
-        """Serve what was served before; otherwise as `swap`."""
-        with self._alone():
+        """Serve the previous model, like `swap`."""
+        with self._exclusive():
             previous = Record.read(self._path).previous
             if previous is None:
                 raise SwapError("no other model was served before this one")
             return self._change(self._take(stored_path(previous, self._settings)))
 
-    def models_at_work(self) -> list[Path]:
+    def models_needing_workers(self) -> list[Path]:
         """The bundles that need an audit worker: the one served, and those with audits that have not ended."""
         serving = self.deployment.digest
         others = [digest for digest in stored_digests(self._settings) if digest != serving]
@@ -125,16 +125,16 @@ class Switch:
         return [stored_path(digest, self._settings) for digest in (serving, *needed)]
 
     @contextmanager
-    def _alone(self, patience: float = 0.0) -> Iterator[None]:
+    def _exclusive(self, patience: float = 0.0) -> Iterator[None]:
         deadline = time.monotonic() + patience
         while (lock := acquire_lock(self._settings.state / "swap.lock")) is None:
             if time.monotonic() >= deadline:
-                raise BusyError("another swap is under way")
-            time.sleep(_LOOK)
+                raise BusyError("another swap is in progress")
+            time.sleep(_POLL)
         try:
             yield
         except (SwapError, OSError) as error:
-            _LOG.error("Still serving %s; the other model was refused: %s", self.deployment.digest, error)
+            _LOG.error("Still serving %s; the new model was refused: %s", self.deployment.digest, error)
             raise SwapError(str(error)) from error
         finally:
             os.close(lock)
@@ -143,7 +143,7 @@ class Switch:
         """Verify the bundle in `folder` and store it; return its digest."""
         try:
             bundle = load_trusted(folder, self._settings)
-            check_same_shape(self.deployment.bundle, bundle, "the model that takes over")
+            check_same_shape(self.deployment.bundle, bundle, "the new model")
             store_bundle(bundle, self._settings)
         except ValueError as error:
             raise SwapError(str(error)) from error
@@ -154,7 +154,7 @@ class Switch:
         unchanged = replace(before.withdraw(), configured=configured or before.configured)
         if digest == before.serving:
             unchanged.write(self._path)
-            _LOG.info("Serving %s, as before.", digest)
+            _LOG.info("Still serving %s; the bundle has not changed.", digest)
             return unchanged
         offered = unchanged.offer(digest)
         served = offered.serve(digest)
@@ -164,9 +164,9 @@ class Switch:
                 self._wait(record.revision)
         except (SwapError, OSError):
             replace(before, candidate=None, revision=served.revision + 1).write(self._path)
-            self._tidy(before)
+            self._delete_unused(before)
             raise
-        self._tidy(served)
+        self._delete_unused(served)
         return served
 
     def _wait(self, revision: int) -> None:
@@ -175,14 +175,14 @@ class Switch:
         while reports := [report for report in self._member.reports() if report["revision"] < revision]:
             if time.monotonic() > deadline:
                 raise SwapError(f"{len(reports)} server processes did not load it within {_PATIENCE:g} s")
-            time.sleep(_LOOK / 2)
+            time.sleep(_POLL / 2)
         for report in self._member.reports():
             if report["failure"]:
                 raise SwapError(report["failure"])
 
-    def _tidy(self, record: Record) -> None:
-        with suppress(SQLAlchemyError):  # it can wait for the next swap
-            needed = {*self.models_at_work()}
+    def _delete_unused(self, record: Record) -> None:
+        with suppress(SQLAlchemyError):  # the next swap will do it
+            needed = {*self.models_needing_workers()}
             for digest in {*stored_digests(self._settings)} - {record.serving, record.previous}:
                 if stored_path(digest, self._settings) not in needed:
                     delete_stored(digest, self._settings)
@@ -190,29 +190,29 @@ class Switch:
     def _follow(self) -> None:
         pause = 0.0
         while not self._stop.wait(pause):
-            pause = _LOOK
+            pause = _POLL
             try:
                 record = Record.read(self._path)
                 if record.revision != self._followed:
-                    self._member.report(record.revision, self._adopt(record))
+                    self._member.report(record.revision, self._apply(record))
                     self._followed = record.revision
             except Exception:
-                _LOG.exception("Cannot follow %s", self._path)
+                _LOG.exception("Cannot read or follow %s; retrying", self._path)
                 pause = _PATIENCE / 5
 
-    def _adopt(self, record: Record) -> str | None:
-        """Do as `record` says; return why not, if not."""
+    def _apply(self, record: Record) -> str | None:
+        """Load and serve what `record` names; return the reason if that failed, else None."""
         try:
             if record.serving != self.deployment.digest:
                 fresh = self._candidate
                 if fresh is None or fresh.digest != record.serving:
                     fresh = self._load(record.serving, record)
-                _LOG.info("Serving %s; before, %s", fresh.digest, self.deployment.digest)
+                _LOG.info("Now serving %s instead of %s.", fresh.digest, self.deployment.digest)
             else:
                 fresh = self.deployment
             self.deployment = replace(fresh, record=record)
             self._candidate = self._load(record.candidate, record) if record.candidate else None
-        except Exception as error:  # whatever a runtime may raise: it must not end this thread
+        except Exception as error:  # a runtime may raise anything, which must not end this thread
             return f"it cannot be loaded and run: {str(error) or type(error).__name__}"
         return None
 
@@ -223,26 +223,26 @@ class Switch:
 
 
 class _Member:
-    """This process among the processes of its server: a locked file for each says how far it has followed."""
+    """This process as one of its server's: each has a locked file that states which revision it has followed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._path = folder / f"{os.getpid()}-{secrets.token_hex(4)}"
-        while (lock := acquire_lock(self._path)) is None:  # somebody is looking whether its owner lives
+        while (lock := acquire_lock(self._path)) is None:  # another process is checking whether its owner is running
             time.sleep(0.01)
         self._lock = lock
         self.report(-1, None)
 
     def report(self, revision: int, failure: str | None) -> None:
-        """Say that this process has followed the record to `revision`, or failed to."""
+        """State that this process has followed the record to `revision`, or failed to."""
         text = json.dumps({"revision": revision, "failure": failure}).encode()
         os.truncate(self._lock, os.pwrite(self._lock, text, 0))
 
     def reports(self) -> list[dict[str, Any]]:
-        """What every process of the server that is alive says."""
+        """The reports of all running processes of the server."""
         reports = []
         for path in self._folder.iterdir():
-            if (lock := acquire_lock(path)) is not None:  # its owner is gone
+            if (lock := acquire_lock(path)) is not None:  # its owner has exited
                 path.unlink()
                 os.close(lock)
                 continue
@@ -250,11 +250,11 @@ class _Member:
                 reports.append(json.loads(path.read_bytes()))
             except ValueError:  # being written
                 reports.append({"revision": -1, "failure": None})
-            except FileNotFoundError:  # it ended just now
+            except FileNotFoundError:  # it exited just now
                 pass
         return reports
 
-    def resign(self) -> None:
-        """Be one of them no longer."""
+    def leave(self) -> None:
+        """Withdraw this process from the server's processes."""
         self._path.unlink(missing_ok=True)
         os.close(self._lock)

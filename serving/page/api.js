@@ -1,12 +1,12 @@
 // How the page talks to the service: JSON, pages and event streams, with the API key where one was given.
 
-const KEY = "api-key"; // in sessionStorage: this tab only, gone when it is closed
+const KEY = "api-key"; // in sessionStorage: for this tab only, until it is closed
 
 export const getKey = () => sessionStorage.getItem(KEY) ?? "";
 export const setKey = (key) => (key ? sessionStorage.setItem(KEY, key) : sessionStorage.removeItem(KEY));
 
-// The response to `path`, relative to the page, which a proxy may serve below a prefix. Otherwise an error: its message
-// is the problem's detail, and it has the answer's status, if there was an answer.
+// The response to `path`, relative to the page, which a proxy may serve below a prefix. Throws an error whose message is
+// the problem's detail, with the answer's status if there was an answer.
 export async function api(path, options = {}) {
   const headers = new Headers(options.headers);
   if (getKey()) headers.set("Authorization", `Bearer ${getKey()}`);
@@ -24,7 +24,7 @@ export async function api(path, options = {}) {
 
 export const json = async (path, options) => (await api(path, options)).json();
 
-// Call `receive` with the data of every event of the stream at `path`, until it ends. EventSource sends no headers.
+// Call `receive` with the data of every event of the stream at `path`, until it ends. EventSource cannot send headers.
 export async function events(path, receive, signal) {
   const response = await api(path, { signal });
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();

@@ -1,4 +1,4 @@
-// Audits: start them, watch the one that runs, stop them, open their reports.
+// Audits: start, follow and stop them, and open their reports.
 
 import { events, json } from "./api.js";
 import { $, bar, element, failure, percent, shortDigest, show } from "./dom.js";
@@ -6,17 +6,17 @@ import { openReport } from "./report.js";
 import { drawTrend } from "./trend.js";
 
 const FINISHED = ["done", "failed", "cancelled"];
-const LATEST = 6; // audits shown before one asks for older ones
+const LATEST = 6; // audits shown before "Show older audits" is pressed
 const RETRY = 3000; // milliseconds
-const known = new Map(); // every audit that is drawn, by its id
-let older = null; // path of the audits before those
+const known = new Map(); // every audit that is drawn, by id
+let older = null; // path of the next page of older audits
 let timer = null;
 let followed = null; // id of the audit whose events are read: one at a time, browsers allow few connections to a server
-let following = null; // ends that
+let following = null; // its AbortController
 
 const card = (id) => document.getElementById(`audit-${id}`);
 
-// Draw every audit and follow the one that runs, or else the next in the queue.
+// Draw every audit and follow the running one, or else the next in the queue.
 export async function refresh() {
   let latest;
   try {
@@ -24,7 +24,7 @@ export async function refresh() {
   } catch (error) {
     if (!document.querySelector(".audit")) show("audits", failure(error));
     follow(null);
-    if (!error.status || error.status === 503) later(RETRY); // away or busy: it comes back
+    if (!error.status || error.status === 503) later(RETRY); // unreachable or busy: retry
     return;
   }
   if (!known.size) older = latest.links.next;
@@ -43,7 +43,7 @@ function offerOlder() {
   drawTrend([...known.values()]);
 }
 
-// First those that are here already, then a page of the server's at a time.
+// First the hidden ones that are already loaded, then one page from the server at a time.
 async function showOlder({ target }) {
   if (folded()) {
     $("audits").classList.remove("folded");
@@ -76,7 +76,7 @@ async function follow(audit) {
   } catch (error) {
     if (signal.aborted) return;
   }
-  // It ended, or the connection broke: look again. A broken one would break again at once, so wait.
+  // It ended, or the connection broke: refresh. A broken connection would break again at once, so wait.
   followed = null;
   later(FINISHED.includes(card(audit.id)?.dataset.state) ? 0 : RETRY);
 }
@@ -140,7 +140,7 @@ function cancelButton(audit, title) {
 
 function summary(stages) {
   const [clean, worst] = [stages[0], stages.at(-1)];
-  const text = `${clean.robust} of ${clean.samples} images are right without attack, ${worst.robust} still are after every attack.`;
+  const text = `${clean.robust} of ${clean.samples} images are right without attack, and ${worst.robust} remain right under every attack.`;
   return element("p", { className: "summary", textContent: text });
 }
 
@@ -149,7 +149,7 @@ function table(stages) {
     element("th", { scope: "row", textContent: stage.stage === "clean" ? "no attack" : stage.stage }),
     element("td", {}, bar(stage.shards, stage.total, `${stage.stage}: ${stage.shards} of ${stage.total} parts`)),
     element("td", { textContent: stage.shards ? `${stage.robust} of ${stage.samples}` : "" }),
-    element("td", { textContent: stage.shards ? percent(stage.robust / stage.samples) : "waits" })));
+    element("td", { textContent: stage.shards ? percent(stage.robust / stage.samples) : "waiting" })));
   const column = (text, colSpan) => element("th", { scope: "col", textContent: text, colSpan });
   const head = element("tr", {}, column("Step", 1), column("Progress", 1), column("Right so far", 2));
   return element("div", { className: "scroll" },
@@ -164,7 +164,7 @@ async function start(event) {
   try {
     const values = Object.fromEntries(new FormData(event.target));
     const body = JSON.stringify({ ...values, samples: Number(values.samples) });
-    // The key makes the request safe to send again where the browser does so.
+    // The key makes the request safe to repeat, should the browser retry it.
     const headers = { "Content-Type": "application/json", "Idempotency-Key": randomKey() };
     draw(await json("audits", { method: "POST", headers, body }));
     refresh();
@@ -175,7 +175,7 @@ async function start(event) {
   }
 }
 
-// crypto.randomUUID is there on secure origins only, and the page may be served by plain HTTP.
+// crypto.randomUUID exists on secure origins only, and the page may be served over plain HTTP.
 const randomKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 export function listen() {

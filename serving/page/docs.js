@@ -1,3 +1,3 @@
-// The API by its own description, to read and to try out.
+// The API's description, to read and try out.
 
 SwaggerUIBundle({ url: "docs.json", dom_id: "#swagger-ui", deepLinking: true, tryItOutEnabled: true, validatorUrl: null });

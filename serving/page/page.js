@@ -1,4 +1,4 @@
-// The page: predict an image, start audits, follow them live, look back. No dependencies, no build step.
+// The page: classify an image, start audits, follow them live, review past ones. No dependencies, no build step.
 
 import { getKey, json, setKey } from "./api.js";
 import * as audits from "./audits.js";
@@ -17,7 +17,7 @@ async function describe() {
   return model;
 }
 
-// Start where the model was trained: its radius, and the bit-planes of its method.
+// Preset what the model was trained with: the radius, and the bit-planes of its method.
 function fill({ limits, recipe, suites }) {
   $("samples").max = limits.max_samples;
   $("samples").value = Math.min(100, limits.max_samples);
@@ -44,7 +44,7 @@ $("key-form").addEventListener("submit", (event) => {
   setKey($("key").value.trim());
   begin();
 });
-prediction.listen((answer) => answer.model !== digest && describe()); // it may be swapped at any time
+prediction.listen((answer) => answer.model !== digest && describe()); // the model may be swapped at any time
 audits.listen();
 trend.listen();
 $("key").value = getKey();

@@ -1,12 +1,12 @@
-// An image, what the model says about it, and about its natural pattern.
+// An image, and the predictions for it and for its natural pattern.
 
 import { json } from "./api.js";
 import { $, bar, element, failure, percent, show } from "./dom.js";
 
 const MOST = 5; // classes shown
 let file = null;
-let report = () => {}; // told of every answer
-let asked = 0; // answers may overtake each other: only the last question's is shown
+let report = () => {}; // called with every answer
+let asked = 0; // answers may arrive out of order; only the last request's is shown
 
 export async function predict(chosen = file) {
   if (!chosen) return;
@@ -51,8 +51,8 @@ function patterns({ label, patterns: found }) {
   const perturbed = picture(found.perturbed, `Perturbed pattern: the lower ${rest}, brightened`);
   perturbed.firstChild.style.filter = `brightness(${2 ** found.planes})`; // its pixels are below 2 ** rest
   const verdict = found.agrees
-    ? element("p", { className: "verdict agrees", textContent: `The natural pattern reads as ${found.label}, too.` })
-    : element("p", { className: "verdict differs", textContent: `The natural pattern reads as ${found.label}, not ${label}.` });
+    ? element("p", { className: "verdict agrees", textContent: `The natural pattern is also classified as ${found.label}.` })
+    : element("p", { className: "verdict differs", textContent: `The natural pattern is classified as ${found.label}, not ${label}.` });
   return element("div", { className: "patterns" },
     picture(found.natural, `Natural pattern: the upper ${found.planes} of 8 bit-planes`), perturbed, verdict);
 }
@@ -60,7 +60,7 @@ function patterns({ label, patterns: found }) {
 const picture = (source, text) =>
   element("figure", {}, element("img", { src: source, alt: "" }), element("figcaption", { textContent: text }));
 
-// Choose, drop or paste an image; ask again for another number of bit-planes.
+// Choose, drop or paste an image; predict again when the number of bit-planes changes.
 export function listen(answered) {
   report = answered;
   $("file").addEventListener("change", ({ target }) => target.files[0] && predict(target.files[0]));

@@ -3,7 +3,7 @@
 import { api, getKey } from "./api.js";
 import { failure, show } from "./dom.js";
 
-// A link sends no key, so with one the report is fetched and shown from memory.
+// A link cannot send an API key, so with a key the report is fetched and shown from memory.
 export async function openReport(event, path) {
   if (!getKey()) return;
   event.preventDefault();

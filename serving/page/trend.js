@@ -1,4 +1,4 @@
-// Accuracy over past audits, model after model, as a drawing of points with their 95 % intervals.
+// A plot of accuracy over past audits, model after model, with 95 % intervals.
 
 import { $, element, percent, shortDigest, show } from "./dom.js";
 import { openReport } from "./report.js";
@@ -17,7 +17,7 @@ export function wilson(k, n) {
 
 const like = ({ request }) => `${request.suite}, ${request.norm === "l2" ? "L2" : "Linf"} ${request.eps}`;
 
-// Only audits of the same attacks and radius can be compared: one drawing for each, the latest one first.
+// Only audits with the same attacks and radius are comparable: one plot for each such group, the latest first.
 export function drawTrend(all) {
   audits = all.filter((audit) => audit.state === "done").sort((a, b) => a.finished - b.finished);
   $("trend-section").hidden = !audits.length;
@@ -32,7 +32,7 @@ export function drawTrend(all) {
 function redraw() {
   const shown = audits.filter((audit) => like(audit) === $("trend-choice").value);
   show("trend", ...(shown.length ? [drawing(shown)] : []));
-  $("trend").scrollLeft = $("trend").scrollWidth; // the latest, where not all fit
+  $("trend").scrollLeft = $("trend").scrollWidth; // show the latest if not all fit
 }
 
 function drawing(shown) {
@@ -51,7 +51,7 @@ function drawing(shown) {
   }
   shown.forEach((audit, index) => {
     const before = shown[index - 1]?.model;
-    if (audit.model !== before) { // a model is named where it is first seen
+    if (audit.model !== before) { // label a model at its first audit
       const between = (x(index) + x(index - 1)) / 2;
       if (before) svg.append(node("line", { class: "change", x1: between, x2: between, y1: TOP, y2: HEIGHT - BOTTOM + 6 }));
       svg.append(text(shortDigest(audit.model), { x: x(index), y: HEIGHT - 10, "text-anchor": "middle", class: "digest" }));
@@ -62,7 +62,7 @@ function drawing(shown) {
   return svg;
 }
 
-// The mark of an audit is a link to its report, and says in words what it shows.
+// An audit's mark links to its report and has a text alternative.
 function point(audit, x, y) {
   const stages = audit.progress.stages;
   const found = { clean: interval(stages[0]), robust: interval(stages.at(-1)) };

@@ -1,1 +1,1 @@
-"""What every process of the service shares: files, log lines and metrics; and how to start one from Python."""
+"""What every process of the service uses: shared files, logs and metrics; and starting a server from Python."""

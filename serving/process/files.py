@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 def acquire_lock(path: Path) -> int | None:
-    """Take the lock in the file `path`; return its file descriptor, or None while another process holds it.
+    """Acquire a lock on the file `path`; return its file descriptor, or None while another process holds it.
 
-    The kernel releases the lock when the last process that holds the descriptor ends, however it ends.
+    The kernel releases the lock when the last process that holds the descriptor exits, even if it is killed.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     while True:
@@ -24,11 +24,11 @@ def acquire_lock(path: Path) -> int | None:
                 return descriptor
         except FileNotFoundError:
             pass
-        os.close(descriptor)  # somebody deleted the file between its opening and its locking
+        os.close(descriptor)  # the file was deleted between opening and locking it
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Write `text` to `path` so that readers see the old text or the new, never a part; only its owner may read it."""
+    """Write `text` to `path` atomically: readers see the old text or the new; only the owner may read it."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         draft.touch(mode=0o600, exist_ok=False)

@@ -1,9 +1,9 @@
-"""Start a server in a process of its own, wait until it is ready, and end it.
+"""Start a server in its own process, wait until it is ready, and stop it.
 
 with running_server("bundles/digits") as server, Client(server.url) as client:
     print(client.predict(Path("digit.png")).label)
 
-It needs nothing but httpx: what the server needs, only its process imports.
+This needs only httpx; the server's own dependencies are imported in its process alone.
 """
 
 import os
@@ -20,11 +20,11 @@ from typing import IO, Self
 
 import httpx
 
-_TAIL_LINES, _TAIL_BYTES = 20, 1 << 14  # of a log, for an error to carry
+_TAIL_LINES, _TAIL_BYTES = 20, 1 << 14  # of the log, included in errors
 
 
 class LaunchError(RuntimeError):
-    """A server ended or was not ready in time; the message has the end of what it logged."""
+    """A server exited or was not ready in time; the message includes the end of its log."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class RunningServer:
     """A server that is ready; use it as a context manager, or `stop` it.
 
     Attributes:
-        url: where it listens, without a slash at the end.
+        url: its address, without a trailing slash.
         process: its main process.
-        seconds: what it took to be ready.
+        seconds: until it was ready.
     """
 
     url: str
@@ -42,12 +42,12 @@ class RunningServer:
     seconds: float
 
     def stop(self, number: int = signal.SIGTERM, *, patience: float = 60) -> bool:
-        """End the server by a signal, and by SIGKILL where it has not ended after `patience` seconds.
+        """Stop the server with a signal, and with SIGKILL if it has not exited after `patience` seconds.
 
         Returns:
             Whether the signal was enough.
         """
-        self.process.send_signal(number)  # does nothing where it has ended already
+        self.process.send_signal(number)  # does nothing if it has already exited
         try:
             self.process.wait(patience)
         except subprocess.TimeoutExpired:
@@ -75,20 +75,20 @@ def running_server(
 
     Args:
         bundle: its folder.
-        environment: settings (F2AT_...) and other variables, beside those of this process.
-        cwd: the folder to start it in, where its state (.f2at) is unless F2AT_STATE says otherwise; None: this one.
-        log: as of `launch`.
-        patience: as of `launch`.
+        environment: settings (F2AT_...) and other variables, in addition to those of this process.
+        cwd: the folder to start it in, which gets its state (.f2at) unless F2AT_STATE is set; None: the current one.
+        log: see `launch`.
+        patience: see `launch`.
 
     Raises:
-        LaunchError: as `launch` does; a bundle that cannot be served is one reason.
+        LaunchError: see `launch`; for example, the bundle cannot be served.
     """
     command = [sys.executable, "-m", "f2at", "serve", str(Path(bundle).absolute()), "--port", "{port}"]
     return launch(command, environment={**os.environ, **(environment or {})}, cwd=cwd, log=log, patience=patience)
 
 
 def is_ready(client: httpx.Client) -> bool:
-    """Whether /readyz says so."""
+    """Whether /readyz answers that the server is ready."""
     try:
         return client.get("/readyz").is_success
     except httpx.TransportError:
@@ -108,16 +108,16 @@ def launch(
     """Start any HTTP server and wait until it is ready.
 
     Args:
-        command: its program and arguments; {port} in them is the port on 127.0.0.1 that it has to listen on.
+        command: its program and arguments; {port} in them is the port on 127.0.0.1 that it must listen on.
         environment: all of its variables; None: those of this process.
-        cwd: the folder to start it in; None: this one.
-        log: the file that its output is appended to; None: one that nobody sees, and that is gone when it ends.
-        port: where it listens; None: on a port that is free.
-        ready: asked again and again with a client of the server, until it says yes; None: nothing is waited for.
+        cwd: the folder to start it in; None: the current one.
+        log: the file that its output is appended to; None: a temporary one.
+        port: to listen on; None: a free port.
+        ready: polled with a client of the server until it returns true; None: do not wait.
         patience: seconds to wait.
 
     Raises:
-        LaunchError: the server ended before it was ready, or was not ready after `patience` seconds, and was ended.
+        LaunchError: the server exited before it was ready, or was not ready after `patience` seconds and was stopped.
         OSError: the command or the log cannot be opened.
     """
     port = port or free_port()
@@ -140,7 +140,7 @@ def launch(
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on at the moment."""
+    """A port of this machine that is free at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -151,14 +151,14 @@ def _wait(process: subprocess.Popen[bytes], ready: Callable[[httpx.Client], bool
     with httpx.Client(base_url=url) as client:
         while not ready(client):
             if process.poll() is not None:
-                raise LaunchError(f"the server ended with status {process.returncode} before it was ready")
+                raise LaunchError(f"the server exited with status {process.returncode} before it was ready")
             if time.monotonic() > deadline:
                 raise LaunchError("the server was not ready in time")
             time.sleep(0.05)
 
 
 def _tail(output: IO[bytes], begin: int) -> str:
-    """The last lines that were written from `begin` on; the server's place in the file stays where it is."""
+    """The last lines written from offset `begin` on; the server's position in the file does not move."""
     end = os.fstat(output.fileno()).st_size
     begin = max(begin, end - _TAIL_BYTES)
     text = os.pread(output.fileno(), end - begin, begin).decode(errors="replace")

@@ -1,4 +1,4 @@
-"""Log lines that carry the request they belong to, as text for people or as JSON for machines (F2AT_LOG_FORMAT)."""
+"""Log lines that name their request, as text for people or as JSON for machines (F2AT_LOG_FORMAT)."""
 
 import json
 import logging
@@ -10,13 +10,13 @@ from uuid import uuid4
 from opentelemetry import trace
 
 FORMATS = ("text", "json")
-# The request that is being served, in the context of whatever works on it.
+# The id of the request being served, in the context of the code that serves it.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 _ACCEPTED = re.compile(r"[A-Za-z0-9._:-]{1,128}")  # nothing that could forge a log line
 
 
 def accept_request_id(given: str | None) -> str:
-    """The caller's id of its request if it is one (letters, digits and ._:-, up to 128), else a new one."""
+    """The caller's request id if it is valid (letters, digits and ._:-, up to 128), else a new one."""
     return given if given and _ACCEPTED.fullmatch(given) else uuid4().hex
 
 

@@ -1,7 +1,7 @@
-"""What Prometheus scrapes at /metrics: requests by route, predictions under way, and what other collectors add.
+"""The Prometheus metrics at /metrics: requests by route, pending predictions, and those of other collectors.
 
-BentoML's own metrics are off: they have a series for every path that anyone ever asked for. Labels here come from the
-service's routes, never from a request.
+BentoML's own metrics are off: they create a series for every path ever requested. Labels here come from the service's
+routes, never from a request.
 
 Several server processes share the files in PROMETHEUS_MULTIPROC_DIR, which BentoML sets; whichever process is scraped
 answers for all of them.
@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _OTHER = "other"
-_NO_STATUS = "none"  # the client left, or the time limit passed
+_NO_STATUS = "none"  # the client disconnected, or the time limit passed
 _BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)  # seconds
 
 _OWN = CollectorRegistry()
@@ -24,24 +24,24 @@ _REQUESTS = Counter(
     "f2at_requests", "Requests, by route, method and status.", ["route", "method", "status"], registry=_OWN
 )
 _DURATION = Histogram(
-    "f2at_request_duration_seconds", "Time until an answer began.", ["route"], buckets=_BUCKETS, registry=_OWN
+    "f2at_request_duration_seconds", "Time until the answer started.", ["route"], buckets=_BUCKETS, registry=_OWN
 )
 PENDING = Gauge(
     "f2at_predictions_pending",
-    "Prediction requests waiting or under way.",
+    "Prediction requests waiting or running.",
     multiprocess_mode="livesum",
     registry=_OWN,
 )
 
 
 def observe(route: str | None, method: str, status: int | None, seconds: float) -> None:
-    """Count a request that was answered, or given up (`status` None), after `seconds`.
+    """Count a request that was answered, or abandoned (`status` None), after `seconds`.
 
     Args:
         route: the pattern of the route that served it, such as /audits/{id}; None if none did.
-        method: any method; those that HTTP does not know count as one.
+        method: of the request; all that HTTP does not define count as one.
         status: HTTP status.
-        seconds: from its arrival to the beginning of the answer.
+        seconds: from the request's arrival to the start of the answer.
     """
     route = route or _OTHER
     _REQUESTS.labels(route, method if method in _METHODS else _OTHER, status or _NO_STATUS).inc()
@@ -50,10 +50,10 @@ def observe(route: str | None, method: str, status: int | None, seconds: float) 
 
 
 def expose(*collectors: Collector) -> bytes:
-    """All metrics in Prometheus' text format: of this process or, where there are several, of all of them."""
+    """All metrics in Prometheus' text format, of this process or, if there are several, of all of them."""
     registry = CollectorRegistry()
     if shared := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-        _bury(Path(shared))
+        _drop_dead_processes(Path(shared))
         MultiProcessCollector(registry)
     else:
         registry.register(_OWN)
@@ -62,13 +62,13 @@ def expose(*collectors: Collector) -> bytes:
     return generate_latest(registry)
 
 
-def _bury(shared: Path) -> None:
-    """Take out what processes that were killed had under way; what they counted stays."""
+def _drop_dead_processes(shared: Path) -> None:
+    """Drop the live gauges of processes that were killed; their counters stay."""
     for file in shared.glob("gauge_live*.db"):
         pid = int(file.stem.rpartition("_")[2])
         try:
             os.kill(pid, 0)
         except ProcessLookupError:
             mark_process_dead(pid, shared)
-        except PermissionError:  # alive, and somebody else's
+        except PermissionError:  # running, as another user
             pass

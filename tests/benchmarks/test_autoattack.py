@@ -28,7 +28,7 @@ EPS = Fraction(2, 255)  # breaks about half
 
 @pytest.fixture(scope="module")
 def problem() -> tuple[nn.Module, NDArray[np.uint8], NDArray[np.int64]]:
-    """A small network, and images labelled by it but for every tenth."""
+    """A small network, and images labelled by it, except every tenth."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, CLASSES)).eval()
@@ -202,7 +202,7 @@ def test_agreement_of_two_records() -> None:
     assert (agreement.forward, agreement.backward) == pytest.approx((0.1, 14 / 160))
     assert not agreement.meets(GOALS["adaptive"])
     assert Agreement.of(reference, reference).meets(GOALS["standard"])
-    assert not Agreement.of(reference, reference).meets(GOALS["adaptive"])  # as strong, but as dear
+    assert not Agreement.of(reference, reference).meets(GOALS["adaptive"])  # as strong, but as costly
     assert full_budget(reference) == 100
     assert accuracy_within(reference, [3, 4, 19, 20, 100]) == pytest.approx([0.8, 0.6, 0.6, 0.4, 0.4])
 

@@ -60,7 +60,7 @@ def test_typed_black_box_table_agrees_with_the_text(over: str, stated: float) ->
 
 
 def test_pgd_of_more_steps_is_hardly_stronger_in_every_typed_row() -> None:
-    """A digit typed wrong would stand out: PGD-20 and PGD-100 are within a point of each other all through."""
+    """A digit typed wrong would stand out: PGD-20 and PGD-100 are within one point of each other throughout."""
     for name in ("table-I", "table-II", "table-III", "table-IV", "table-V", "table-VIII"):
         for row in TABLES[name].values():
             assert abs(row["PGD-20"][0] - row["PGD-100"][0]) < 1
@@ -373,12 +373,12 @@ def test_refusals_say_why(arguments: list[str], message: str, capsys: pytest.Cap
 
 
 def test_gradients_that_an_attack_may_spend() -> None:
-    assert gradients(ATTACKS["pgd"]) == 21  # a last look included
+    assert gradients(ATTACKS["pgd"]) == 21  # including a last evaluation
     assert gradients(ATTACKS["square"]) == 2500
 
 
 def test_an_estimate_has_a_line_for_each_run_and_adds_them_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An image a millisecond: 1000 epochs of 1200 images, and the attacks on every second test image."""
+    """One image per millisecond: 1000 epochs of 1200 images, and the attacks on every second test image."""
     monkeypatch.setattr("benchmarks.paper.runner.seconds_per_image", lambda config: 0.001)
     experiment = Experiment(title="", rows=[SAT], columns=EXPERIMENTS["table-I"].columns)
     scale = with_settings(SCALES["smoke"], ["optimizer.epochs=1000"])

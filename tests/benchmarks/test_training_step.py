@@ -8,7 +8,7 @@ from f2at.training.methods import SAT
 
 
 def test_both_loops_take_the_same_step() -> None:
-    """Else their times could not be compared. Two steps: the second one runs on folded weights that have changed."""
+    """Otherwise their times could not be compared. Two steps: the second runs on folded weights that have changed."""
     torch.manual_seed(0)
     batch = 0.1 + 0.8 * torch.rand(8, 3, 16, 16), torch.arange(8)  # away from the bounds, where starts are clipped
     found: list[Tensor] = []

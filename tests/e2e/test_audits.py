@@ -314,15 +314,15 @@ def test_a_surrogate_of_other_classes_is_refused(
 
 
 class Fleet:
-    """Workers on one database, each with a state folder of its own, as on machines of their own; no server."""
+    """Workers on one database, each with its own state folder, as on separate machines; no server."""
 
     def __init__(self, url: str, bundle: Bundle, folder: Path) -> None:
         self.url, self.bundle, self.folder = url, bundle, folder
         self.audits = Audits(url, bundle.digest, reference_images=200, max_audits=9, max_samples=200)
-        self.workers: dict[str, subprocess.Popen[bytes]] = {}  # by the name that the job engine knows them by
+        self.workers: dict[str, subprocess.Popen[bytes]] = {}  # by their name in the job engine
 
     def add(self) -> None:
-        """Start another worker and wait until it is at work."""
+        """Start another worker and wait until it is ready."""
         state = self.folder / f"worker-{len(self.workers)}"
         environment = {"F2AT_BUNDLE": self.bundle.path, "F2AT_STATE": state, "F2AT_DATABASE_URL": self.url}
         worker = subprocess.Popen(
@@ -353,7 +353,7 @@ class Fleet:
         return self.audits.report(identifier)
 
     def stop(self) -> None:
-        """End the workers."""
+        """Stop the workers."""
         for worker in self.workers.values():
             worker.kill()
             worker.wait()
@@ -413,7 +413,7 @@ def test_cancelling_reaches_the_shards_of_every_worker(fleet: Fleet) -> None:
 
 
 def suspend(worker: subprocess.Popen[bytes], url: str) -> None:
-    """Stop a worker, but not while it holds SQLite's only lock: nobody on its machine could write until it goes on."""
+    """Suspend a worker, but not while it holds SQLite's only lock: no process could write until it is resumed."""
     worker.send_signal(signal.SIGSTOP)
     if url.startswith("sqlite:///"):
         try:
@@ -433,6 +433,6 @@ def test_a_worker_taken_for_dead_does_no_harm(fleet: Fleet, offline: str) -> Non
     suspend(suspended, fleet.url)
     assert numbers(fleet.finish(identifier)) == offline
     suspended.send_signal(signal.SIGCONT)
-    again = fleet.audits.submit(LIGHT, None)[0]["id"]  # and both go on
+    again = fleet.audits.submit(LIGHT, None)[0]["id"]  # and both resume
     assert numbers(fleet.finish(again)) == offline
     assert {shard.executor_id for shard in fleet.workflows(SHARD, again)} == set(fleet.workers)

@@ -53,7 +53,7 @@ def test_patterns_are_those_of_the_image(server: "Server", bundle: Bundle, plane
         assert np.array_equal(natural + perturbed, image)
         assert not (natural % 2 ** (8 - planes)).any()
         assert perturbed.max() < 2 ** (8 - planes)
-        alone = client.predict(png(natural))  # what the model says of the natural pattern sent by itself
+        alone = client.predict(png(natural))  # the prediction for the natural pattern sent on its own
         assert (answer.patterns.label, answer.patterns.index) == (alone.label, alone.index)
         assert answer.patterns.margin == pytest.approx(alone.margin, rel=1e-3)
         assert answer.patterns.agrees == (alone.index == answer.index)
@@ -128,7 +128,7 @@ def test_waits_while_the_server_is_busy(narrow_server: "Server", bundle: Bundle)
             client.predict(slow)
             answers.append(client.predict(png(bundle.reference()[0][0])).index)
 
-    # Two may wait at this server; the others are told to come back.
+    # Two may wait at this server; the others are told to retry.
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
         thread.start()

@@ -1,4 +1,4 @@
-"""The command lines, as a user meets them: one line of reason, no traceback, a non-zero status."""
+"""The commands as a user sees them: errors in one line, no traceback, a non-zero status."""
 
 import os
 import shutil

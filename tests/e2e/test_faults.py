@@ -1,4 +1,4 @@
-"""What a deployment has to live through: databases that are locked, full or away, and processes that are killed."""
+"""Faults that a deployment must survive: databases that are locked, full or unreachable, and killed processes."""
 
 import json
 import random
@@ -32,20 +32,20 @@ REQUEST: dict[str, Any] = {"eps": "1/255", "samples": 50}
 
 @contextmanager
 def full_disk(server: "Server") -> Iterator[None]:
-    """No process of the server can write to any file: no root is needed for this, and the database sees it as it is."""
+    """No process of the server can write to any file; this needs no root, and is a real error to the database."""
     family = server.processes()
     limits = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in family}
     for pid, (_, hard) in limits.items():
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
     yield
-    assert server.processes() == family  # nobody died of it
+    assert server.processes() == family  # no process was restarted
     for pid, limit in limits.items():
         resource.prlimit(pid, resource.RLIMIT_FSIZE, limit)
 
 
 @contextmanager
 def away(url: str) -> Iterator[None]:
-    """PostgreSQL ends every connection to the database, and takes none."""
+    """PostgreSQL closes every connection to the database, and accepts no new ones."""
     location = make_url(url).set(drivername="postgresql+psycopg")
     engine = create_engine(location.set(database="postgres"), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
@@ -63,7 +63,7 @@ def test_an_outage_of_the_database_is_waited_out(
     start_server: Callable[..., "Server"], bundle: Bundle, new_database: "NewDatabase", locked: "Outage"
 ) -> None:
     url = new_database()
-    server = start_server(F2AT_DATABASE_URL=url, F2AT_TAKEOVER="12")  # so the worker writes once a second
+    server = start_server(F2AT_DATABASE_URL=url, F2AT_TAKEOVER="12")  # so the worker writes once per second
     outages: dict[str, Callable[[], AbstractContextManager[None]]] = {"locked": lambda: locked(url)}
     if url.startswith("sqlite"):
         outages["full"] = lambda: full_disk(server)
@@ -92,14 +92,14 @@ def test_an_outage_of_the_database_is_waited_out(
             assert server.client.get("/audits/patient").status_code in (200, 503)
             images, labels = bundle.reference()
             assert server.predict(images[0])["index"] == labels[0]  # predictions need no database
-            time.sleep(3)  # the worker, too, is to run into it
+            time.sleep(3)  # so that the worker also gets the error
         assert server.client.post("/audits", **request).status_code == 202
     model = open_model(bundle, threads=1)
     plan = model.audit(*bundle.reference(), AuditRequest(**REQUEST))
     report, undisturbed = server.finish("patient", seconds=300), plan.report(run_audit(plan))
     assert deterministic_part(report) == deterministic_part(undisturbed)
     listener.join(30)
-    assert json.loads(events[-1].removeprefix("data: "))["state"] == "done"  # the stream lived through it all
+    assert json.loads(events[-1].removeprefix("data: "))["state"] == "done"  # the stream survived it all
     for name in outages:
         assert server.finish(name)["clean"]["n"] == 1
     server.stop()

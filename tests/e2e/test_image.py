@@ -1,4 +1,4 @@
-"""The container image, as far as it can be had without a container engine: its Dockerfile, and its files in action."""
+"""The container image, as far as it can be tested without a container engine: its Dockerfile and its files."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""A real server that demands API keys, route by route."""
+"""A real server that requires API keys, route by route."""
 
 import re
 import sqlite3

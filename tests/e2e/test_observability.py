@@ -29,7 +29,7 @@ Samples = dict[tuple[str, ...], float]
 
 
 class Collector(ThreadingHTTPServer):
-    """Takes traces as OpenTelemetry's collector does, and keeps the spans."""
+    """Accepts traces like OpenTelemetry's collector, and stores the spans."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -89,7 +89,7 @@ def lines(server: "Server") -> list[dict[str, Any]]:
 def test_all_processes_count_into_one_answer(observed: "Server", bundle: Bundle) -> None:
     images, _ = bundle.reference()
     before = scrape(observed).get(("f2at_requests_total", "POST", "/predict", "200"), 0)
-    # A connection each: sooner or later both processes accept some.
+    # One connection each: sooner or later both processes accept some.
     sent, processes = 0, set[int]()
     while len(processes) < 2 and sent < 1000:
         with ThreadPoolExecutor(8) as pool:
@@ -115,7 +115,7 @@ def test_a_thousand_paths_are_one_series(observed: "Server") -> None:
     observed.client.get("/nothing")
     observed.client.get("/audits/none")
     observed.client.request("BREW", "/model")
-    scrape(observed)  # which counts, too
+    scrape(observed)  # which is also counted
     before = set(scrape(observed))
     for number in range(334):
         observed.client.get(f"/nothing/{number}")

@@ -40,7 +40,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A window in which nothing fails unseen, and nothing but the server under test is asked for anything."""
+    """A window that reports every failure and sends requests only to the server under test."""
     window = browser.new_page(viewport={"width": DESK[0], "height": DESK[1]})
     window.set_default_timeout(MOST)
     expect.set_options(timeout=MOST)
@@ -77,10 +77,11 @@ def test_the_whole_journey(page: Page, start_server: "Callable[..., Server]", bu
     page.locator("#file").set_input_files(image)
     answer = server.client.post("/predict?planes=2", files={"image": image.read_bytes()}).json()
     expect(page.locator(".answer")).to_have_text(answer["label"])
-    verdict = "too." if answer["patterns"]["agrees"] else f"not {answer['label']}."
-    expect(page.locator(".verdict")).to_have_text(
-        f"The natural pattern reads as {answer['patterns']['label']}, {verdict}"
-    )
+    pattern = answer["patterns"]
+    verdict = f"classified as {pattern['label']}, not {answer['label']}."
+    if pattern["agrees"]:
+        verdict = f"also classified as {pattern['label']}."
+    expect(page.locator(".verdict")).to_have_text(f"The natural pattern is {verdict}")
     shown = page.locator(".patterns img").evaluate_all("nodes => nodes.map(node => [node.src, node.naturalWidth])")
     assert shown == [[answer["patterns"]["natural"], 16], [answer["patterns"]["perturbed"], 16]]
     page.get_by_text("What are natural and perturbed patterns?").click()
@@ -95,9 +96,9 @@ def test_the_whole_journey(page: Page, start_server: "Callable[..., Server]", bu
     expect(audit.locator(".state")).to_have_text("done")
     path = server.client.get("/audits").json()["audits"][0]["links"]["report"]
     report = server.client.get(path).json()
-    robust = report["robust"]
+    clean, robust = report["clean"], report["robust"]
     expect(audit.locator(".summary")).to_have_text(
-        f"{report['clean']['k']} of 100 images are right without attack, {robust['k']} still are after every attack."
+        f"{clean['k']} of 100 images are right without attack, and {robust['k']} remain right under every attack."
     )
     low, high = (f"{100 * end:.1f} %" for end in wilson_interval(robust["k"], robust["n"]))
     point = page.locator("#trend a")
@@ -107,7 +108,7 @@ def test_the_whole_journey(page: Page, start_server: "Callable[..., Server]", bu
     expect(page.locator("body")).to_contain_text(bundle.digest.removeprefix("sha256:")[:12])
     page.go_back()
 
-    # Another one, stopped.
+    # Another one, cancelled.
     start_audit(page, samples=200)
     expect(page.locator(".audit")).to_have_count(2)
     page.get_by_role("button", name="Cancel audit").click()
@@ -139,7 +140,7 @@ def test_asks_for_a_key_and_uses_it(
     expect(page.locator("#model .error")).to_contain_text("API key")
     page.get_by_label("API key").fill("wrong")
     page.get_by_role("button", name="Use key").click()
-    expect(page.locator("#model .error")).to_contain_text("not known")
+    expect(page.locator("#model .error")).to_contain_text("key is unknown")
     page.get_by_label("API key").fill(key)
     page.get_by_role("button", name="Use key").click()
     expect(page.locator("#audits")).to_have_text("None yet.")

@@ -1,4 +1,4 @@
-"""README.md from top to bottom: every command in it, as printed, in a folder of its own."""
+"""README.md from top to bottom: every command in it, as printed, in a separate folder."""
 
 import os
 import shutil
@@ -59,7 +59,7 @@ class Shell:
         }
 
     def command(self, block: str) -> list[str]:
-        """The command that runs a block; `serve` has the port, and `curl` fails where the answer is an error."""
+        """The command that runs a block; `serve` gets the port, and `curl` fails if the answer is an error."""
         text = block.replace(ADDRESS, self.address).replace("curl ", "curl --silent --show-error --fail-with-body ")
         text = text.replace("f2at serve bundles/digits", f"exec f2at serve bundles/digits --port {self.port}")
         return ["bash", "-ec", text]
@@ -137,5 +137,5 @@ def test_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     scope: dict[str, Any] = {}
     exec(blocks("python")[0], scope)
     report = f2at.read_report("report.json")
-    assert capsys.readouterr().out == f"{report['robust']['k']} of 100 images stand\n"
+    assert capsys.readouterr().out == f"{report['robust']['k']} of 100 images withstand every attack\n"
     assert Path("report.html").is_file()

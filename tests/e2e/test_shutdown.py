@@ -43,7 +43,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
 
 
 def pending(server: "Server") -> float:
-    """How many predictions are waiting or under way."""
+    """How many predictions are waiting or running."""
     families = text_string_to_metric_families(server.client.get("/metrics").text)
     return sum(sample.value for family in families for sample in family.samples if "predictions_pending" in sample.name)
 
@@ -77,7 +77,7 @@ def test_a_stopped_server_loses_neither_predictions_nor_audits(
         def all_there() -> bool:
             return sum(answer.done() for answer in answers) + pending(server) >= len(answers)
 
-        while not answers or pending(server) < 2:  # the server is to have them all, and not to have answered them all
+        while not answers or pending(server) < 2:  # until the server has all of them, but has not answered all
             send = partial(httpx.post, f"{server.url}/predict", content=slow, headers=PNG, timeout=60)
             answers += [pool.submit(send) for _ in range(6)]
             wait_for(all_there)
@@ -87,7 +87,7 @@ def test_a_stopped_server_loses_neither_predictions_nor_audits(
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{server.url}/livez")
 
-    # Nobody has the audit now, so a worker elsewhere takes it at once, however long it would wait for a dead one.
+    # The audit is back in the queue, so another worker takes it at once, without waiting for F2AT_TAKEOVER.
     url = f"sqlite:///{server.environment['F2AT_STATE']}/audits.sqlite"
     with connect(url) as client:
         assert client.list_workflows(status="PENDING") == []
@@ -135,6 +135,6 @@ def test_idle_and_slow_clients_keep_nobody_waiting(server: "Server", bundle: Bun
             httpx.post(f"{server.url}/predict", content=image, headers=PNG, timeout=10).raise_for_status()
             times.append(time.monotonic() - started)
         assert np.median(times) < 1
-        for connection in slow:  # and they are answered, too, once they have said all
+        for connection in slow:  # and they are answered as well, once their requests are complete
             connection.sendall(image[11:])
             assert connection.recv(100).startswith(b"HTTP/1.1 200")

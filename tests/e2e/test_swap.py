@@ -1,4 +1,4 @@
-"""Another model in the place of the one that is served: no request lost, no answer under the wrong name."""
+"""Swapping the served model: no request is lost, and no answer names the wrong model."""
 
 import gc
 import json
@@ -56,7 +56,7 @@ def first_logits(bundle: Bundle, image: np.ndarray) -> np.ndarray:
 
 
 def variant(bundle: Bundle, path: Path, *, classifier: bytes | None = None, **manifest: Any) -> Bundle:
-    """The bundle with something else about it, written to `path`."""
+    """A changed copy of the bundle, written to `path`."""
     images, labels = bundle.reference()
     return write_bundle(
         path,
@@ -69,7 +69,7 @@ def variant(bundle: Bundle, path: Path, *, classifier: bytes | None = None, **ma
 
 
 def insatiable(classifier: bytes) -> bytes:
-    """The same graph, but it wants more memory than any machine has."""
+    """The same graph, but it needs more memory than any machine has."""
     model = onnx.load_model_from_string(classifier)
     graph = model.graph
     for node in graph.node:
@@ -124,7 +124,7 @@ def test_every_process_serves_the_other_model_when_a_swap_returns(
         assert (record.serving, record.previous, record.candidate) == (other_bundle.digest, bundle.digest, None)
         assert not stale.exists()
         gc.collect()
-        assert old() is None  # nothing holds on to the model of old
+        assert old() is None  # the previous model has been freed
 
         assert switches[0].roll_back().serving == bundle.digest
         assert {switch.deployment.digest for switch in switches} == {bundle.digest}
@@ -138,7 +138,7 @@ def test_if_one_process_refuses_none_changes(settings: Settings, bundle: Bundle,
     (settings.state / "bundles" / bundle.digest.removeprefix("sha256:") / SIGNATURE).write_bytes(
         key.sign(bundle.manifest_bytes)
     )
-    stricter = settings.model_copy(update={"public_key": public})  # will not load the other bundle, which nobody signed
+    stricter = settings.model_copy(update={"public_key": public})  # will not load the other bundle, which is not signed
     with running(settings, stricter) as switches:
         before = Record.read(record_path(settings))
         with pytest.raises(SwapError, match="not signed"):
@@ -165,13 +165,13 @@ def test_only_what_may_be_needed_is_kept(settings: Settings, bundle: Bundle, oth
     with running(settings) as [switch]:
         switch.deployment.audits.submit(AUDIT, "of-the-first")
         switch.swap(other_bundle.path)
-        assert [path.name for path in switch.models_at_work()] == [
+        assert [path.name for path in switch.models_needing_workers()] == [
             digest.removeprefix("sha256:") for digest in (other_bundle.digest, bundle.digest)
         ]
         switch.swap(third.path)
         assert {*stored_digests(settings)} == {bundle.digest, other_bundle.digest, third.digest}
         audits = switch.deployment.audits
-        again, new = audits.submit(AUDIT, "of-the-first")  # sent again after the swap: still the same audit
+        again, new = audits.submit(AUDIT, "of-the-first")  # retried after the swap: still the same audit
         assert (again["model"], new) == (bundle.digest, False)
         audits.cancel("of-the-first")
         switch.roll_back()
@@ -204,7 +204,7 @@ def test_a_state_folder_is_one_servers(tmp_path: Path) -> None:
 
 @dataclass
 class Load:
-    """Clients that predict without a pause, and hold every answer against the model that it names."""
+    """Clients that predict without a pause, and compare every answer with the model that it names."""
 
     url: str
     images: list[bytes]
@@ -228,7 +228,7 @@ class Load:
             thread.join()
 
     def wait(self) -> None:
-        """Until some more answers have come."""
+        """Wait for some more answers."""
         target = self.answers + 40
         wait_for(lambda: self.answers >= target)
 
@@ -267,7 +267,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, bundle: Bundle, other_bundl
 
 @pytest.fixture(scope="module")
 def pair(start_server: Callable[..., "Server"], folder: Path) -> "Server":
-    """A server of two processes that may be given other models."""
+    """A server with two processes, whose model may be swapped."""
     return start_server(BENTOML_CONFIG_OPTIONS="services.f2at.workers=2", F2AT_BUNDLES=str(folder), F2AT_RATE="0")
 
 
@@ -276,7 +276,7 @@ def swap(server: "Server", **body: Any) -> httpx.Response:
 
 
 def served(server: "Server") -> set[str]:
-    """The digests that new connections, to any process, meet."""
+    """The digests served on new connections, to any process."""
     return {httpx.get(f"{server.url}/model").headers["x-model-digest"] for _ in range(12)}
 
 
@@ -328,7 +328,7 @@ def test_a_model_that_cannot_serve_is_refused(
     assert reason in response.json()["detail"]
     assert served(pair) == {bundle.digest}
     if response.json()["type"].endswith("model-refused"):
-        assert reason in pair.text().split("the other model was refused")[-1]
+        assert reason in pair.text().split("the new model was refused")[-1]
 
 
 def test_only_this_machine_swaps_models(pair: "Server") -> None:
@@ -380,7 +380,7 @@ def test_hangup_reads_the_configured_bundle_again(
 
     point_to("altered")
     server.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: "the other model was refused" in server.text())
+    wait_for(lambda: "the new model was refused" in server.text())
     assert served(server) == {other_bundle.digest}
 
     point_to("two")
@@ -397,5 +397,5 @@ def test_hangup_reads_the_configured_bundle_again(
         timeout=60,
     )
     assert second.returncode != 0
-    assert "another server runs on" in second.stderr
+    assert "another server is running on" in second.stderr
     server.stop()

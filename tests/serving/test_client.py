@@ -1,4 +1,4 @@
-"""What the client does when things go wrong; what it does when they go well is in tests/e2e/test_client.py."""
+"""The client when requests fail; tests/e2e/test_client.py tests it when they succeed."""
 
 import json
 import threading
@@ -32,7 +32,7 @@ class Asked(NamedTuple):
 
 @contextmanager
 def server(*script: Answer | None) -> Iterator[tuple[str, list[Asked]]]:
-    """A server that gives these answers, one after the other; its address, and what it was asked."""
+    """A server that gives these answers in order; yields its address and the requests it got."""
     answers, asked = iter(script), list[Asked]()
 
     class Handler(BaseHTTPRequestHandler):

@@ -13,7 +13,7 @@ MEMBERS = ("argument", "accepted", "received")
 
 
 def calls(path: Path) -> list[ast.Call]:
-    """Where a file makes a problem with a status that it spells out."""
+    """Where a file creates a problem with a literal status."""
     found = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
     made = [node for node in found if isinstance(node.func, ast.Name) and node.func.id == "Problem"]
     return [node for node in made if isinstance(node.args[0], ast.Constant)]
@@ -30,7 +30,7 @@ def test_a_refusal_says_what_it_is_about_what_is_accepted_and_what_came(path: Pa
     status = call.args[0].value
     assert isinstance(status, int)
     given = {keyword.arg: keyword.value for keyword in call.keywords}
-    if status >= 500:  # the server's own trouble
+    if status >= 500:  # the server is at fault
         assert not given.keys() & set(MEMBERS)
     elif None not in given:  # else they are the attributes of an ArgumentError
         assert given.keys() >= set(MEMBERS)
@@ -61,7 +61,7 @@ def test_a_failure_of_the_server_has_the_members_too() -> None:
         ({"eps": None}, "eps", 'a number or text such as "8/255"'),
         ({"samples": 101}, "samples", "1 to 100"),
         ({"samples": "9"}, "samples", "an integer from 1 to 1000000"),
-        ({"suite": "transfer"}, "suite", "a suite that follows no second model"),
+        ({"suite": "transfer"}, "suite", "a suite that needs no surrogate"),
     ],
 )
 def test_requests_of_audits_are_refused_by_argument(values: dict[str, Any], argument: str, accepted: str) -> None:

@@ -11,7 +11,7 @@ VARIABLES = {f"F2AT_{name.upper()}" for name in Settings.model_fields}
 
 @pytest.fixture(autouse=True)
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The folder that the process is in; its environment says nothing of the settings."""
+    """The current folder; no settings are in the environment."""
     for variable in VARIABLES:
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
 """Other ways to serve the same classifier, as their tutorials and an experienced hand would write them.
 
-All have one process for HTTP, the session that this service has, and the same answer, so that the stacks differ alone.
+All have one process for HTTP, the same session as this service and the same answer, so that only the stacks differ.
 """

@@ -1,4 +1,4 @@
-"""BentoML as its tutorials have it: a synchronous method that takes a PIL image or an array."""
+"""BentoML as in its tutorials: a synchronous method that takes a PIL image or an array."""
 
 # mypy: disable-error-code="untyped-decorator"
 

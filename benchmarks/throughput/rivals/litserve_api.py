@@ -1,4 +1,4 @@
-"""LitServe as its tutorials have it: `python -m benchmarks.throughput.rivals.litserve_api PORT`."""
+"""LitServe as in its tutorials: `python -m benchmarks.throughput.rivals.litserve_api PORT`."""
 
 import sys
 from typing import Any
@@ -15,7 +15,7 @@ from benchmarks.throughput.rivals.classifier import Classifier
 class Api(litserve.LitAPI):  # type: ignore[misc]  # untyped where it is not installed
     """One worker; HTTP is in a process of its own, as always with LitServe."""
 
-    def setup(self, device: str) -> None:  # noqa: ARG002 (LitServe calls it so)
+    def setup(self, device: str) -> None:  # noqa: ARG002 (LitServe's signature)
         """Load the model."""
         self.classifier = Classifier()
 

@@ -1,4 +1,4 @@
-"""Nothing but Starlette and ONNX Runtime, in one thread: no limit, no check, no log. The least that a service costs."""
+"""Nothing but Starlette and ONNX Runtime, in one thread: no limits, checks or logs. The minimum cost of a service."""
 
 import io
 

@@ -86,7 +86,7 @@ def test_what_others_can_read_is_warned_of(path: Path, caplog: pytest.LogCapture
     assert not any(record.levelname == "WARNING" for record in caplog.records)
     path.chmod(0o644)
     Keyring(path)
-    assert "can be read by others" in caplog.text
+    assert "is readable by others" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_two_commands_at_once_lose_no_key(path: Path) -> None:
         while True:
             try:
                 add_key(path, f"key-{number}", ["predict"])
-            except KeysError:  # another command is at it: try again, as it says
+            except KeysError:  # another command holds the lock: retry, as it says
                 continue
             return
 
@@ -167,9 +167,9 @@ def test_the_commands(path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert "predict,audit" in listed
     assert token not in listed
     assert main(["keys", "add", "--name", "ci", "--scope", "admin"]) == 2
-    assert "'ci' already" in capsys.readouterr().err
+    assert "already a key 'ci'" in capsys.readouterr().err
     assert main(["keys", "revoke", "ic"]) == 2
-    assert "it has ci" in capsys.readouterr().err
+    assert "its keys are ci" in capsys.readouterr().err
     assert main(["keys", "revoke", "ci"]) == 0
     assert read_keys(path) == []
 

@@ -30,7 +30,7 @@ async def read(request: Request) -> Response:
 
 
 async def swallow(request: Request) -> Response:
-    """As a framework that turns every failure into its own error answer."""
+    """Acts like a framework that turns every failure into its own error answer."""
     try:
         await request.body()
     except Exception:

@@ -1,4 +1,4 @@
-"""The list in serving/bento/__init__.py of what is used of others without their promise."""
+"""The list of private and undocumented interfaces in serving/bento/__init__.py is complete."""
 
 import ast
 import re
@@ -15,7 +15,7 @@ PRIVATE, UNDOCUMENTED = ([row for row in ROWS if ("._" in row[0]) is private] fo
 
 
 def private_uses(path: Path) -> Iterator[str]:
-    """Names with an underscore in front that a file takes from outside itself."""
+    """Names with a leading underscore that a file uses from other modules."""
     for node in ast.walk(ast.parse(path.read_text(encoding="ascii"))):
         if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.endswith("__"):
             owner = ast.unparse(node.value)

@@ -63,7 +63,7 @@ def test_the_same_key_gives_the_same_audit(audits: Audits) -> None:
 
 def test_an_audit_says_who_asked(audits: Audits) -> None:
     assert audits.submit({}, "mine", by="ci")[0]["by"] == "ci"
-    assert audits.submit({}, "mine", by="another")[0]["by"] == "ci"  # sent again: the first stays
+    assert audits.submit({}, "mine", by="another")[0]["by"] == "ci"  # a retry keeps the first name
     assert audits.submit({}, None)[0]["by"] is None
 
 
@@ -103,7 +103,7 @@ def test_transfer_attacks_need_a_surrogate(audits: Audits, url: str) -> None:
     audit, _ = other.submit(TRANSFER, None)
     other.close()
     assert audit["state"] == "queued"
-    assert "another model" in audits.get(audit["id"])["detail"]  # its worker would need the surrogate, too
+    assert "another model" in audits.get(audit["id"])["detail"]  # its worker would also need the surrogate
 
 
 def test_what_would_cost_too_much_is_refused(url: str) -> None:
@@ -148,7 +148,7 @@ def test_an_audit_of_another_model_is_shown_as_waiting(audits: Audits, url: str)
     audit, _ = other.submit({}, None)
     other.close()
     assert "another model" in audits.get(audit["id"])["detail"]
-    for seed in range(3):  # nor does it take a place in this model's queue
+    for seed in range(3):  # nor does it count against this model's limit
         audits.submit({"seed": seed}, None)
 
 
@@ -181,7 +181,7 @@ def test_the_version_names_model_and_code(tmp_path: Path, monkeypatch: pytest.Mo
     shutil.copy(workflows.__file__, tmp_path)
     monkeypatch.setattr(version, "__file__", str(tmp_path / "version.py"))
     assert before == application_version("sha256:one")
-    for told in ("commands/audit.py", "page/words.py"):  # a help text strands nobody's audit
+    for told in ("commands/audit.py", "page/words.py"):  # a help text strands no audit
         (tmp_path / "f2at.audit" / told).write_text("# changed\n")
     assert before == application_version("sha256:one")
     audit = ("f2at.audit/stages.py", "f2at.audit/reports/tables.py")

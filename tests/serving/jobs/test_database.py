@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from dbos._utils import retriable_sqlite_exception  # what decides whether it tries again
+from dbos._utils import retriable_sqlite_exception  # decides whether the job engine retries
 from sqlalchemy.exc import OperationalError
 
 from f2at.serving.jobs import database
@@ -68,7 +68,7 @@ def test_the_job_engine_waits_for_room_on_the_disk(tmp_path: Path) -> None:
     engine = worker_engine(f"sqlite:///{tmp_path}/audits.sqlite")
     assert engine is not None
     with engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA max_page_count = 3")  # SQLite then says what it says of a full disk
+        connection.exec_driver_sql("PRAGMA max_page_count = 3")  # SQLite then reports a full disk
         connection.exec_driver_sql("CREATE TABLE reports (content)")
         with pytest.raises(OperationalError, match="database or disk is full") as caught:
             connection.exec_driver_sql("INSERT INTO reports VALUES (zeroblob(100000))")
@@ -89,7 +89,8 @@ def test_audits_of_an_older_job_engine_are_all_there(dump: Path, tmp_path: Path)
         report = json.loads(old.execute(query).fetchone()[0])
     audits = open_audits(f"sqlite:///{path}")
     with closing(sqlite3.connect(path)) as new:
-        assert new.execute("SELECT version FROM dbos_migrations").fetchone()[0] > version  # else the dump shows nothing
+        found = new.execute("SELECT version FROM dbos_migrations").fetchone()[0]
+    assert found > version  # otherwise the dump proves nothing
 
     states = {audit["id"]: audit["state"] for audit in audits.list()}
     assert states == {"done": "done", "failed": "failed", "waiting": "queued"}
@@ -97,7 +98,7 @@ def test_audits_of_an_older_job_engine_are_all_there(dump: Path, tmp_path: Path)
     progress = audits.get("done")["progress"]
     assert progress["done"] == progress["total"] == 5
     assert audits.get("failed")["error"] == "the model is on fire"
-    assert "waits for a worker of that version" in audits.get("waiting")["detail"]
+    assert "waiting for a worker of that version" in audits.get("waiting")["detail"]
     assert audits.cancel("waiting")["state"] == "cancelled"
     assert audits.submit({}, "another")[1]
     audits.close()

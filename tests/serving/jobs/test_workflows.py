@@ -70,7 +70,7 @@ def test_progress_adds_up_the_shards_in_any_order() -> None:
 
 
 class Sign:
-    """A classifier without gradients: is the mean of the pixels above one half? `before` may interfere."""
+    """A classifier without gradients: is the mean of the pixels above one half? `before` may intervene."""
 
     classes = 2
     gradients = False
@@ -104,7 +104,7 @@ def url(new_database: "NewDatabase") -> str:
 
 @pytest.fixture(scope="module")
 def audits(url: str) -> Iterator[Audits]:
-    """The audits of a database, and the job engine at work on them."""
+    """The audits of a database, with the job engine running them."""
     store = Audits(url, DIGEST, reference_images=len(IMAGES), max_audits=9, max_samples=len(IMAGES))
     DBOS(
         config={
@@ -209,7 +209,7 @@ def test_a_shard_that_fails_stops_the_others_and_says_why(audits: Audits) -> Non
     assert set(states) <= {"CANCELLED", "ERROR"}
 
 
-TOO_LONG = f"it took longer than {MAX_SECONDS} s of work, which is what F2AT_MAX_AUDIT_SECONDS allows"
+TOO_LONG = f"it took more than {MAX_SECONDS} s of work, the limit set by F2AT_MAX_AUDIT_SECONDS"
 
 
 def test_a_step_that_takes_too_long_fails_the_audit(audits: Audits, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,7 +222,7 @@ def test_a_step_that_takes_too_long_fails_the_audit(audits: Audits, monkeypatch:
     clock = SimpleNamespace(
         monotonic=lambda: time.monotonic() + late,
         time=time.time,
-        sleep=lambda seconds: time.sleep(min(seconds, 0.1)),  # who follows the shards rests by the clock, too
+        sleep=lambda seconds: time.sleep(min(seconds, 0.1)),  # the parent's pauses depend on the clock as well
     )
     monkeypatch.setattr("f2at.serving.jobs.workflows.time", clock)
     MODEL.before = stall
@@ -253,7 +253,7 @@ def test_a_shard_that_kills_every_worker_fails_its_audit(audits: Audits, url: st
     assert reached.wait(10)
     engine = server_engine(url)
     table = "workflow_status" if url.startswith("sqlite") else "dbos.workflow_status"
-    with engine.begin() as connection:  # what the job engine notes once the attempts are used up
+    with engine.begin() as connection:  # what the job engine records when the attempts are used up
         connection.execute(
             text(
                 f"UPDATE {table} SET status = 'MAX_RECOVERY_ATTEMPTS_EXCEEDED', owner_xid = NULL "
@@ -263,7 +263,7 @@ def test_a_shard_that_kills_every_worker_fails_its_audit(audits: Audits, url: st
     engine.dispose()
     audit = wait(audits, "deadly")
     release.set()
-    assert (audit["state"], audit["error"]) == ("failed", "the worker died too often while running it")
+    assert (audit["state"], audit["error"]) == ("failed", "the worker crashed too often while running it")
     assert shards("deadly")["deadly/1"] == "CANCELLED"
 
 

@@ -1,4 +1,4 @@
-"""How images that are refused are answered; what is refused, tests/images/test_decode.py says."""
+"""The answers to refused images; tests/images/test_decode.py tests which are refused."""
 
 import io
 

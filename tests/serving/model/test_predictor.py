@@ -1,4 +1,4 @@
-"""The predictor alone, with the bundle of the zoo: what waits is run together, and each gets what it gets alone."""
+"""The predictor alone, with the zoo's bundle: waiting requests are batched, and each gets the same answer as alone."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The copies that servers make of bundles, and how often one is verified on the way."""
+"""The copies that servers make of bundles, and how often they are verified."""
 
 import shutil
 from dataclasses import replace

@@ -64,7 +64,7 @@ def test_one_that_ends_is_an_error_with_the_end_of_its_log(tmp_path: Path) -> No
     with pytest.raises(LaunchError) as raised:
         launch([sys.executable, "-c", code], log=log)
     first, *tail = str(raised.value).split("\nline ")
-    assert first.startswith("the server ended with status 1 before it was ready: ")
+    assert first.startswith("the server exited with status 1 before it was ready: ")
     assert tail[-1] == "999\nno disk"
     assert len(tail) < 20
     with pytest.raises(LaunchError) as raised:

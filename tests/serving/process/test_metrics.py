@@ -35,7 +35,7 @@ def test_requests_are_counted_by_what_the_service_knows() -> None:
 
 @pytest.mark.slow
 def test_what_a_killed_process_had_under_way_is_forgotten(tmp_path: Path) -> None:
-    """Two processes count in shared files; what the killed one had pending goes, what it counted stays."""
+    """Two processes count in shared files; the killed one's gauges go, its counters stay."""
     program = """
 import os, signal, sys
 from f2at.serving.process import metrics
