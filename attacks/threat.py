@@ -15,12 +15,18 @@ from f2at.images.pixels import LEVELS
 
 NORMS = ("linf", "l2")
 
-_FRACTION = re.compile(r"\d{1,9}(/\d{1,9}|\.\d{1,12})?|\.\d{1,12}")
+_FRACTION = re.compile(r"[0-9]{1,9}(/[0-9]{1,9}|\.[0-9]{1,20})?|\.[0-9]{1,20}")
+_ROUNDED = 12  # digits behind the point from which on a decimal is taken for a fraction that was computed
+_LARGEST_DENOMINATOR = 100_000
 _TINY = 1e-12
 
 
 def parse_eps(eps: str | float | Fraction, norm: str) -> Fraction:
-    """The exact radius that `eps` states: "8/255", "0.031", 0.5 or a Fraction."""
+    """The exact radius that `eps` states: "8/255", "0.031", 0.5 or a Fraction.
+
+    A decimal of many digits, such as the float 8/255, is the fraction that it was rounded from: the number just below
+    it would lose a level when it is cut to whole ones.
+    """
     text = str(eps).strip()
     if not isinstance(eps, Fraction) and not _FRACTION.fullmatch(text):
         raise ValueError(f"eps must be a fraction such as '8/255' or a decimal such as '0.5'; got {text[:40]!r}")
@@ -28,6 +34,8 @@ def parse_eps(eps: str | float | Fraction, norm: str) -> Fraction:
         exact = Fraction(text)
     except ZeroDivisionError:
         raise ValueError(f"eps must not divide by zero; got {text!r}") from None
+    if not isinstance(eps, Fraction) and len(text.partition(".")[2]) > _ROUNDED:
+        exact = exact.limit_denominator(_LARGEST_DENOMINATOR)
     check_threat(exact, norm)
     return exact
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from f2at.bundle.format import SIGNATURE, load_bundle
-from f2at.bundle.signatures import SUFFIX, read_private_key, read_public_keys, read_signature, verify
+from f2at.bundle.signatures import SUFFIX, SignatureError, read_private_key, read_public_keys, read_signature, verify
 from f2at.command_line import Parser
 
 _WHAT = "a bundle's folder, or a report (.json)"
@@ -20,9 +20,12 @@ def run_sign(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("path", type=Path, help=_WHAT)
     parser.add_argument("--key", type=Path, required=True, metavar="FILE", help="Ed25519 private key, PEM")
+    parser.add_argument("--overwrite", action="store_true", help="replace a signature that is there")
     options = parser.parse_args(arguments)
     key = read_private_key(options.key)
     data, signature = _content(options.path)
+    if signature.exists() and not options.overwrite:
+        raise ValueError(f"{signature} exists; give --overwrite to replace it")
     signature.write_bytes(key.sign(data))
     print(f"signed    {signature}")
     return 0
@@ -41,7 +44,10 @@ def run_verify(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     keys = read_public_keys(options.public_key)
     data, signature = _content(options.path)
-    verify(data, read_signature(signature), keys)
+    try:
+        verify(data, read_signature(signature), keys)
+    except SignatureError as error:
+        raise SignatureError(f"{options.path}: {error}") from error
     print(f"verified  {options.path}")
     return 0
 

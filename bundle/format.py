@@ -171,6 +171,8 @@ def check_folder(path: Path) -> None:
     Raises:
         BundleError: there is no such folder, or it is a training run, half a bundle, or something else.
     """
+    if path.is_file():
+        raise BundleError(f"{path} is a file; a bundle is a folder that `f2at export` wrote")
     if not path.is_dir():
         raise BundleError(f"{path}: there is no such folder; a bundle is a folder that `f2at export` wrote")
     missing = [name for name in (MANIFEST, *_FILES) if not (path / name).is_file()]

@@ -10,7 +10,8 @@ from f2at.bundle.format import check_folder
 from f2at.command_line import Parser
 from f2at.serving.settings import Settings
 
-_SETTINGS = "Settings are environment variables (F2AT_...); serving/settings.py lists them."
+_VARIABLES = ", ".join(f"F2AT_{name.upper()}" for name in Settings.model_fields)
+_SETTINGS = f"Settings are environment variables: {_VARIABLES}."
 
 
 def run_serve(arguments: Sequence[str]) -> int:

@@ -124,7 +124,25 @@ def test_what_is_no_bundle_is_called_what_it_is(tmp_path: Path, capsys: pytest.C
         capsys, "audit", str(run), *output
     )
     assert f"{half} is half a bundle: classifier.onnx and reference.npz missing" in refused(capsys, "serve", str(half))
+    graph = ZOO / "classifier.onnx"
+    assert f"{graph} is a file; a bundle is a folder" in refused(capsys, "audit", str(graph), *output)
+    both = refused(capsys, "audit", str(ZOO), "--onnx", str(graph), *output)
+    assert f"a bundle and --onnx FILE exclude each other; got {ZOO} and {graph}" in both
     assert f"{ZOO} is a bundle already" in refused(capsys, "export", str(ZOO), *output)
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_audit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "report.html").mkdir()
+    said = refused(capsys, "audit", str(ZOO), "--overwrite", "--output", str(tmp_path / "report.json"))
+    assert said == f"f2at audit: output must name a file to write; {tmp_path / 'report.html'} is a folder"
+
+
+def test_numbers_of_channels_are_one_or_three(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for wrong in ("a", "0.5,0.5"):
+        said = refused(capsys, "audit", "--onnx", "m.onnx", "--mean", wrong, "--output", str(tmp_path / "report.json"))
+        assert f"argument --mean: must be one number or three, as in 0.5,0.4,0.4; got {wrong!r}" in said
 
 
 @pytest.mark.parametrize(("name", "blocked", "extra"), [("train", "torch", "train"), ("serve", "bentoml", "serve")])

@@ -31,6 +31,8 @@ def run(arguments: Sequence[str]) -> int:
     if output.suffix != ".json":
         raise ValueError(f"output must end in .json; got {output}")
     for path in (output, page):
+        if path.is_dir():
+            raise ValueError(f"output must name a file to write; {path} is a folder")
         if path.exists() and not options.overwrite:
             raise ValueError(f"{path} exists; give --overwrite or another --output")
     audit = _open(options, _request(options))
@@ -103,7 +105,9 @@ def _open(options: argparse.Namespace, request: AuditRequest) -> Audit:
 
 def _model(options: argparse.Namespace) -> tuple[Model, Images, Labels]:
     """The model to audit, and labelled images for it."""
-    if (options.bundle is None) is (options.onnx is None):
+    if options.bundle is not None and options.onnx is not None:
+        raise ValueError(f"a bundle and --onnx FILE exclude each other; got {options.bundle} and {options.onnx}")
+    if options.bundle is None and options.onnx is None:
         raise ValueError("either a bundle, written by f2at export, or --onnx FILE must be given")
     if options.onnx is None:
         for name in _ONNX_ONLY:
@@ -209,8 +213,8 @@ def _add_onnx_options(group: argparse._ArgumentGroup) -> None:
     """Images reach the graph as (scale x - mean) / std, x in [0, 1]; a graph of uint8 pixels takes them as they are."""
     group.add_argument("--onnx", type=Path, metavar="FILE", help="the file, in place of a bundle; needs --data")
     group.add_argument("--class-names", type=_names, metavar="A,B,...", help="one for each output (default 0,1,...)")
-    group.add_argument("--mean", type=_numbers, metavar="R,G,B", help="subtracted from pixels in [0, 1] (default 0)")
-    group.add_argument("--std", type=_numbers, metavar="R,G,B", help="then divided by (default 1)")
+    group.add_argument("--mean", type=_channels, metavar="R,G,B", help="subtracted from pixels in [0, 1] (default 0)")
+    group.add_argument("--std", type=_channels, metavar="R,G,B", help="then divided by (default 1)")
     group.add_argument("--scale", type=float, help="multiplied by before, 255 for a graph of levels (default 1)")
     group.add_argument("--layout", choices=LAYOUTS, help="where the channels are, if the graph does not tell")
     group.add_argument("--output-name", metavar="NAME", help="the output with the logits, if there are several")
@@ -220,8 +224,12 @@ def _names(text: str) -> list[str]:
     return text.split(",")
 
 
-def _numbers(text: str) -> list[float]:
-    numbers = [float(number) for number in text.split(",")]
+def _channels(text: str) -> list[float]:
+    """A number for each channel, or one for all."""
+    try:
+        numbers = [float(number) for number in text.split(",")]
+    except ValueError:
+        numbers = []
     if len(numbers) not in (1, 3):
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"must be one number or three, as in 0.5,0.4,0.4; got {text!r}")
     return numbers * (3 // len(numbers))

@@ -11,8 +11,17 @@ from f2at.audit.reports.report import SCHEMA_VERSION
 
 
 def write_report(report: Mapping[str, Any], path: str | Path) -> Path:
-    """Write a report as JSON, and as a page to the same name ending in .html, which is returned."""
+    """Write a report as JSON, and as a page to the same name ending in .html, which is returned.
+
+    Missing folders are made; files that are there are replaced.
+
+    Raises:
+        ValueError: the name does not end in .json.
+    """
     path = Path(path)
+    if path.suffix != ".json":
+        raise ValueError(f"path must end in .json; got {path}")
+    path.parent.mkdir(parents=True, exist_ok=True)
     page = path.with_suffix(".html")
     path.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="ascii")
     page.write_text(render_report(report), encoding="utf-8")

@@ -70,6 +70,11 @@ def test_l2_takes_radii_above_one() -> None:
     assert parse_eps("2.5", "l2") == Fraction(5, 2)
 
 
+def test_a_float_is_the_fraction_it_was_rounded_from() -> None:
+    for levels in range(1, 256):
+        assert parse_eps(levels / 255, "linf") == Fraction(levels, 255)
+
+
 def test_linf_eps_is_cut_to_whole_levels() -> None:
     assert effective_eps(Fraction("0.031"), "linf") == Fraction(7, 255)  # 7.905 levels
     assert effective_eps(Fraction(8, 255), "linf") == Fraction(8, 255)

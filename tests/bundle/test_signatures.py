@@ -55,6 +55,17 @@ def test_openssl_accepts_the_signature(signed: Path, keys: tuple[Path, Path]) ->
     assert openssl(*check, "-sigfile", signed / SIGNATURE).returncode != 0
 
 
+def test_a_signature_is_replaced_only_where_that_is_asked_for(
+    signed: Path, keys: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (signed / SIGNATURE).read_bytes()
+    (signed / SIGNATURE).write_bytes(b"another")
+    assert main(["sign", str(signed), "--key", str(keys[0])]) == 2
+    assert capsys.readouterr().err == f"f2at sign: {signed / SIGNATURE} exists; give --overwrite to replace it\n"
+    assert main(["sign", str(signed), "--key", str(keys[0]), "--overwrite"]) == 0
+    assert (signed / SIGNATURE).read_bytes() == before  # Ed25519 draws nothing
+
+
 def test_only_the_signers_key_verifies(signed: Path, keys: tuple[Path, Path], tmp_path: Path) -> None:
     _, other = make_keys(tmp_path, "other")
     bundle = load_bundle(signed)
