@@ -82,7 +82,7 @@ def test_the_command_audits(run: Run) -> None:
 
 def test_the_example_of_the_readme_runs(run: Run) -> None:
     (code,) = blocks("python")
-    assert run("python", "-c", code).endswith(" of 100 images stand\n")
+    assert run("python", "-c", code).endswith(" of 100 images withstand every attack\n")
 
 
 def test_the_service_is_found(run: Run) -> None:

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -183,6 +184,7 @@ def run_examples(page: Path, url: str, cwd: Path) -> tuple[int, int]:
 def test_examples_of_the_documentation(server: "Server", bundle: Bundle, tmp_path: Path) -> None:
     for name, image in zip(("digit.png", "another.png"), bundle.reference()[0], strict=False):
         (tmp_path / name).write_bytes(png(image))
+    shutil.copytree(bundle.path, tmp_path / "bundles" / "digits")
     lines, scripts = run_examples(REPOSITORY / "docs" / "api.md", server.url, tmp_path)
     assert lines > 0
     assert scripts > 0

@@ -100,7 +100,7 @@ def test_one_worker_a_state_folder(run: Run, server: "Server", bundle: Bundle) -
 def test_a_built_bento_serves_its_bundle_without_torch(
     run: Run, start_server: Callable[..., "Server"], bundle: Bundle, tmp_path: Path
 ) -> None:
-    assert "holds " + bundle.digest in run("f2at", "pin", str(bundle.path)).stdout
+    assert "contains " + bundle.digest in run("f2at", "pin", str(bundle.path)).stdout
     subprocess.run([sys.executable, "-m", "hatchling", "build", "--target", "wheel"], cwd=REPOSITORY, check=True)
     built = run("bentoml", "build", "--output", "tag")
     assert built.returncode == 0, built.stderr
