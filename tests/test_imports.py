@@ -15,6 +15,7 @@ LAYERS = [
     {"images", "models"},
     {"bundle"},
     {"attacks"},
+    {"gradient"},
     {"audit"},
     {"training", "export"},
     {"serving"},

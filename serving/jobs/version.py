@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 # Help texts and pages are left out: they cannot change a number, and must not strand running audits.
-SHAPING = ("f2at.images", "f2at.bundle", "f2at.attacks", "f2at.audit")
+SHAPING = ("f2at.images", "f2at.bundle", "f2at.attacks", "f2at.gradient", "f2at.audit")
 
 
 def application_version(digest: str, surrogate: str | None = None) -> str:

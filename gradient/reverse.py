@@ -1,0 +1,100 @@
+"""Reverse mode: the rules, applied to a graph from its end to its beginning."""
+
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from f2at.gradient.builder import Builder, Node, Tensor, UnsupportedOperationError
+from f2at.gradient.rules import RULES
+from f2at.gradient.trace import Trace, trace
+
+COTANGENT, GRADIENT = "cotangent", "gradient"
+
+
+def vector_jacobian(model: onnx.ModelProto, shape: tuple[int, ...] | None = None) -> onnx.ModelProto:
+    """The graph of v -> J(x)^T v, J the Jacobian of a graph's first output by its images x.
+
+    Args:
+        model: a graph with one input.
+        shape: of one image, where the graph leaves it open.
+
+    Returns:
+        A graph of the same input and `cotangent`, v, of the output's shape and type, which gives the output under its
+        own name and `gradient`, of the input's shape. Of integer images it is the gradient by their values.
+
+    Raises:
+        UnsupportedOperationError: an operation between images and output has no rule.
+        ValueError: as `trace`; or the output does not depend on the images.
+    """
+    traced = trace(model, shape)
+    graph = traced.model.graph
+    output = graph.output[0]
+    builder = Builder(traced.tensors)
+    name = backpropagate(traced, builder, {output.name: COTANGENT})
+    builder.nodes.append(helper.make_node("Identity", [name], [GRADIENT]))
+
+    result = onnx.ModelProto()
+    result.CopyFrom(traced.model)
+    del result.graph.output[:], result.graph.value_info[:]
+    graph = result.graph
+    graph.node.extend(builder.nodes)
+    graph.initializer.extend(builder.initializers)
+    graph.input.append(_described(COTANGENT, traced.tensors[output.name]))
+    graph.output.extend(
+        [_described(output.name, traced.tensors[output.name]), _described(GRADIENT, traced.tensors[traced.images])]
+    )
+    return result
+
+
+def backpropagate(traced: Trace, builder: Builder, gradients: dict[str, str]) -> str:
+    """Write the backward pass; return the name of the gradient by the images.
+
+    Args:
+        traced: the graph.
+        builder: of its tensors.
+        gradients: names of the gradients of some of its tensors, by the names of those.
+
+    Raises:
+        UnsupportedOperationError: an operation has no rule, or not in this form.
+        ValueError: none of these tensors depends on the images.
+    """
+    terms: dict[str, list[str]] = defaultdict(list)
+    for tensor, gradient in gradients.items():
+        terms[tensor].append(gradient)
+    for proto in reversed(traced.model.graph.node):
+        node = Node.of(proto)
+        incoming = [_total(builder, terms[name]) if builder.active(name) else None for name in node.outputs]
+        if all(gradient is None for gradient in incoming):
+            continue
+        if proto.domain not in ("", "ai.onnx") or node.operation not in RULES:
+            raise UnsupportedOperationError(f"{proto.domain or 'ai.onnx'}.{node.operation}")
+        builder.real = _real(builder.tensors[node.outputs[0]].dtype)
+        outgoing = RULES[node.operation](builder, node, incoming)
+        for name, one in zip(node.inputs, outgoing, strict=False):
+            if one is not None and builder.active(name):
+                terms[name].append(one)
+    total = _total(builder, terms[traced.images])
+    if total is None:
+        raise ValueError("the output does not depend on the images in a way that has a gradient")
+    return total
+
+
+def _described(name: str, tensor: Tensor) -> onnx.ValueInfoProto:
+    """A tensor of this one's type, or of its gradient's, and of as many axes."""
+    return helper.make_tensor_value_info(
+        name, helper.np_dtype_to_tensor_dtype(_real(tensor.dtype)), [None] * len(tensor.shape)
+    )
+
+
+def _total(builder: Builder, terms: list[str]) -> str | None:
+    if not terms:
+        return None
+    return terms[0] if len(terms) == 1 else builder("Sum", *terms)
+
+
+def _real(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The type of a tensor's gradient: its own, or float32 for integers."""
+    return dtype if np.issubdtype(dtype, np.floating) else np.dtype(np.float32)
