@@ -158,7 +158,10 @@ class Builder:
 
     def unbroadcast(self, gradient: str, shape: Sequence[int], name: str) -> str:
         """Sum a gradient of `shape` over the axes along which the forward tensor `name` was repeated."""
-        target = self.tensors[name].shape
+        return self.sum_to(gradient, shape, self.tensors[name].shape)
+
+    def sum_to(self, gradient: str, shape: Sequence[int], target: Sequence[int]) -> str:
+        """Sum a gradient of `shape` over the axes along which a tensor of shape `target` is broadcast to it."""
         leading = len(shape) - len(target)
         axes = [axis for axis in range(len(shape)) if axis < leading or target[axis - leading] == 1 != shape[axis]]
         if axes:

@@ -1,6 +1,6 @@
 """What a forward graph holds besides its nodes: shapes, types and constants, found by running it twice."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,16 +106,24 @@ def _active(nodes: Iterable[onnx.NodeProto], images: str) -> set[str]:
 
 
 def _folded(model: onnx.ModelProto, tensors: dict[str, Tensor]) -> onnx.ModelProto:
-    """The graph without the nodes whose outputs are always the same."""
+    """The graph with constants in place of the nodes whose outputs are always the same."""
     folded = onnx.ModelProto()
     folded.CopyFrom(model)
-    del folded.graph.node[:]
-    for node in model.graph.node:
-        values = {name: tensors[name].value for name in node.output if name}
-        if any(value is None for value in values.values()):
-            folded.graph.node.append(node)
-        else:
-            folded.graph.initializer.extend(
-                numpy_helper.from_array(value, name) for name, value in values.items() if value is not None
-            )
+    graph = folded.graph
+    kept = [node for node in graph.node if any(name and tensors[name].value is None for name in node.output)]
+    computed = {name for node in graph.node for name in node.output if name}
+    del graph.node[:]
+    graph.node.extend(kept)
+    used = {*_read(kept), *(output.name for output in graph.output)}
+    for name in sorted(used & computed):
+        if (value := tensors[name].value) is not None:
+            graph.initializer.append(numpy_helper.from_array(value, name))
     return folded
+
+
+def _read(nodes: Iterable[onnx.NodeProto]) -> Iterator[str]:
+    """The names that nodes read, in their subgraphs as well."""
+    for node in nodes:
+        yield from node.input
+        for attribute in node.attribute:
+            yield from _read(attribute.g.node)

@@ -14,7 +14,7 @@ from f2at.attacks.threat import NORMS
 from f2at.audit import Audit, AuditRequest, Step
 from f2at.audit.opening import Model, open_bundle, open_onnx
 from f2at.audit.perform import perform
-from f2at.audit.reports.files import write_report
+from f2at.audit.reports.files import page_path, write_report
 from f2at.audit.suites import CUSTOM, SUITES
 from f2at.command_line import Parser
 from f2at.images.labelled import read_labelled
@@ -27,9 +27,7 @@ EXIT_CODES = {None: 0, "pass": 0, "fail": 3, "inconclusive": 4}
 def run(arguments: Sequence[str]) -> int:
     """Audit, write the two files, print a summary and return the exit code."""
     options = _parser().parse_args(arguments)
-    output, page = options.output, options.output.with_suffix(".html")
-    if output.suffix != ".json":
-        raise ValueError(f"output must end in .json; got {output}")
+    output, page = options.output, page_path(options.output, name="output")
     for path in (output, page):
         if path.is_dir():
             raise ValueError(f"output must name a file to write; {path} is a folder")

@@ -10,6 +10,17 @@ from f2at.audit.reports.compare import compare_reports
 from f2at.audit.reports.report import SCHEMA_VERSION
 
 
+def page_path(report: Path, *, name: str) -> Path:
+    """The page beside a report's file.
+
+    Raises:
+        ValueError: the file, the argument `name`, does not end in .json.
+    """
+    if report.suffix != ".json":
+        raise ValueError(f"{name} must end in .json; got {report}")
+    return report.with_suffix(".html")
+
+
 def write_report(report: Mapping[str, Any], path: str | Path) -> Path:
     """Write a report as JSON, and as a page to the same name ending in .html, which is returned.
 
@@ -19,10 +30,8 @@ def write_report(report: Mapping[str, Any], path: str | Path) -> Path:
         ValueError: the name does not end in .json.
     """
     path = Path(path)
-    if path.suffix != ".json":
-        raise ValueError(f"path must end in .json; got {path}")
+    page = page_path(path, name="path")
     path.parent.mkdir(parents=True, exist_ok=True)
-    page = path.with_suffix(".html")
     path.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="ascii")
     page.write_text(render_report(report), encoding="utf-8")
     return page

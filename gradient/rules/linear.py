@@ -75,8 +75,5 @@ def _transposed(b: Builder, name: str, rank: int) -> str:
 
 def _summed(b: Builder, product: str, shape: tuple[int, ...], name: str, matrix: tuple[int, ...]) -> str:
     """A gradient of `shape` as one of `name`, which was used with the shape `matrix`."""
-    extra = len(shape) - len(matrix)
-    axes = [axis for axis in range(len(shape)) if axis < extra or matrix[axis - extra] == 1 != shape[axis]]
-    if axes:
-        product = b("ReduceSum", product, b.integers(*axes), keepdims=1)
-    return b("Reshape", product, b.shape(name)) if axes or len(matrix) != b.rank(name) else product
+    product = b.sum_to(product, shape, matrix)
+    return b("Reshape", product, b.shape(name)) if len(matrix) != b.rank(name) else product

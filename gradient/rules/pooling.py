@@ -48,7 +48,7 @@ def max_pool(b: Builder, node: Node, gradient: str) -> Gradients:
     """To the pixel that was the largest, whose place the pooling itself gives as a second output."""
     x = node.inputs[0]
     if len(node.outputs) < 2 or not node.outputs[1]:
-        raise UnsupportedOperationError("MaxPool without the output Indices")  # `reverse` adds it
+        raise UnsupportedOperationError("MaxPool without the output Indices")  # `trace` adds it
     zeros = b(
         "ConstantOfShape",
         b("ReduceProd", b.shape(x), keepdims=1),

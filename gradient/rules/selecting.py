@@ -1,5 +1,7 @@
 """Elements that are picked by indices, which may be computed, and may repeat."""
 
+from onnx import TensorProto
+
 from f2at.gradient.builder import Builder, Node, UnsupportedOperationError
 from f2at.gradient.rules.moving import put_back
 from f2at.gradient.rules.registry import Gradients, rule
@@ -85,6 +87,6 @@ def _zeros(b: Builder, name: str) -> str:
 
 def _from_zero(b: Builder, indices: str, x: str, axis: int) -> str:
     """The indices as int64, those that count from the end made to count from the start."""
-    indices = b("Cast", indices, to=7)  # TensorProto.INT64
+    indices = b("Cast", indices, to=TensorProto.INT64)
     size = b("Gather", b.shape(x), b.integers(axis), axis=0)
     return b("Where", b("Less", indices, b.integers(0)), b("Add", indices, size), indices)

@@ -249,10 +249,7 @@ def test_the_documentation_s_audits_of_an_onnx_file_run_as_they_are_printed(
     ("arguments", "reason"),
     [
         ([], "either a bundle, written by f2at export, or --onnx FILE must be given"),
-        (
-            ["{bundle}", "--onnx", "{model}"],
-            "either a bundle, written by f2at export, or --onnx FILE must be given",
-        ),
+        (["{bundle}", "--onnx", "{model}"], "a bundle and --onnx FILE exclude each other; got {bundle} and {model}"),
         (["{bundle}", "--mean", "0.5"], "mean goes with --onnx only; a bundle knows its own"),
         (["--onnx", "{model}"], "data must be given for --onnx: an .npz file with images and labels"),
         (["--onnx", "{data}", "--data", "{data}"], "{data} is no model that ONNX Runtime can run: "),

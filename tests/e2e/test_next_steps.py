@@ -1,6 +1,5 @@
 """The line `next: f2at ...` that ends what a command prints works as it is printed; names with a space, too."""
 
-import os
 import re
 import shlex
 import subprocess
@@ -11,19 +10,9 @@ import httpx
 import pytest
 
 from f2at.serving.process.launch import launch
+from tests.user import REPOSITORY, TINY, environment
 
-REPOSITORY = Path(__file__).parents[2]
-RECIPE = """
-[data]
-name = "digits"
-size = 8
-validation = 200
-reference = 40
-crop_padding = 1
-flip = false
-[model]
-name = "resnet18"
-width = 4
+RECIPE = f"""{TINY}reference = 40
 [method]
 name = "sat"
 [attack]
@@ -50,12 +39,7 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.environment = {
-            **{key: value for key, value in os.environ.items() if not key.startswith("F2AT_")},
-            "PYTHONPATH": str(REPOSITORY),
-            "BENTOML_HOME": str(path / "bentoml"),
-            "BENTOML_DO_NOT_TRACK": "1",
-        }
+        self.environment = environment(path)
 
     def words(self, line: str) -> list[str]:
         """What a shell makes of a line, with this checkout's `f2at`."""

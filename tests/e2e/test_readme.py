@@ -15,21 +15,11 @@ import f2at
 from f2at.images.png import png
 from f2at.serving.process.launch import RunningServer, free_port, launch
 from tests.readme import blocks
+from tests.user import REPOSITORY, TINY, environment
 
-REPOSITORY = Path(__file__).parents[2]
 ADDRESS = "127.0.0.1:3000"
 # The recipe that stands in for configs/digits.toml, so that training takes seconds.
-RECIPE = """
-[data]
-name = "digits"
-size = 8
-validation = 200
-crop_padding = 1
-flip = false
-[model]
-name = "resnet18"
-width = 4
-[method]
+RECIPE = f"""{TINY}[method]
 name = "f2at"
 [attack]
 eps = "32/255"
@@ -51,11 +41,8 @@ class Shell:
         command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m f2at "$@"\n')
         command.chmod(0o755)
         self.environment = {
-            **{key: value for key, value in os.environ.items() if not key.startswith("F2AT_")},
+            **environment(folder),
             "PATH": f"{command.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONPATH": str(REPOSITORY),
-            "BENTOML_HOME": str(folder / "bentoml"),
-            "BENTOML_DO_NOT_TRACK": "1",
         }
 
     def command(self, block: str) -> list[str]:

@@ -16,7 +16,7 @@ from f2at.gradient.reverse import COTANGENT, vector_jacobian
 
 SMALL = ["resnet18", "mobilenet_v3_small", "squeezenet1_1", "shufflenet_v2_x0_5"]
 LARGE = [
-    *("vgg11_bn", "densenet121", "efficientnet_b0", "mnasnet0_5", "googlenet", "regnet_y_400mf", "alexnet"),
+    *("densenet121", "efficientnet_b0", "mnasnet0_5", "googlenet", "regnet_y_400mf"),
     *("convnext_tiny", "swin_t", "swin_v2_t", "maxvit_t", "vit"),
 ]
 
@@ -46,7 +46,7 @@ def network(name: str) -> nn.Module:
 
 
 def side(name: str) -> int:
-    return {"vit": 32, "vgg11_bn": 224, "alexnet": 224}.get(name, 64)
+    return 32 if name == "vit" else 64
 
 
 def exported(model: nn.Module, images: Tensor) -> onnx.ModelProto:

@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from f2at.gradient.builder import UnsupportedOperationError
@@ -252,6 +252,28 @@ def test_of_a_linear_operation_it_is_the_adjoint(case: Case) -> None:
     np.testing.assert_allclose((gradient * x).sum(), (v * y).sum(), rtol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32, np.float64])
+def test_a_cast_is_undone_to_the_type_of_the_images(dtype: type) -> None:
+    """Of w cast(x) it is v w, in the images' own type or, for 8-bit images, in float32."""
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    w = weights(4, 1, 1).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Cast", ["x"], ["real"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", ["real", "w"], ["y"]),
+        ],
+        "case",
+        [helper.make_tensor_value_info("x", kind, ["N", *IMAGE[1:]])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(w, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    v = np.random.default_rng(2).normal(size=IMAGE).astype(np.float32)
+    _, gradient = run(vector_jacobian(model), {"x": np.ones(IMAGE, dtype), "cotangent": v})
+    assert gradient.dtype == (np.float32 if dtype is np.uint8 else dtype)
+    np.testing.assert_allclose(gradient, (v * w).astype(gradient.dtype), rtol=1e-6)
+
+
 def test_softmax_before_opset_13_is_over_all_axes_from_its_axis_on() -> None:
     rng = np.random.default_rng(5)
     x, v = (rng.normal(size=IMAGE).astype(np.float32) for _ in range(2))
@@ -275,6 +297,16 @@ def test_softmax_before_opset_13_is_over_all_axes_from_its_axis_on() -> None:
 def test_what_has_no_rule_is_named(case: Case, said: str) -> None:
     with pytest.raises(UnsupportedOperationError, match=said):
         vector_jacobian(case.model(np.float32))
+
+
+def test_what_is_constant_between_its_jumps_passes_nothing_on() -> None:
+    """Of x + floor(x) the gradient is that of x alone."""
+    nodes = [helper.make_node("Floor", ["x"], ["steps"]), helper.make_node("Add", ["x", "steps"], ["y"])]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 3]) for name in ("x", "y")]
+    graph = helper.make_graph(nodes, "case", values[:1], values[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    x, v = (np.random.default_rng(seed).normal(size=(2, 3)).astype(np.float32) for seed in (1, 2))
+    np.testing.assert_array_equal(run(vector_jacobian(model), {"x": x, "cotangent": v})[1], v)
 
 
 def test_every_rule_has_a_case() -> None:
