@@ -4,7 +4,7 @@ from pathlib import Path
 
 from benchmarks.common import interleaved, markdown_table, parser, publish
 from f2at.audit import AuditRequest, run_audit
-from f2at.audit.opening import open_bundle
+from f2at.audit.opening.bundle import open_bundle
 from f2at.audit.page.html import render_report
 
 COLUMNS = ("bundle", "suite", "clean, %", "robust, %", "seconds", "harness", "images/s", "report page, s")

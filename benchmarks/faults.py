@@ -24,7 +24,7 @@ from sqlalchemy import make_url
 from benchmarks.common import markdown_table, parser, publish
 from benchmarks.serving import ROOT, processes
 from f2at.audit import AuditRequest, run_audit
-from f2at.audit.opening import open_bundle
+from f2at.audit.opening.bundle import open_bundle
 from f2at.audit.reports.report import deterministic_part
 from f2at.serving.process.launch import free_port, is_ready, launch
 

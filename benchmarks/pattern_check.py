@@ -23,7 +23,7 @@ from f2at.attacks.objectives import objective_weights
 from f2at.attacks.target import Target
 from f2at.attacks.threat import effective_eps, parse_eps, project, snap, uniform_start
 from f2at.attacks.white_box.pgd import pgd
-from f2at.audit.opening import open_bundle
+from f2at.audit.opening.bundle import open_bundle
 from f2at.images.bitplanes import natural_pattern
 from f2at.images.pixels import LEVELS, to_images, to_inputs
 

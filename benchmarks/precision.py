@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.common import interleaved, markdown_table, parser, publish, ratio
 from f2at.audit import AuditRequest, run_audit
-from f2at.audit.opening import open_model
+from f2at.audit.opening.bundle import open_model
 from f2at.bundle.format import CLASSIFIER, Bundle, load_bundle
 from f2at.bundle.runtime import create_session
 

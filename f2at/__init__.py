@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from f2at.audit.module import audit_module
-    from f2at.audit.opening import audit_bundle, audit_onnx
+    from f2at.audit.opening.bundle import audit_bundle
+    from f2at.audit.opening.onnx import audit_onnx
     from f2at.audit.page.html import render_report
     from f2at.audit.reports.compare import compare_reports, gate
     from f2at.audit.reports.files import read_report, write_report
@@ -51,9 +52,9 @@ _HOMES = {
     "Bundle": ("f2at.bundle.format", ""),
     "Client": ("f2at.serving.client", "serve"),
     "ServiceError": ("f2at.serving.client", "serve"),
-    "audit_bundle": ("f2at.audit.opening", ""),
+    "audit_bundle": ("f2at.audit.opening.bundle", ""),
     "audit_module": ("f2at.audit.module", "train"),
-    "audit_onnx": ("f2at.audit.opening", ""),
+    "audit_onnx": ("f2at.audit.opening.onnx", ""),
     "compare_reports": ("f2at.audit.reports.compare", ""),
     "export_checkpoint": ("f2at.export.build", "train"),
     "gate": ("f2at.audit.reports.compare", ""),

@@ -9,18 +9,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from f2at.attacks.targets.onnx_classifier import LAYOUTS
 from f2at.attacks.threat import NORMS
-from f2at.audit import Audit, AuditRequest, Step
-from f2at.audit.opening import Model, open_bundle, open_onnx
+from f2at.audit import AuditRequest, Step
+from f2at.audit.commands.model import add_onnx_options, is_onnx, open_audit
 from f2at.audit.perform import perform
 from f2at.audit.reports.files import page_path, write_report
 from f2at.audit.suites import CUSTOM, SUITES
 from f2at.command_line import Parser
-from f2at.images.labelled import read_labelled
-from f2at.images.pixels import Images, Labels
 
-_ONNX_ONLY = ("class_names", "layout", "mean", "std", "scale", "output_name")
 EXIT_CODES = {None: 0, "pass": 0, "fail": 3, "inconclusive": 4}
 
 
@@ -33,7 +29,7 @@ def run(arguments: Sequence[str]) -> int:
             raise ValueError(f"output must name a file to write; {path} is a folder")
         if path.exists() and not options.overwrite:
             raise ValueError(f"{path} exists; give --overwrite or another --output")
-    audit = _open(options, _request(options))
+    audit = open_audit(options, _request(options))
 
     output.parent.mkdir(parents=True, exist_ok=True)  # now rather than after minutes of work
     with tqdm(total=len(audit.steps), unit="step", disable=options.quiet) as bar:
@@ -77,7 +73,7 @@ def _value(text: str) -> Any:
 
 def _request(options: argparse.Namespace) -> AuditRequest:
     attacks = [parse_attack(text) for text in options.attack] or None
-    usual = "quick" if options.onnx is None else "black-box"
+    usual = "black-box" if is_onnx(options.model) else "quick"
     if attacks and options.suite not in (None, CUSTOM):
         raise ValueError(f"suite must be left out where attacks are given; got {options.suite}")
     return AuditRequest(
@@ -90,44 +86,6 @@ def _request(options: argparse.Namespace) -> AuditRequest:
         min_robust_accuracy=options.min_robust_accuracy,
         examples=options.examples,
     )
-
-
-def _open(options: argparse.Namespace, request: AuditRequest) -> Audit:
-    """The audit that the options describe."""
-    model, images, labels = _model(options)
-    surrogate = None
-    if options.surrogate is not None:
-        surrogate, *_ = open_bundle(options.surrogate, threads=options.threads)
-    return model.audit(images, labels, request, surrogate=surrogate)
-
-
-def _model(options: argparse.Namespace) -> tuple[Model, Images, Labels]:
-    """The model to audit, and labelled images for it."""
-    if options.bundle is not None and options.onnx is not None:
-        raise ValueError(f"a bundle and --onnx FILE exclude each other; got {options.bundle} and {options.onnx}")
-    if options.bundle is None and options.onnx is None:
-        raise ValueError("either a bundle, written by f2at export, or --onnx FILE must be given")
-    if options.onnx is None:
-        for name in _ONNX_ONLY:
-            if getattr(options, name) is not None:
-                raise ValueError(f"{name.replace('_', '-')} goes with --onnx only; a bundle knows its own")
-        opened = open_bundle(options.bundle, threads=options.threads)
-        return opened if options.data is None else (opened[0], *read_labelled(options.data, name="data"))
-    if options.data is None:
-        raise ValueError("data must be given for --onnx: an .npz file with images and labels")
-    images, labels = read_labelled(options.data, name="data")
-    model = open_onnx(
-        options.onnx,
-        classes=options.class_names,
-        size=images.shape[1:3],
-        threads=options.threads,
-        output=options.output_name,
-        layout=options.layout,
-        mean=options.mean,
-        std=options.std,
-        scale=options.scale,
-    )
-    return model, images, labels
 
 
 def _summary(report: Mapping[str, Any]) -> str:
@@ -171,13 +129,13 @@ def _parser() -> Parser:
     parser = Parser(
         prog="f2at audit",
         usage="f2at audit BUNDLE --output REPORT.json [options]\n"
-        "       f2at audit --onnx FILE --data IMAGES.npz --output REPORT.json [options]",
-        description="Attack an exported model with its own reference images and report how many answers survive.",
+        "       f2at audit MODEL.onnx --data IMAGES.npz --output REPORT.json [options]",
+        description="Attack a model with labelled images and report how many of its answers survive.",
         epilog="exit codes: 0 done (and the threshold, if any, is met); 2 bad input; 3 the threshold is not met; "
         "4 the threshold lies inside the confidence interval, so more samples are needed to tell",
     )
-    parser.add_argument("bundle", type=Path, nargs="?", help="folder written by f2at export")
-    parser.add_argument("--suite", help=f"list of attacks: {', '.join(SUITES)} (default quick; with --onnx black-box)")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a bundle's folder, or an ONNX file with --data")
+    parser.add_argument("--suite", help=f"list of attacks: {', '.join(SUITES)} (default quick; of a file black-box)")
     parser.add_argument(
         "--attack",
         action="append",
@@ -199,35 +157,9 @@ def _parser() -> Parser:
     parser.add_argument(
         "--surrogate", type=Path, metavar="BUNDLE", help="another model, whose gradients transfer attacks follow"
     )
-    _add_onnx_options(parser.add_argument_group("any classifier in an ONNX file, by attacks that need no gradients"))
+    add_onnx_options(parser.add_argument_group("any classifier in an ONNX file, by attacks that need no gradients"))
     parser.add_argument("--threads", type=int, default=0, help="threads of ONNX Runtime (default 0: all cores)")
     parser.add_argument("--output", type=Path, required=True, help="report to write, .json; .html goes beside it")
     parser.add_argument("--overwrite", action="store_true", help="replace a report that is there")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     return parser
-
-
-def _add_onnx_options(group: argparse._ArgumentGroup) -> None:
-    """Images reach the graph as (scale x - mean) / std, x in [0, 1]; a graph of uint8 pixels takes them as they are."""
-    group.add_argument("--onnx", type=Path, metavar="FILE", help="the file, in place of a bundle; needs --data")
-    group.add_argument("--class-names", type=_names, metavar="A,B,...", help="one for each output (default 0,1,...)")
-    group.add_argument("--mean", type=_channels, metavar="R,G,B", help="subtracted from pixels in [0, 1] (default 0)")
-    group.add_argument("--std", type=_channels, metavar="R,G,B", help="then divided by (default 1)")
-    group.add_argument("--scale", type=float, help="multiplied by before, 255 for a graph of levels (default 1)")
-    group.add_argument("--layout", choices=LAYOUTS, help="where the channels are, if the graph does not tell")
-    group.add_argument("--output-name", metavar="NAME", help="the output with the logits, if there are several")
-
-
-def _names(text: str) -> list[str]:
-    return text.split(",")
-
-
-def _channels(text: str) -> list[float]:
-    """A number for each channel, or one for all."""
-    try:
-        numbers = [float(number) for number in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) not in (1, 3):
-        raise argparse.ArgumentTypeError(f"must be one number or three, as in 0.5,0.4,0.4; got {text!r}")
-    return numbers * (3 // len(numbers))

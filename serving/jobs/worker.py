@@ -19,7 +19,8 @@ from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
 from dbos import error as dbos_error
 
 from f2at.audit import Audit, AuditRequest
-from f2at.audit.opening import Model, open_model
+from f2at.audit.opening.bundle import open_model
+from f2at.audit.opening.model import Model
 from f2at.bundle.format import Bundle
 from f2at.serving.jobs.audits import APPLICATION, QUEUE
 from f2at.serving.jobs.database import prepare_database, worker_engine

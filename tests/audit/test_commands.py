@@ -205,8 +205,7 @@ def test_any_onnx_file_by_its_answers(run: Run, normalised: Path, tmp_path: Path
     data = save_images(tmp_path / "images.npz", DISTANCES)
     floats = ("--mean", ",".join(map(str, MEAN)), "--std", ",".join(map(str, STD)), "--class-names", "dark,light")
     code, out, errors = run(
-        *("--onnx", str(normalised), "--data", str(data), *floats, "--attack", "rays:queries=300", "--eps", "8/255"),
-        source=None,
+        *("--data", str(data), *floats, "--attack", "rays:queries=300", "--eps", "8/255"), source=normalised
     )
     assert (code, errors) == (0, [])
     report = json.loads((tmp_path / "report.json").read_text())
@@ -220,9 +219,8 @@ def test_any_onnx_file_by_its_answers(run: Run, normalised: Path, tmp_path: Path
 
 def test_an_onnx_file_of_uint8_pixels_needs_no_options(run: Run, bundle: Path, tmp_path: Path) -> None:
     data = save_images(tmp_path / "images.npz", [2, 20])
-    file = str(bundle / "classifier.onnx")
-    arguments = ("--onnx", file, "--data", str(data), "--attack", "rays:queries=200", "--eps", "8/255")
-    assert run(*arguments, source=None)[0] == 0
+    arguments = ("--data", str(data), "--attack", "rays:queries=200", "--eps", "8/255")
+    assert run(*arguments, source=bundle / "classifier.onnx")[0] == 0
     report = json.loads((tmp_path / "report.json").read_text())
     assert (report["clean"]["k"], report["robust"]["k"]) == (2, 1)
     assert report["model"]["classes"] == ["0", "1"]
@@ -248,26 +246,24 @@ def test_the_documentation_s_audits_of_an_onnx_file_run_as_they_are_printed(
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ([], "either a bundle, written by f2at export, or --onnx FILE must be given"),
-        (["{bundle}", "--onnx", "{model}"], "a bundle and --onnx FILE exclude each other; got {bundle} and {model}"),
-        (["{bundle}", "--mean", "0.5"], "mean goes with --onnx only; a bundle knows its own"),
-        (["--onnx", "{model}"], "data must be given for --onnx: an .npz file with images and labels"),
-        (["--onnx", "{data}", "--data", "{data}"], "{data} is no model that ONNX Runtime can run: "),
-        (["--onnx", "{model}", "--data", "{data}", "--suite", "quick"], "suite must be one without white-box attacks"),
+        (["{bundle}", "--mean", "0.5"], "mean goes with an ONNX file only; a bundle knows its own"),
+        (["{model}"], "data must be given for an ONNX file: an .npz file with images and labels"),
+        (["{data}", "--data", "{data}"], "{data} is no model that ONNX Runtime can run: "),
+        (["{model}", "--data", "{data}", "--suite", "quick"], "suite must be one without white-box attacks"),
         (
-            ["--onnx", "{model}", "--data", "{data}", "--suite", "transfer"],
+            ["{model}", "--data", "{data}", "--suite", "transfer"],
             "surrogate must be given for suite 'transfer'",
         ),
-        (["--onnx", "{model}", "--data", "{data}", "--class-names", "a,b,c"], "classes must be 2 names"),
-        (["--onnx", "{model}", "--data", "{data}", "--layout", "NHWC"], "layout must"),
-        (["--onnx", "{model}", "--data", "{large}"], "size must"),
+        (["{model}", "--data", "{data}", "--class-names", "a,b,c"], "classes must be 2 names"),
+        (["{model}", "--data", "{data}", "--layout", "NHWC"], "layout must"),
+        (["{model}", "--data", "{large}"], "size must"),
         (["{bundle}", "--data", "{large}"], "data must be images of 4 x 4 for this model; got 5 x 5"),
         (
             ["{bundle}", "--data", "{floats}"],
             "data images must be uint8 (N, H, W, 3); got float32 (2, 5, 5, 3) in {floats}",
         ),
         (
-            ["--onnx", "{model}", "--data", "{data}", "--class-names", "light,dark", "--surrogate", "{bundle}"],
+            ["{model}", "--data", "{data}", "--class-names", "light,dark", "--surrogate", "{bundle}"],
             "surrogate must have the classes of the model, in the same order",
         ),
     ],

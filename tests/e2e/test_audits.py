@@ -16,7 +16,7 @@ import pytest
 from dbos import DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus
 
 from f2at.audit import Audit, AuditRequest, run_audit
-from f2at.audit.opening import open_model
+from f2at.audit.opening.bundle import open_model
 from f2at.audit.reports.report import deterministic_part
 from f2at.bundle.format import CLASSIFIER, GRADIENT, Bundle, write_bundle
 from f2at.serving.jobs.audits import APPLICATION, FINISHED, WORKFLOW, Audits

@@ -16,7 +16,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from benchmarks.faults import VICTIMS, Deployment, run, wait_for
 from f2at.audit import AuditRequest, run_audit
-from f2at.audit.opening import open_model
+from f2at.audit.opening.bundle import open_model
 from f2at.audit.reports.report import deterministic_part
 from f2at.bundle.format import Bundle
 from f2at.serving.process.launch import is_ready

@@ -20,7 +20,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from f2at.audit import AuditRequest, run_audit
-from f2at.audit.opening import open_model
+from f2at.audit.opening.bundle import open_model
 from f2at.audit.reports.report import deterministic_part
 from f2at.bundle.format import Bundle
 from f2at.images.png import png

@@ -1,0 +1,67 @@
+"""A bundle, opened for an audit."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from f2at.attacks.targets.onnx_target import OnnxTarget
+from f2at.audit import AuditRequest, Step
+from f2at.audit.opening.model import Model
+from f2at.audit.perform import perform
+from f2at.bundle.format import CLASSIFIER, GRADIENT, Bundle, load_bundle
+from f2at.bundle.runtime import active_provider, create_session
+from f2at.images.labelled import read_labelled
+from f2at.images.pixels import Images, Labels
+
+
+def audit_bundle(
+    path: str | Path,
+    request: AuditRequest | None = None,
+    *,
+    data: str | Path | None = None,
+    surrogate: str | Path | None = None,
+    threads: int = 0,
+    progress: Callable[[Step], object] | None = None,
+) -> dict[str, Any]:
+    """Audit a bundle as it would be deployed, and return the report.
+
+    Args:
+        path: the bundle's folder.
+        request: what to do; None is `AuditRequest()`, the suite "quick" at 8/255.
+        data: an .npz file with images, uint8 (N, H, W, 3), and labels; None takes the bundle's reference images.
+        surrogate: another bundle of the same classes, for suites with transfer attacks.
+        threads: threads of ONNX Runtime; 0 is every core.
+        progress: called after every step.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: a bundle is refused (`BundleError`), or bundle, data, surrogate and request do not fit together.
+    """
+    model, images, labels = open_bundle(Path(path), threads=threads)
+    if data is not None:
+        images, labels = read_labelled(Path(data), name="data")
+    other = open_surrogate(surrogate, threads=threads)
+    return perform(model.audit(images, labels, request or AuditRequest(), surrogate=other), progress=progress)
+
+
+def open_bundle(path: Path, *, threads: int) -> tuple[Model, Images, Labels]:
+    """A bundle's two graphs, and its reference images."""
+    bundle = load_bundle(path)
+    return open_model(bundle, threads=threads), *bundle.reference()
+
+
+def open_model(bundle: Bundle, *, threads: int) -> Model:
+    """The two graphs of a bundle that is loaded already."""
+    classifier, gradient = (create_session(bundle.files[name], threads=threads) for name in (CLASSIFIER, GRADIENT))
+    return Model(
+        OnnxTarget(classifier, gradient, quantized=bundle.precision != "float32"),
+        bundle.classes,
+        bundle.input_size,
+        {"digest": bundle.digest, "manifest": dict(bundle.manifest)},
+        {"provider": active_provider(classifier), "gradient_provider": active_provider(gradient)},
+    )
+
+
+def open_surrogate(path: str | Path | None, *, threads: int) -> Model | None:
+    """The bundle whose gradients transfer attacks follow, if there is one."""
+    return None if path is None else open_bundle(Path(path), threads=threads)[0]
