@@ -24,12 +24,13 @@ OBJECTIVES = ("cross_entropy", "dlr", "targeted_dlr", "margin", "logit_differenc
 _TINY = 1e-12  # keeps 0 / 0 away where the leading logits are equal
 
 
-def objectives(logits: Any, labels: Any, targets: Any) -> Any:
+def objectives(logits: Any, labels: Any, targets: Any, xp: Any = None) -> Any:
     """Every objective of every sample: logits (N, C), labels and targets (N,) -> (N, J), as in OBJECTIVES.
 
-    C >= 2. `targets` is read by the targeted objectives only; any valid class will do for the others.
+    C >= 2. `targets` is read by the targeted objectives only; any valid class will do for the others. `xp` is the
+    library of the arrays, found by itself where it is None.
     """
-    xp = array_namespace(logits)
+    xp = array_namespace(logits) if xp is None else xp
     classes = logits.shape[1]
     index = xp.arange(classes, device=device(logits))
     is_label = index == labels[:, None]

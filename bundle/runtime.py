@@ -6,9 +6,13 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as _state
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
+
+# What ONNX Runtime raises for a model or an input that it does not take; its exceptions have no base of their own.
+RUNTIME_ERRORS = tuple(kind for kind in vars(_state).values() if isinstance(kind, type) and issubclass(kind, Exception))
 
 # TF32 rounds to 10 bits of mantissa, and the exhaustive search picks its algorithm by timing, again for every
 # batch size: with either, the verdict of an audit could depend on the card or on the day.

@@ -9,6 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+WRITTEN = "gradient/"  # begins every name that the backward pass adds
 _SHARED = 64  # constants of up to so many elements are written once
 
 
@@ -54,10 +55,11 @@ class Node:
 
 
 class Builder:
-    """Writes the nodes of a backward graph.
+    """Writes the nodes of a backward graph, or of what stands before the forward graph.
 
     Args:
         tensors: of the forward graph, by name.
+        prefix: begins the names of what is written.
 
     Attributes:
         real: the floating-point type of the gradient being written; scalars have it.
@@ -65,8 +67,9 @@ class Builder:
         initializers: the constants of it.
     """
 
-    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+    def __init__(self, tensors: Mapping[str, Tensor], prefix: str = WRITTEN) -> None:
         self.tensors = tensors
+        self.prefix = prefix
         self.real: np.dtype[Any] = np.dtype(np.float32)
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
@@ -87,7 +90,7 @@ class Builder:
     def name(self, hint: str) -> str:
         """A name that nothing else has."""
         self._count += 1
-        return f"gradient/{hint}_{self._count}"
+        return f"{self.prefix}{hint}_{self._count}"
 
     def constant(self, value: NDArray[Any]) -> str:
         """A constant."""

@@ -1,6 +1,7 @@
 """Reverse mode: the rules, applied to a graph from its end to its beginning."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,22 +15,25 @@ from f2at.gradient.trace import Trace, trace
 COTANGENT, GRADIENT = "cotangent", "gradient"
 
 
-def vector_jacobian(model: onnx.ModelProto, shape: tuple[int, ...] | None = None) -> onnx.ModelProto:
+def vector_jacobian(
+    model: onnx.ModelProto, shape: tuple[int, ...] | None = None, indices: Mapping[str, int] | None = None
+) -> onnx.ModelProto:
     """The graph of v -> J(x)^T v, J the Jacobian of a graph's first output by its images x.
 
     Args:
-        model: a graph with one input.
+        model: a graph with one input besides those in `indices`.
         shape: of one image, where the graph leaves it open.
+        indices: see `trace`.
 
     Returns:
-        A graph of the same input and `cotangent`, v, of the output's shape and type, which gives the output under its
+        A graph of the same inputs and `cotangent`, v, of the output's shape and type, which gives the output under its
         own name and `gradient`, of the input's shape. Of integer images it is the gradient by their values.
 
     Raises:
         UnsupportedOperationError: an operation between images and output has no rule.
         ValueError: as `trace`; or the output does not depend on the images.
     """
-    traced = trace(model, shape)
+    traced = trace(model, shape, indices)
     graph = traced.model.graph
     output = graph.output[0]
     builder = Builder(traced.tensors)

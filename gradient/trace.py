@@ -1,6 +1,6 @@
 """What a forward graph holds besides its nodes: shapes, types and constants, found by running it twice."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper, inliner, numpy_helper, version_converter
 
-from f2at.gradient.builder import Tensor
+from f2at.gradient.builder import WRITTEN, Tensor
 
 OPSET = 20
 _SHAPES = ("Shape", "Size")  # depend on images by their size only
@@ -32,41 +32,76 @@ class Trace:
     tensors: dict[str, Tensor]
 
 
-def trace(model: onnx.ModelProto, shape: tuple[int, ...] | None = None) -> Trace:
-    """Run a graph with one input and find out what is in it.
+def trace(
+    model: onnx.ModelProto, shape: tuple[int, ...] | None = None, indices: Mapping[str, int] | None = None
+) -> Trace:
+    """Run a graph and find out what is in it.
 
     Args:
         model: weights included; any opset that ONNX can convert to OPSET.
         shape: of one image as the input takes it, where the graph leaves its size open.
+        indices: inputs besides the images, integers (N,), by name, with the number that they lie below.
 
     Raises:
-        ValueError: the graph has several inputs, or one whose size is open and not given.
+        ValueError: the graph has other inputs, or images whose size is open and not given.
     """
-    model = _upgraded(model)
+    model = with_places(upgraded(model))
+    indices = indices or {}
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in weights]
-    if len(inputs) != 1:
-        raise ValueError(f"the graph must have one input, the images; got {[value.name for value in inputs]}")
-    (images,) = inputs
+    images = input_of(model, besides=indices)
     batches, sizes = _sizes(images, shape)
-    first, second = (_run(model, images, (batch, *sizes)) for batch in batches)
-    active = _active(model.graph.node, images.name)
+    run = _everything(model)
+    first, second = (run(_random(images, (batch, *sizes), indices)) for batch in batches)
+    active = reached(model.graph.node, {images.name})
+    varying = active | reached(model.graph.node, indices)
     tensors = {name: Tensor(value.shape, value.dtype, False, value) for name, value in weights.items()}
     for name, value in first.items():
-        same = name not in active and value.shape == second[name].shape and np.array_equal(value, second[name])
+        same = name not in varying and value.shape == second[name].shape and np.array_equal(value, second[name])
         tensors[name] = Tensor(value.shape, value.dtype, name in active, value if same else None)
     return Trace(_folded(model, tensors), images.name, tensors)
 
 
-def _upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
+def upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same graph in opset OPSET or newer, its functions inlined."""
     model = inliner.inline_local_functions(model)
-    version = next(item.version for item in model.opset_import if item.domain in ("", "ai.onnx"))
-    if version < OPSET:
-        model = version_converter.convert_version(model, OPSET)
-    for number, node in enumerate(model.graph.node):
+    return version_converter.convert_version(model, OPSET) if opset(model) < OPSET else model
+
+
+def opset(model: onnx.ModelProto) -> int:
+    """The version of ONNX's own operations that a model uses."""
+    return int(next(item.version for item in model.opset_import if item.domain in ("", "ai.onnx")))
+
+
+def input_of(model: onnx.ModelProto, *, besides: Collection[str] = ()) -> onnx.ValueInfoProto:
+    """The input that is neither a weight nor named in `besides`.
+
+    Raises:
+        ValueError: there are several, or there is none.
+    """
+    others = {tensor.name for tensor in model.graph.initializer}.union(besides)
+    inputs: list[onnx.ValueInfoProto] = [value for value in model.graph.input if value.name not in others]
+    if len(inputs) != 1:
+        raise ValueError(f"the graph must have one input, the images; got {[value.name for value in inputs]}")
+    return inputs[0]
+
+
+def with_places(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph with the places of the largest pixels as an output of every MaxPool, which its rule needs."""
+    found = onnx.ModelProto()
+    found.CopyFrom(model)
+    for number, node in enumerate(found.graph.node):
         if node.op_type == "MaxPool" and len(node.output) == 1:
-            node.output.append(f"gradient/places_{number}")  # of the largest pixels, which the rule needs
-    return model
+            node.output.append(f"{WRITTEN}places_{number}")
+    return found
+
+
+def without_places(node: onnx.NodeProto) -> onnx.NodeProto:
+    """A node without what `with_places` gave it."""
+    found = onnx.NodeProto()
+    found.CopyFrom(node)
+    if len(found.output) == 2 and found.output[1].startswith(f"{WRITTEN}places_"):
+        del found.output[1]
+    return found
 
 
 def _sizes(images: onnx.ValueInfoProto, shape: tuple[int, ...] | None) -> tuple[tuple[int, int], tuple[int, ...]]:
@@ -80,45 +115,88 @@ def _sizes(images: onnx.ValueInfoProto, shape: tuple[int, ...] | None) -> tuple[
     return ((batch, batch) if batch else _BATCHES), given
 
 
-def _run(model: onnx.ModelProto, images: onnx.ValueInfoProto, shape: tuple[int, ...]) -> dict[str, NDArray[Any]]:
-    """Every tensor that the nodes compute, for random images."""
+def _random(images: onnx.ValueInfoProto, shape: tuple[int, ...], indices: Mapping[str, int]) -> dict[str, NDArray[Any]]:
+    """What to feed: images, and indices for them."""
+    rng = np.random.default_rng(shape[0])
+    dtype = helper.tensor_dtype_to_np_dtype(images.type.tensor_type.elem_type)
+    levels = rng.random(shape) * (255 if np.issubdtype(dtype, np.integer) else 1)
+    return {
+        images.name: levels.astype(dtype),
+        **{name: rng.integers(0, bound, shape[0]) for name, bound in indices.items()},
+    }
+
+
+def _everything(model: onnx.ModelProto) -> Callable[[dict[str, NDArray[Any]]], dict[str, NDArray[Any]]]:
+    """From inputs to every tensor there is, the inputs included."""
     names = [name for node in model.graph.node for name in node.output if name]
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
     del probe.graph.output[:]
     probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    session = quiet_session(probe)
+    return lambda feeds: {**feeds, **dict(zip(names, session.run(names, feeds), strict=True))}
+
+
+def quiet_session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    """A session for a few runs on the CPU: without optimisation, and without a word of what fails."""
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    dtype = helper.tensor_dtype_to_np_dtype(images.type.tensor_type.elem_type)
-    levels = np.random.default_rng(shape[0]).random(shape)
-    values = (255 * levels if np.issubdtype(dtype, np.integer) else levels).astype(dtype)
-    return {images.name: values, **dict(zip(names, session.run(names, {images.name: values}), strict=True))}
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
-def _active(nodes: Iterable[onnx.NodeProto], images: str) -> set[str]:
-    active = {images}
+def reached(nodes: Iterable[onnx.NodeProto], sources: Collection[str]) -> set[str]:
+    """The names of what depends on these tensors, themselves included, by more than their shapes."""
+    reached = set(sources)
     for node in nodes:
-        if node.op_type not in _SHAPES and any(name in active for name in node.input):
-            active.update(name for name in node.output if name)
-    return active
+        if node.op_type not in _SHAPES and any(name in reached for name in node.input):
+            reached.update(name for name in node.output if name)
+    return reached
 
 
 def _folded(model: onnx.ModelProto, tensors: dict[str, Tensor]) -> onnx.ModelProto:
-    """The graph with constants in place of the nodes whose outputs are always the same."""
+    """The graph with constants in place of the nodes whose outputs are always the same.
+
+    Integers stay integers: what a DequantizeLinear makes of them is left to it.
+    """
     folded = onnx.ModelProto()
     folded.CopyFrom(model)
     graph = folded.graph
-    kept = [node for node in graph.node if any(name and tensors[name].value is None for name in node.output)]
-    computed = {name for node in graph.node for name in node.output if name}
+    kept = [
+        node
+        for node in graph.node
+        if node.op_type == "DequantizeLinear" or any(name and tensors[name].value is None for name in node.output)
+    ]
+    made = {name for node in kept for name in node.output}
+    computed = {name for node in graph.node for name in node.output if name} - made
     del graph.node[:]
     graph.node.extend(kept)
-    used = {*_read(kept), *(output.name for output in graph.output)}
-    for name in sorted(used & computed):
+    for name in sorted(computed.intersection([*_read(kept), *(output.name for output in graph.output)])):
         if (value := tensors[name].value) is not None:
             graph.initializer.append(numpy_helper.from_array(value, name))
-    return folded
+    return needed(folded, [output.name for output in graph.output])
+
+
+def needed(model: onnx.ModelProto, outputs: Collection[str]) -> onnx.ModelProto:
+    """The graph for some of its outputs, without the nodes and constants that they do not need."""
+    found = onnx.ModelProto()
+    found.CopyFrom(model)
+    graph = found.graph
+    read, kept = set(outputs), []
+    for node in reversed(graph.node):
+        if read.intersection(node.output):
+            kept.append(node)
+            read.update(_read([node]))
+    for field, values in (
+        (graph.output, [value for value in graph.output if value.name in outputs]),
+        (graph.node, kept[::-1]),
+        (graph.initializer, [tensor for tensor in graph.initializer if tensor.name in read]),
+        (graph.sparse_initializer, [tensor for tensor in graph.sparse_initializer if tensor.values.name in read]),
+    ):
+        copies = [type(value).FromString(value.SerializeToString()) for value in values]
+        del field[:]
+        field.extend(copies)
+    return found
 
 
 def _read(nodes: Iterable[onnx.NodeProto]) -> Iterator[str]:
@@ -126,4 +204,6 @@ def _read(nodes: Iterable[onnx.NodeProto]) -> Iterator[str]:
     for node in nodes:
         yield from node.input
         for attribute in node.attribute:
-            yield from _read(attribute.g.node)
+            for graph in [attribute.g, *attribute.graphs]:
+                yield from _read(graph.node)
+                yield from (output.name for output in graph.output)

@@ -11,6 +11,7 @@ from f2at.gradient.rules import (  # noqa: F401  (importing them registers their
     reductions,
     resampling,
     selecting,
+    trigonometry,
 )
 from f2at.gradient.rules.registry import RULES
 

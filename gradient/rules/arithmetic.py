@@ -123,18 +123,6 @@ def reciprocal(b: Builder, node: Node, gradient: str) -> Gradients:
     return [b("Neg", b("Mul", gradient, b("Mul", y, y)))]
 
 
-@rule("Sin")
-def sine(b: Builder, node: Node, gradient: str) -> Gradients:
-    """The cosine."""
-    return [b("Mul", gradient, b("Cos", node.inputs[0]))]
-
-
-@rule("Cos")
-def cosine(b: Builder, node: Node, gradient: str) -> Gradients:
-    """Minus the sine."""
-    return [b("Neg", b("Mul", gradient, b("Sin", node.inputs[0])))]
-
-
 @rule("Sign", "Floor", "Ceil", "Round", "ArgMax", "ArgMin", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")
 def flat(_: Builder, node: Node, gradient: str) -> Gradients:  # noqa: ARG001
     """None: constant between its jumps."""

@@ -1,0 +1,200 @@
+"""Any classifier's ONNX graph as the two graphs of a bundle: its logits of 8-bit images, and its attack gradients."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, compose, helper
+
+from f2at.attacks.objectives import OBJECTIVES as NAMES
+from f2at.gradient.batch import answer, tolerance_of, with_any_batch
+from f2at.gradient.builder import Builder
+from f2at.gradient.entry import Entry, find_entry
+from f2at.gradient.objectives import LABELS, OBJECTIVES, TARGETS, objectives_graph
+from f2at.gradient.reverse import GRADIENT, backpropagate
+from f2at.gradient.scores import LOGITS, Reading, choose_output, with_logits
+from f2at.gradient.trace import OPSET, Trace, input_of, needed, trace, upgraded, without_places
+
+IMAGES, WEIGHTS = "images", "weights"
+_MODEL, _OBJECTIVES, _ENTRY = "model/", "objectives/", "entry/"
+_PROBES = 3
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A classifier's graph, understood.
+
+    Attributes:
+        model: one input, as `entry` says, and one output, `logits`, float32 (N, C).
+        entry: what it takes.
+        reading: where the logits come from.
+        classes: C.
+        batch: the only size of batches that it takes; None takes any.
+    """
+
+    model: onnx.ModelProto
+    entry: Entry
+    reading: Reading
+    classes: int
+    batch: int | None
+
+    @cached_property
+    def traced(self) -> Trace:
+        """The graph with the objectives behind it, names of its own prefixed."""
+        model = compose.add_prefix(self.model, _MODEL)
+        objectives = compose.add_prefix_graph(objectives_graph(self.classes).graph, _OBJECTIVES)
+        indices = (LABELS, TARGETS)
+        graph = helper.make_graph(
+            [
+                *model.graph.node,
+                helper.make_node("Identity", [_MODEL + LOGITS], [_OBJECTIVES + LOGITS]),
+                *(helper.make_node("Identity", [name], [_OBJECTIVES + name]) for name in indices),
+                *objectives.node,
+                helper.make_node("Identity", [_OBJECTIVES + OBJECTIVES], [OBJECTIVES]),
+            ],
+            "classifier",
+            [input_of(model), *(_integers(name, None) for name in indices)],
+            [_floats(OBJECTIVES, None, len(NAMES)), _floats(_MODEL + LOGITS, None, self.classes)],
+            [*model.graph.initializer, *objectives.initializer],
+        )
+        joined = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+        return trace(joined, self.entry.shape, dict.fromkeys(indices, self.classes))
+
+
+def read_classifier(
+    model: onnx.ModelProto,
+    *,
+    output: str | None = None,
+    scores: str | None = None,
+    layout: str | None = None,
+    channels: str | None = None,
+    size: Sequence[int] | None = None,
+    mean: float | Sequence[float] = 0.0,
+    std: float | Sequence[float] = 1.0,
+    scale: float = 1.0,
+) -> Classifier:
+    """Find out how a graph takes images and where its logits are, and check that they say what its output says.
+
+    Args:
+        model: weights included; see `f2at.gradient.trace.upgraded` for its opset.
+        output: the output that holds the scores of the classes; may be left out where there is only one.
+        scores: see `f2at.gradient.scores.with_logits`.
+        layout, channels, size, mean, std, scale: see `f2at.gradient.entry.find_entry`.
+
+    Raises:
+        ValueError: it is no classifier of images, ONNX Runtime cannot run it, or something is open or contradicted.
+    """
+    entry = find_entry(model, layout=layout, channels=channels, size=size, mean=mean, std=std, scale=scale)
+    model = needed(upgraded(model), [choose_output(model, output)])
+    probes = _probes(entry)
+    model, batch, said = with_any_batch(model, probes)
+    logits, reading = with_logits(model, model.graph.output[0].name, said, scores)
+    found = answer(logits, probes, batch)
+    expected, got = said.reshape(len(said), -1).astype(np.float64), reading.probabilities(found)
+    tolerance = tolerance_of(said)
+    if not np.allclose(got, expected, rtol=tolerance, atol=tolerance * max(1.0, float(np.abs(expected).max()))):
+        raise ValueError(
+            f"output {model.graph.output[0].name!r} is not what its last operations seem to make of it; "
+            "give scores, logits or probabilities"
+        )
+    return Classifier(logits, entry, reading, found.shape[1], batch)
+
+
+def classifier_graph(classifier: Classifier) -> onnx.ModelProto:
+    """The graph of images uint8 (N, H, W, 3) -> logits float32 (N, C)."""
+    traced, batch = classifier.traced, classifier.batch or "N"
+    entry = Builder({}, _ENTRY)
+    entered = classifier.entry.from_levels(entry, IMAGES)
+    return _model(
+        traced,
+        [
+            *entry.nodes,
+            helper.make_node("Identity", [entered], [traced.images]),
+            *(without_places(node) for node in traced.model.graph.node),
+            helper.make_node("Identity", [_MODEL + LOGITS], [LOGITS]),
+        ],
+        [helper.make_tensor_value_info(IMAGES, TensorProto.UINT8, [batch, *classifier.entry.size, 3])],
+        [_floats(LOGITS, batch, classifier.classes)],
+        [*entry.initializers, *traced.model.graph.initializer],
+    )
+
+
+def gradient_graph(classifier: Classifier) -> onnx.ModelProto:
+    """The graph of images float32 (N, 3, H, W) in [0, 1], labels, targets int64 (N,), weights float32 (N, J) -> logits
+    (N, C), objectives (N, J), and gradient (N, 3, H, W) of the weighted objective by the images.
+
+    Raises:
+        UnsupportedOperationError: the classifier has an operation without a rule.
+    """
+    traced, batch, size = classifier.traced, classifier.batch or "N", classifier.entry.size
+    entry, b = Builder({}, _ENTRY), Builder(traced.tensors)
+    entered = classifier.entry.from_unit(entry, IMAGES)
+    gradient = backpropagate(traced, b, {OBJECTIVES: WEIGHTS})
+    b.real = np.dtype(np.float32)
+    gradient = classifier.entry.backward(b, gradient)
+    return _model(
+        traced,
+        [
+            *entry.nodes,
+            helper.make_node("Identity", [entered], [traced.images]),
+            *traced.model.graph.node,
+            *b.nodes,
+            helper.make_node("Identity", [_MODEL + LOGITS], [LOGITS]),
+            helper.make_node("Identity", [gradient], [GRADIENT]),
+        ],
+        [
+            _floats(IMAGES, batch, 3, *size),
+            _integers(LABELS, batch),
+            _integers(TARGETS, batch),
+            _floats(WEIGHTS, batch, len(NAMES)),
+        ],
+        [
+            _floats(LOGITS, batch, classifier.classes),
+            _floats(OBJECTIVES, batch, len(NAMES)),
+            _floats(GRADIENT, batch, 3, *size),
+        ],
+        [*entry.initializers, *traced.model.graph.initializer, *b.initializers],
+    )
+
+
+def _probes(entry: Entry) -> NDArray[Any]:
+    """Random images and a grey one as the graph takes them."""
+    levels = np.random.default_rng(0).integers(0, 256, (_PROBES, *entry.size, 3), dtype=np.uint8)
+    levels[-1] = 128
+    b = Builder({}, _ENTRY)
+    entered = entry.from_levels(b, IMAGES)
+    if entered == IMAGES:
+        return levels
+    graph = helper.make_graph(
+        b.nodes,
+        "entry",
+        [helper.make_tensor_value_info(IMAGES, TensorProto.UINT8, [None] * 4)],
+        [onnx.ValueInfoProto(name=entered)],
+        b.initializers,
+    )
+    return answer(helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9), levels)
+
+
+def _model(
+    traced: Trace,
+    nodes: Iterable[onnx.NodeProto],
+    inputs: Sequence[onnx.ValueInfoProto],
+    outputs: Sequence[onnx.ValueInfoProto],
+    initializers: Iterable[onnx.TensorProto],
+) -> onnx.ModelProto:
+    """A model of the nodes and constants that the outputs need."""
+    graph = helper.make_graph(list(nodes), "classifier", inputs, outputs, list(initializers))
+    model = helper.make_model(graph, opset_imports=traced.model.opset_import, ir_version=traced.model.ir_version)
+    return needed(model, [output.name for output in outputs])
+
+
+def _floats(name: str, *shape: int | str | None) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+
+def _integers(name: str, batch: int | str | None) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.INT64, [batch])
