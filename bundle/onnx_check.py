@@ -28,7 +28,7 @@ def parse_model(name: str, data: bytes) -> onnx.ModelProto:
     """
     try:
         model = onnx.load_model_from_string(data)
-        if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model)):
+        if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors(model)):
             raise OnnxError(f"{name} keeps tensors in other files, which no digest covers")
         onnx.checker.check_model(data)
     except (DecodeError, ValidationError) as error:
@@ -112,7 +112,7 @@ def _rounded_weights(model: onnx.ModelProto) -> list[_Rounded]:
 
 def _weights(model: onnx.ModelProto) -> set[_Tensor]:
     scales = {name for node in model.graph.node if node.op_type in _QUANTIZERS for name in node.input[1:2]}
-    arrays = (numpy_helper.to_array(tensor) for tensor in _tensors(model) if tensor.name not in scales)
+    arrays = (numpy_helper.to_array(tensor) for tensor in tensors(model) if tensor.name not in scales)
     return {
         (array.dtype.name, array.shape, array.tobytes())
         for array in arrays
@@ -120,7 +120,7 @@ def _weights(model: onnx.ModelProto) -> set[_Tensor]:
     }
 
 
-def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """Every constant tensor of the model: initializers and attributes, in subgraphs and functions too."""
     yield from _graph_tensors(model.graph)
     for function in model.functions:

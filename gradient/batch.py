@@ -50,7 +50,7 @@ def answer(model: onnx.ModelProto, images: NDArray[Any], batch: int | None = Non
         run = quiet_session(model).run
         found = [run([output], {name: chunk})[0] for chunk in chunks(images, batch or len(images))]
     except RUNTIME_ERRORS as error:
-        raise ValueError(str(error).splitlines()[0][:200]) from error
+        raise ValueError(f"ONNX Runtime cannot run the graph: {str(error).splitlines()[0][:200]}") from error
     return np.concatenate(found)[: len(images)]
 
 

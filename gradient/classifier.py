@@ -14,9 +14,9 @@ from f2at.attacks.objectives import OBJECTIVES as NAMES
 from f2at.gradient.batch import answer, tolerance_of, with_any_batch
 from f2at.gradient.builder import Builder
 from f2at.gradient.entry import Entry, find_entry
-from f2at.gradient.objectives import LABELS, OBJECTIVES, TARGETS, objectives_graph
+from f2at.gradient.objectives import LABELS, LOGITS, OBJECTIVES, TARGETS, objectives_graph
 from f2at.gradient.reverse import GRADIENT, backpropagate
-from f2at.gradient.scores import LOGITS, Reading, choose_output, with_logits
+from f2at.gradient.scores import READ, Reading, choose_output, with_logits
 from f2at.gradient.trace import OPSET, Trace, input_of, needed, trace, upgraded, without_places
 
 IMAGES, WEIGHTS = "images", "weights"
@@ -29,7 +29,7 @@ class Classifier:
     """A classifier's graph, understood.
 
     Attributes:
-        model: one input, as `entry` says, and one output, `logits`, float32 (N, C).
+        model: one input, as `entry` says, and one output, the logits, float32 (N, C).
         entry: what it takes.
         reading: where the logits come from.
         classes: C.
@@ -51,14 +51,14 @@ class Classifier:
         graph = helper.make_graph(
             [
                 *model.graph.node,
-                helper.make_node("Identity", [_MODEL + LOGITS], [_OBJECTIVES + LOGITS]),
+                helper.make_node("Identity", [_MODEL + READ], [_OBJECTIVES + LOGITS]),
                 *(helper.make_node("Identity", [name], [_OBJECTIVES + name]) for name in indices),
                 *objectives.node,
                 helper.make_node("Identity", [_OBJECTIVES + OBJECTIVES], [OBJECTIVES]),
             ],
             "classifier",
             [input_of(model), *(_integers(name, None) for name in indices)],
-            [_floats(OBJECTIVES, None, len(NAMES)), _floats(_MODEL + LOGITS, None, self.classes)],
+            [_floats(OBJECTIVES, None, len(NAMES)), _floats(_MODEL + READ, None, self.classes)],
             [*model.graph.initializer, *objectives.initializer],
         )
         joined = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
@@ -115,7 +115,7 @@ def classifier_graph(classifier: Classifier) -> onnx.ModelProto:
             *entry.nodes,
             helper.make_node("Identity", [entered], [traced.images]),
             *(without_places(node) for node in traced.model.graph.node),
-            helper.make_node("Identity", [_MODEL + LOGITS], [LOGITS]),
+            helper.make_node("Identity", [_MODEL + READ], [LOGITS]),
         ],
         [helper.make_tensor_value_info(IMAGES, TensorProto.UINT8, [batch, *classifier.entry.size, 3])],
         [_floats(LOGITS, batch, classifier.classes)],
@@ -143,7 +143,7 @@ def gradient_graph(classifier: Classifier) -> onnx.ModelProto:
             helper.make_node("Identity", [entered], [traced.images]),
             *traced.model.graph.node,
             *b.nodes,
-            helper.make_node("Identity", [_MODEL + LOGITS], [LOGITS]),
+            helper.make_node("Identity", [_MODEL + READ], [LOGITS]),
             helper.make_node("Identity", [gradient], [GRADIENT]),
         ],
         [

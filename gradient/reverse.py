@@ -62,9 +62,11 @@ def backpropagate(traced: Trace, builder: Builder, gradients: dict[str, str]) ->
         gradients: names of the gradients of some of its tensors, by the names of those.
 
     Raises:
-        UnsupportedOperationError: an operation has no rule, or not in this form.
+        UnsupportedOperationError: operations have no rule, or not in this form.
         ValueError: none of these tensors depends on the images.
     """
+    if missing := sorted({_name(node) for node in traced.model.graph.node if _lacks_rule(builder, node)}):
+        raise UnsupportedOperationError(", ".join(missing))
     terms: dict[str, list[str]] = defaultdict(list)
     for tensor, gradient in gradients.items():
         terms[tensor].append(gradient)
@@ -73,8 +75,6 @@ def backpropagate(traced: Trace, builder: Builder, gradients: dict[str, str]) ->
         incoming = [_total(builder, terms[name]) if builder.active(name) else None for name in node.outputs]
         if all(gradient is None for gradient in incoming):
             continue
-        if proto.domain not in ("", "ai.onnx") or node.operation not in RULES:
-            raise UnsupportedOperationError(f"{proto.domain or 'ai.onnx'}.{node.operation}")
         builder.real = _real(builder.tensors[node.outputs[0]].dtype)
         outgoing = RULES[node.operation](builder, node, incoming)
         for name, one in zip(node.inputs, outgoing, strict=False):
@@ -84,6 +84,15 @@ def backpropagate(traced: Trace, builder: Builder, gradients: dict[str, str]) ->
     if total is None:
         raise ValueError("the output does not depend on the images in a way that has a gradient")
     return total
+
+
+def _lacks_rule(builder: Builder, node: onnx.NodeProto) -> bool:
+    known = node.domain in ("", "ai.onnx") and node.op_type in RULES
+    return not known and any(builder.active(name) for name in node.output)
+
+
+def _name(node: onnx.NodeProto) -> str:
+    return f"{node.domain or 'ai.onnx'}.{node.op_type}"
 
 
 def _described(name: str, tensor: Tensor) -> onnx.ValueInfoProto:

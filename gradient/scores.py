@@ -8,7 +8,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-LOGITS = "logits"
+READ = "scores/logits"  # the output of graphs whose scores have been read; what a file calls its own does not matter
 SCORES = ("logits", "probabilities")
 _SAME = ("Identity", "Dropout", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze")  # values stay as they are
 _LARGEST = 1e-3  # how far probabilities may sum up to another number than 1
@@ -64,7 +64,7 @@ def choose_output(model: onnx.ModelProto, name: str | None) -> str:
 def with_logits(
     model: onnx.ModelProto, output: str, said: NDArray[np.floating], scores: str | None = None
 ) -> tuple[onnx.ModelProto, Reading]:
-    """The graph with `logits`, float32 (N, C), as its only output.
+    """The graph with READ, float32 (N, C), as its only output.
 
     Args:
         model: the graph.
@@ -103,11 +103,11 @@ def with_logits(
         flat = _inverted(found, flat, classes)
     if classes == 1:
         nodes.append(helper.make_node("Mul", [flat, _constant(found, "zero", np.float32(0))], ["scores/no"]))
-        nodes.append(helper.make_node("Concat", ["scores/no", flat], [LOGITS], axis=1))
+        nodes.append(helper.make_node("Concat", ["scores/no", flat], [READ], axis=1))
     else:
-        nodes.append(helper.make_node("Identity", [flat], [LOGITS]))
+        nodes.append(helper.make_node("Identity", [flat], [READ]))
     del found.graph.output[:]
-    found.graph.output.append(helper.make_tensor_value_info(LOGITS, onnx.TensorProto.FLOAT, ["N", max(classes, 2)]))
+    found.graph.output.append(helper.make_tensor_value_info(READ, onnx.TensorProto.FLOAT, ["N", max(classes, 2)]))
     return found, Reading(operation, inverted, classes == 1)
 
 

@@ -16,6 +16,14 @@ NewDatabase = Callable[[], str]
 Outage = Callable[[str], AbstractContextManager[None]]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The folder of derived graphs, for this run of the tests only; what they start inherits it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("F2AT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def new_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewDatabase]:
     """Returns the URL of a database that does not exist yet, on each kind of server.

@@ -122,9 +122,15 @@ def test_data_and_a_surrogate_of_one_s_own(tmp_path: Path, report: dict[str, Any
         f2at.audit_bundle(BUNDLE, REQUEST, data=tmp_path / "large.npz")
 
 
-def test_an_onnx_file_is_audited_by_attacks_without_gradients() -> None:
+def test_an_onnx_file_is_audited_by_its_gradients_or_without() -> None:
+    """A bundle's classifier alone is attacked as the bundle is: the gradients that ship with that are derived."""
     images, labels = f2at.load_bundle(BUNDLE).reference()
+    file = BUNDLE / "classifier.onnx"
+    request = f2at.AuditRequest(suite="custom", attacks=[{"name": "pgd", "steps": 5}], samples=20, examples=0)
+    alone = f2at.audit_onnx(file, images, labels, request, threads=1)
+    assert alone["threat_model"]["knowledge"] == ["white-box"]
+    assert alone["robust"]["k"] == f2at.audit_bundle(BUNDLE, request, threads=1)["robust"]["k"]
     request = f2at.AuditRequest(suite="custom", attacks=[{"name": "square", "queries": 5}], samples=10, examples=0)
-    found = f2at.audit_onnx(BUNDLE / "classifier.onnx", images, labels, request, threads=1)
+    found = f2at.audit_onnx(file, images, labels, request, threads=1, black_box=True)
     assert found["threat_model"]["knowledge"] == ["black-box"]
     assert found["model"]["classes"] == [str(number) for number in range(10)]

@@ -22,7 +22,7 @@ flip = false
 def environment(folder: Path) -> dict[str, str]:
     """The environment of a process that runs this checkout, with BentoML's files in `folder` and no F2AT_ setting."""
     return {
-        **{key: value for key, value in os.environ.items() if not key.startswith("F2AT_")},
+        **{key: value for key, value in os.environ.items() if not key.startswith("F2AT_") or key == "F2AT_CACHE"},
         "PYTHONPATH": str(REPOSITORY),
         "BENTOML_HOME": str(folder / "bentoml"),
         "BENTOML_DO_NOT_TRACK": "1",

@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from f2at.attacks.threat import NORMS
 from f2at.audit import AuditRequest, Step
-from f2at.audit.commands.model import add_onnx_options, is_onnx, open_audit
+from f2at.audit.commands.foreign import add_foreign_options
+from f2at.audit.commands.model import open_audit
 from f2at.audit.perform import perform
 from f2at.audit.reports.files import page_path, write_report
 from f2at.audit.suites import CUSTOM, SUITES
@@ -73,7 +74,7 @@ def _value(text: str) -> Any:
 
 def _request(options: argparse.Namespace) -> AuditRequest:
     attacks = [parse_attack(text) for text in options.attack] or None
-    usual = "black-box" if is_onnx(options.model) else "quick"
+    usual = "black-box" if options.black_box else "quick"
     if attacks and options.suite not in (None, CUSTOM):
         raise ValueError(f"suite must be left out where attacks are given; got {options.suite}")
     return AuditRequest(
@@ -135,7 +136,7 @@ def _parser() -> Parser:
         "4 the threshold lies inside the confidence interval, so more samples are needed to tell",
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help="a bundle's folder, or an ONNX file with --data")
-    parser.add_argument("--suite", help=f"list of attacks: {', '.join(SUITES)} (default quick; of a file black-box)")
+    parser.add_argument("--suite", help=f"list of attacks: {', '.join(SUITES)} (default quick, or black-box)")
     parser.add_argument(
         "--attack",
         action="append",
@@ -157,7 +158,9 @@ def _parser() -> Parser:
     parser.add_argument(
         "--surrogate", type=Path, metavar="BUNDLE", help="another model, whose gradients transfer attacks follow"
     )
-    add_onnx_options(parser.add_argument_group("any classifier in an ONNX file, by attacks that need no gradients"))
+    group = parser.add_argument_group("any classifier in an ONNX file")
+    add_foreign_options(group)
+    group.add_argument("--black-box", action="store_true", help="attack it by its answers alone, without gradients")
     parser.add_argument("--threads", type=int, default=0, help="threads of ONNX Runtime (default 0: all cores)")
     parser.add_argument("--output", type=Path, required=True, help="report to write, .json; .html goes beside it")
     parser.add_argument("--overwrite", action="store_true", help="replace a report that is there")

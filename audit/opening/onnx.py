@@ -1,16 +1,20 @@
 """Any classifier in an ONNX file, opened for an audit."""
 
-import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from f2at.attacks.targets.onnx_classifier import OnnxClassifier
+from f2at.attacks.targets.onnx_target import OnnxTarget
 from f2at.audit import AuditRequest, Step
 from f2at.audit.opening.bundle import open_surrogate
 from f2at.audit.opening.model import Model
 from f2at.audit.perform import perform
-from f2at.bundle.runtime import active_provider, create_session
+from f2at.bundle.runtime import RUNTIME_ERRORS, active_provider, create_session
+from f2at.gradient.builder import UnsupportedOperationError
+from f2at.gradient.cache import Derived, cached
+from f2at.gradient.classifier import classifier_graph, gradient_graph, read_classifier
+from f2at.gradient.source import read_onnx
 from f2at.images.labelled import check_labelled
 from f2at.images.pixels import Images, Labels
 
@@ -22,66 +26,99 @@ def audit_onnx(
     request: AuditRequest | None = None,
     *,
     classes: Sequence[str] | None = None,
+    black_box: bool = False,
     surrogate: str | Path | None = None,
     threads: int = 0,
     progress: Callable[[Step], object] | None = None,
     **preprocessing: Any,
 ) -> dict[str, Any]:
-    """Audit any classifier in an ONNX file, by attacks that need no gradients of it, and return the report.
+    """Audit any classifier in an ONNX file, and return the report.
 
     Args:
-        path: the file.
+        path: the file; weights in files beside it belong to it.
         images: uint8 (N, H, W, 3), labelled images that the model was not trained on.
         labels: integers (N,).
-        request: what to do; None is the suite "black-box" at 8/255.
+        request: what to do; None is the suite "quick" at 8/255, or "black-box" if `black_box`.
         classes: a name for each output; None numbers them.
+        black_box: attack by the model's answers alone, without gradients of its graph.
         surrogate: a bundle of the same classes, for suites with transfer attacks.
         threads: threads of ONNX Runtime; 0 is every core.
         progress: called after every step.
-        preprocessing: `mean`, `std`, `scale`, `layout` and `output`, as `OnnxClassifier` takes them.
+        preprocessing: `output`, `scores`, `layout`, `channels`, `mean`, `std` and `scale`, as
+            `f2at.gradient.classifier.read_classifier` takes them.
 
     Raises:
         OSError: a file cannot be read.
-        ValueError: the file is no model that ONNX Runtime can run, or the arguments do not fit together.
+        ValueError: the file is no classifier that ONNX Runtime can run, operations of it have no gradient here and
+            `black_box` is false, or the arguments do not fit together.
     """
     check_labelled(images, labels)
-    model = open_onnx(Path(path), classes=classes, size=images.shape[1:3], threads=threads, **preprocessing)
-    request = request or AuditRequest(suite="black-box")
+    model = open_onnx(
+        Path(path),
+        classes=classes,
+        size=images.shape[1:3],
+        threads=threads,
+        black_box=black_box,
+        **preprocessing,
+    )
+    request = request or AuditRequest(suite="black-box" if black_box else "quick")
     other = open_surrogate(surrogate, threads=threads)
     return perform(model.audit(images, labels, request, surrogate=other), progress=progress)
 
 
 def open_onnx(
-    path: Path, *, classes: Sequence[str] | None, size: tuple[int, int], threads: int, **preprocessing: Any
+    path: Path,
+    *,
+    classes: Sequence[str] | None,
+    size: tuple[int, int],
+    threads: int,
+    black_box: bool = False,
+    **preprocessing: Any,
 ) -> Model:
-    """Any classifier in an ONNX file; its logits are all that is known of it.
+    """Any classifier in an ONNX file, with the gradients of its graph.
 
     Args:
         path: the file.
         classes: a name for each output; None numbers them.
         size: (H, W) of the images at hand, for a graph that takes any.
         threads: see `create_session`.
-        preprocessing: keywords of `OnnxClassifier`; those that are None are left to it.
+        black_box: leave the gradients out.
+        preprocessing: keywords of `read_classifier`; those that are None are left to it.
     """
-    content = path.read_bytes()
+    given = {name: value for name, value in preprocessing.items() if value is not None}
+    source, digest = read_onnx(path)
+
+    def derive() -> Derived:
+        classifier = read_classifier(source, size=size, **given)
+        gradient = b"" if black_box else gradient_graph(classifier).SerializeToString()
+        facts = {
+            "classes": classifier.classes,
+            "size": classifier.entry.size,
+            "quantized": any(node.op_type == "DequantizeLinear" for node in classifier.model.graph.node),
+            "preprocessing": {**asdict(classifier.entry), "logits": classifier.reading.describe()},
+        }
+        return Derived(classifier_graph(classifier).SerializeToString(), gradient, facts)
+
+    key = {"digest": digest, "size": list(size), "black_box": black_box, **given}
     try:
-        session = create_session(content, threads=threads)
-    except ValueError:
-        raise
-    except Exception as error:  # ONNX Runtime's own have no other base
+        derived = cached(key, derive)
+        sessions = [create_session(graph, threads=threads) for graph in derived[:2] if graph]
+    except UnsupportedOperationError as error:
+        raise ValueError(
+            f"{path} has operations without a gradient here: {error}; black-box attacks need none (--black-box)"
+        ) from error
+    except RUNTIME_ERRORS as error:
         reason = str(error).splitlines()[0][:200]
         raise ValueError(f"{path} is no model that ONNX Runtime can run: {reason}") from error
-    given = {name: value for name, value in preprocessing.items() if value is not None}
-    target = OnnxClassifier(session, size=size, **given)
+    facts = derived.facts
+    environment = {"provider": active_provider(sessions[0])}
+    if not black_box:
+        environment["gradient_provider"] = active_provider(sessions[1])
     return Model(
-        target,
-        [str(number) for number in range(target.classes)] if classes is None else classes,
-        target.size,
-        {
-            "digest": f"sha256:{hashlib.sha256(content).hexdigest()}",
-            "file": path.name,
-            "preprocessing": {"layout": target.layout, **given},
-        },
-        {"provider": active_provider(session)},
+        OnnxTarget(*sessions, quantized=facts["quantized"]),
+        [str(number) for number in range(facts["classes"])] if classes is None else classes,
+        tuple(facts["size"]),
+        {"digest": digest, "file": path.name, "preprocessing": facts["preprocessing"]},
+        environment,
         named=classes is not None,
     )

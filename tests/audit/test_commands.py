@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
@@ -200,30 +201,87 @@ def test_other_images_for_a_bundle(run: Run, tmp_path: Path) -> None:
     assert (report["data"]["n"], report["robust"]["k"]) == (6, 6)
 
 
+FLOATS = ("--mean", ",".join(map(str, MEAN)), "--std", ",".join(map(str, STD)))
+
+
+def test_any_onnx_file_by_its_gradients(run: Run, normalised: Path, tmp_path: Path) -> None:
+    data = save_images(tmp_path / "images.npz", DISTANCES)
+    names = tmp_path / "names.txt"
+    names.write_text("dark\nlight\n")
+    code, out, errors = run(
+        *("--data", str(data), *FLOATS, "--classes", str(names), "--eps", "8/255"), source=normalised
+    )
+    assert (code, errors) == (0, [])
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["clean"]["k"], report["robust"]["k"]) == (36, 12)
+    assert "white-box" in report["threat_model"]["knowledge"]
+    assert report["model"]["classes"] == ["dark", "light"]
+    assert report["model"]["preprocessing"] == {
+        "dtype": "float32",
+        "size": [SIDE, SIDE],
+        "layout": "NCHW",
+        "channels": "rgb",
+        "mean": list(MEAN),
+        "std": list(STD),
+        "scale": 1.0,
+        "logits": "as it is",
+    }
+    assert report["model"]["digest"] == f"sha256:{sha256(normalised.read_bytes()).hexdigest()}"
+    assert report["model"]["digest"] in out
+    assert {d["index"]: d["levels"] for d in report["curve"]["minimal_perturbations"]} == dict(enumerate(DISTANCES))
+
+
 def test_any_onnx_file_by_its_answers(run: Run, normalised: Path, tmp_path: Path) -> None:
     """RayS tries all pixels up and all down, so it finds every error: distances 1 to 8 of 12 fall."""
     data = save_images(tmp_path / "images.npz", DISTANCES)
-    floats = ("--mean", ",".join(map(str, MEAN)), "--std", ",".join(map(str, STD)), "--class-names", "dark,light")
-    code, out, errors = run(
-        *("--data", str(data), *floats, "--attack", "rays:queries=300", "--eps", "8/255"), source=normalised
+    code, _, errors = run(
+        *("--data", str(data), *FLOATS, "--black-box", "--attack", "rays:queries=300", "--eps", "8/255"),
+        source=normalised,
     )
     assert (code, errors) == (0, [])
     report = json.loads((tmp_path / "report.json").read_text())
     assert (report["clean"]["k"], report["robust"]["k"]) == (36, 12)
     assert report["threat_model"]["knowledge"] == ["black-box"]
-    assert report["model"]["classes"] == ["dark", "light"]
-    assert report["model"]["preprocessing"] == {"layout": "NCHW", "mean": list(MEAN), "std": list(STD)}
-    assert report["model"]["digest"] == f"sha256:{sha256(normalised.read_bytes()).hexdigest()}"
-    assert report["model"]["digest"] in out
 
 
 def test_an_onnx_file_of_uint8_pixels_needs_no_options(run: Run, bundle: Path, tmp_path: Path) -> None:
     data = save_images(tmp_path / "images.npz", [2, 20])
-    arguments = ("--data", str(data), "--attack", "rays:queries=200", "--eps", "8/255")
-    assert run(*arguments, source=bundle / "classifier.onnx")[0] == 0
+    assert run("--data", str(data), "--eps", "8/255", source=bundle / "classifier.onnx")[0] == 0
     report = json.loads((tmp_path / "report.json").read_text())
     assert (report["clean"]["k"], report["robust"]["k"]) == (2, 1)
     assert report["model"]["classes"] == ["0", "1"]
+
+
+def test_an_operation_without_a_gradient_is_named(run: Run, normalised: Path, tmp_path: Path) -> None:
+    """Det has none here; it is multiplied by 0, so that the model's answers stay what they are."""
+    model = onnx.load(normalised)
+    square = numpy_helper.from_array(np.array([-1, 1, 2, 2]), "square")
+    corner = [numpy_helper.from_array(np.array(value), name) for name, value in (("b", [0, 0]), ("e", [2, 2]))]
+    axes = numpy_helper.from_array(np.array([2, 3]), "axes")
+    for tensor, name in zip([square, *corner, axes], ["square", "begin", "end", "axes"], strict=True):
+        tensor.name = name
+        model.graph.initializer.append(tensor)
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros(1, np.float32), "nothing"))
+    model.graph.node.extend(
+        [
+            helper.make_node("Slice", ["x", "begin", "end", "axes"], ["corner"]),
+            helper.make_node("Det", ["corner"], ["determinants"]),
+            helper.make_node("ReduceSum", ["determinants"], ["sum"], keepdims=0),
+            helper.make_node("Mul", ["sum", "nothing"], ["zero"]),
+            helper.make_node("Add", ["logits", "zero"], ["last"]),
+        ]
+    )
+    model.graph.output[0].name = "last"
+    path = tmp_path / "det.onnx"
+    onnx.save(model, path)
+    data = ("--data", str(save_images(tmp_path / "images.npz", [2, 20])), *FLOATS)
+    code, _, (error,) = run(*data, source=path)
+    assert code == 2
+    assert error == (
+        f"f2at audit: {path} has operations without a gradient here: ai.onnx.Det; black-box attacks need none "
+        "(--black-box)"
+    )
+    assert run(*data, "--black-box", "--attack", "rays:queries=200", source=path)[0] == 0
 
 
 def test_the_documentation_s_audits_of_an_onnx_file_run_as_they_are_printed(
@@ -236,7 +294,9 @@ def test_the_documentation_s_audits_of_an_onnx_file_run_as_they_are_printed(
     printed = commands("audit", page="docs/audits.md", title="Any ONNX file")
     for arguments in printed:
         assert main([*arguments, "--quiet"]) == 0
-    black_box, transfer = (json.loads(Path(f"{name}.json").read_text()) for name in ("black-box", "transfer"))
+    names = ("report", "black-box", "transfer")
+    report, black_box, transfer = (json.loads(Path(f"{name}.json").read_text()) for name in names)
+    assert (report["request"]["suite"], report["robust"]["k"]) == ("quick", 0)
     assert (black_box["request"]["suite"], black_box["robust"]["k"]) == ("black-box", 0)
     assert (transfer["request"]["suite"], transfer["robust"]["k"]) == ("transfer", 0)
     assert transfer["surrogate"]["digest"] == json.loads((bundle / "manifest.json").read_text())["digest"]
@@ -248,13 +308,13 @@ def test_the_documentation_s_audits_of_an_onnx_file_run_as_they_are_printed(
     [
         (["{bundle}", "--mean", "0.5"], "mean goes with an ONNX file only; a bundle knows its own"),
         (["{model}"], "data must be given for an ONNX file: an .npz file with images and labels"),
-        (["{data}", "--data", "{data}"], "{data} is no model that ONNX Runtime can run: "),
-        (["{model}", "--data", "{data}", "--suite", "quick"], "suite must be one without white-box attacks"),
+        (["{data}", "--data", "{data}"], "{data} is no ONNX model: "),
+        (["{model}", "--data", "{data}", "--suite", "quick", "--black-box"], "suite must be one without white-box"),
         (
             ["{model}", "--data", "{data}", "--suite", "transfer"],
             "surrogate must be given for suite 'transfer'",
         ),
-        (["{model}", "--data", "{data}", "--class-names", "a,b,c"], "classes must be 2 names"),
+        (["{model}", "--data", "{data}", "--classes", "a,b,c"], "classes must be 2 names"),
         (["{model}", "--data", "{data}", "--layout", "NHWC"], "layout must"),
         (["{model}", "--data", "{large}"], "size must"),
         (["{bundle}", "--data", "{large}"], "data must be images of 4 x 4 for this model; got 5 x 5"),
@@ -263,7 +323,7 @@ def test_the_documentation_s_audits_of_an_onnx_file_run_as_they_are_printed(
             "data images must be uint8 (N, H, W, 3); got float32 (2, 5, 5, 3) in {floats}",
         ),
         (
-            ["{model}", "--data", "{data}", "--class-names", "light,dark", "--surrogate", "{bundle}"],
+            ["{model}", "--data", "{data}", "--classes", "light,dark", "--surrogate", "{bundle}"],
             "surrogate must have the classes of the model, in the same order",
         ),
     ],

@@ -1,0 +1,59 @@
+"""The options that say how a classifier from elsewhere takes its images and gives its answers."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from f2at.gradient.entry import CHANNELS, LAYOUTS
+from f2at.gradient.scores import SCORES
+
+_READING = ("mean", "std", "scale", "layout", "channels", "output_name", "scores")
+OPTIONS = ("classes", *_READING)
+
+
+def add_foreign_options(group: argparse._ArgumentGroup) -> None:
+    """Images reach the graph as (scale x - mean) / std, x in [0, 1]; a graph of uint8 pixels takes them as they are."""
+    group.add_argument(
+        "--classes",
+        type=class_names,
+        metavar="FILE|A,B,...",
+        help="a name for each output: a text file of a line for each, or the names themselves (default 0,1,...)",
+    )
+    group.add_argument("--mean", type=_channels, metavar="R,G,B", help="subtracted from pixels in [0, 1] (default 0)")
+    group.add_argument("--std", type=_channels, metavar="R,G,B", help="then divided by (default 1)")
+    group.add_argument("--scale", type=float, help="multiplied by before, 255 for a graph of levels (default 1)")
+    group.add_argument("--layout", choices=LAYOUTS, help="where the channels are, if the graph does not tell")
+    group.add_argument("--channels", choices=CHANNELS, help="their order (default rgb, or grey if there is but one)")
+    group.add_argument("--output-name", metavar="NAME", help="the output with the scores, if there are several")
+    group.add_argument("--scores", choices=SCORES, help="what that output holds, if the graph does not tell")
+
+
+def reading(options: argparse.Namespace) -> dict[str, Any]:
+    """The keywords of `f2at.gradient.classifier.read_classifier` that these options give."""
+    given = {name: getattr(options, name) for name in _READING}
+    given["output"] = given.pop("output_name")
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def class_names(text: str) -> list[str]:
+    """The lines of a text file, or names with commas between them."""
+    path = Path(text)
+    if not path.is_file():
+        if path.suffix in (".txt", ".names", ".labels"):
+            raise argparse.ArgumentTypeError(f"there is no file {text}")
+        return text.split(",")
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except UnicodeDecodeError:
+        raise argparse.ArgumentTypeError(f"must be a text file of a line for each class; got {text}") from None
+
+
+def _channels(text: str) -> list[float]:
+    """A number for each channel, or one for all."""
+    try:
+        numbers = [float(number) for number in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 3):
+        raise argparse.ArgumentTypeError(f"must be one number or three, as in 0.5,0.4,0.4; got {text!r}")
+    return numbers

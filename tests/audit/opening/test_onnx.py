@@ -1,0 +1,153 @@
+"""ONNX files as they come: opened, attacked, and remembered."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from f2at.attacks.registry import ATTACKS
+from f2at.attacks.target import CountingTarget, has_gradients
+from f2at.audit.opening.model import Model
+from f2at.audit.opening.onnx import open_onnx
+from f2at.gradient import classifier as derivation
+from f2at.images.pixels import to_inputs
+from tests.gradient.networks import SIDE, logits_of, network
+
+IMAGES = np.random.default_rng(2).integers(0, 256, (7, SIDE, SIDE, 3), dtype=np.uint8)
+INPUTS = to_inputs(IMAGES)
+LABELS = logits_of(INPUTS).argmax(axis=1)
+
+
+def opened(path: Path, **arguments: Any) -> Model:
+    return open_onnx(path, **{"classes": None, "size": (SIDE, SIDE), "threads": 1, **arguments})
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    onnx.save(network(), tmp_path / "model.onnx")
+    return tmp_path / "model.onnx"
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("F2AT_CACHE", str(tmp_path / "cache"))
+
+
+def with_weights_beside(folder: Path, scale: float = 1) -> Path:
+    """A file whose weights are in another."""
+    folder.mkdir()
+    model = network()
+    for tensor in model.graph.initializer:
+        if tensor.name == "head":
+            values = onnx.numpy_helper.to_array(tensor) * np.float32(scale)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, "head"))
+    onnx.save(
+        model,
+        folder / "model.onnx",
+        save_as_external_data=True,
+        location="model.onnx.data",
+        size_threshold=0,
+        convert_attribute=False,
+    )
+    return folder / "model.onnx"
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_batches_of_one_size_are_filled_up(tmp_path: Path, path: Path, batch: int) -> None:
+    model = network(shape=(batch, 3, SIDE, SIDE))
+    shapes = {"line": [batch * 4], "wide": [batch, 4]}
+    for name, shape in shapes.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(shape), name))
+    model.graph.node.append(onnx.helper.make_node("Reshape", ["y0", "line"], ["l"]))
+    model.graph.node.append(onnx.helper.make_node("Reshape", ["l", "wide"], ["last"]))
+    model.graph.output[0].name = "last"
+    onnx.save(model, tmp_path / "fixed.onnx")
+    fixed, free = opened(tmp_path / "fixed.onnx").target, opened(path).target
+    assert [value.shape[0] for value in fixed.classifier.get_inputs()] == [batch]  # type: ignore[attr-defined]
+    np.testing.assert_allclose(fixed.logits(INPUTS), free.logits(INPUTS), rtol=1e-5)
+    weights = np.ones((7, 5), np.float32)
+    for one, other in zip(
+        fixed.gradient(INPUTS, LABELS, (LABELS + 1) % 4, weights),
+        free.gradient(INPUTS, LABELS, (LABELS + 1) % 4, weights),
+        strict=True,
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_weights_in_another_file_count(tmp_path: Path, path: Path) -> None:
+    beside, other = with_weights_beside(tmp_path / "a"), with_weights_beside(tmp_path / "b", scale=2)
+    assert beside.read_bytes() == other.read_bytes()
+    found = [opened(file) for file in (path, beside, other)]
+    np.testing.assert_allclose(found[1].target.logits(INPUTS), found[0].target.logits(INPUTS), rtol=1e-6)
+    np.testing.assert_allclose(found[2].target.logits(INPUTS), 2 * found[0].target.logits(INPUTS), rtol=1e-5)
+    assert len({model.description["digest"] for model in found}) == 3
+
+
+def test_weights_that_are_missing_elsewhere_or_cut_short_are_named(tmp_path: Path) -> None:
+    file = with_weights_beside(tmp_path / "a")
+    data = file.with_name("model.onnx.data")
+    whole = data.read_bytes()
+    data.write_bytes(whole[:100])
+    with pytest.raises(ValueError, match=r"model.onnx keeps weights in model.onnx.data, which do not fit"):
+        opened(file)
+    data.unlink()
+    with pytest.raises(FileNotFoundError, match=r"model\.onnx\.data"):
+        opened(file)
+    (tmp_path / "secret").write_bytes(whole)
+    data.symlink_to(tmp_path / "secret")
+    with pytest.raises(ValueError, match="must be a file beside it"):
+        opened(file)
+
+
+def test_what_was_derived_is_not_derived_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = opened(path)
+    (folder,) = (path.parent / "cache").iterdir()
+    made = folder.stat().st_mtime_ns
+
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(derivation, "needed", never)
+        again = opened(path)
+    assert again.description == first.description
+    np.testing.assert_array_equal(again.target.logits(INPUTS), first.target.logits(INPUTS))
+    assert folder.stat().st_mtime_ns == made
+    for name in ("gradient.onnx", "facts.json"):
+        (folder / name).write_bytes(b"damaged")
+        assert opened(path).description == first.description
+    assert opened(path, scale=255.0).description != first.description
+    assert len(list((path.parent / "cache").iterdir())) == 2
+
+
+def test_a_cache_that_cannot_be_written_does_not_matter(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("F2AT_CACHE", str(tmp_path / "file" / "cache"))
+    assert opened(path).target.classes == 4
+
+
+def test_what_is_no_model_is_named(tmp_path: Path) -> None:
+    for content in (b"", b"no model", b"\x08"):
+        file = tmp_path / "model.onnx"
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=r"model.onnx is no ONNX model"):
+            opened(file)
+
+
+def test_without_gradients_white_box_attacks_are_refused(path: Path) -> None:
+    target = opened(path, black_box=True).target
+    assert not has_gradients(target)
+    with pytest.raises(ValueError, match=r"no gradients: .* \(square, rays, hopskipjump\) or a surrogate"):
+        ATTACKS["pgd"].run(target, INPUTS, LABELS, eps=0.1, norm="linf", rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("name", [name for name, attack in ATTACKS.items() if attack.knowledge == "black-box"])
+def test_black_box_attacks_break_it(path: Path, name: str) -> None:
+    target = CountingTarget(opened(path, black_box=True).target)
+    attack = ATTACKS[name].override(queries=400)
+    found = attack.run(target, INPUTS, LABELS, eps=0.5, norm="linf", rng=np.random.default_rng(0))
+    assert (target.logits(found).argmax(1) != LABELS).mean() > 0.5
