@@ -62,16 +62,17 @@ def chunks(images: NDArray[Any], size: int) -> list[NDArray[Any]]:
 
 def _agrees(model: onnx.ModelProto, images: NDArray[Any], said: NDArray[Any]) -> bool:
     """Whether a graph says the same of batches of two sizes, of which one at least is new to it."""
+    counts = (len(images), len(images) - 1)
     try:
-        together = [answer(model, images[:count]) for count in (len(images), len(images) - 1)]
+        together = [answer(model, images[:count]) for count in counts]
     except ValueError:
         return False
     scale = float(np.abs(said.astype(np.float64)).max())
     tolerance = tolerance_of(said)
     return all(
-        found.shape == said[: len(found)].shape
-        and np.allclose(found.astype(np.float64), said[: len(found)], rtol=tolerance, atol=tolerance * scale)
-        for found in together
+        found.shape == said[:count].shape
+        and np.allclose(found.astype(np.float64), said[:count], rtol=tolerance, atol=tolerance * scale)
+        for count, found in zip(counts, together, strict=True)
     )
 
 

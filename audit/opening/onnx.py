@@ -5,6 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from f2at.attacks.targets.onnx_target import OnnxTarget
 from f2at.audit import AuditRequest, Step
 from f2at.audit.opening.bundle import open_surrogate
@@ -13,10 +15,13 @@ from f2at.audit.perform import perform
 from f2at.bundle.runtime import RUNTIME_ERRORS, active_provider, create_session
 from f2at.gradient.builder import UnsupportedOperationError
 from f2at.gradient.cache import Derived, cached
-from f2at.gradient.classifier import classifier_graph, gradient_graph, read_classifier
+from f2at.gradient.classifier import Classifier, classifier_graph, gradient_graph, read_classifier
+from f2at.gradient.proof import TOLERANCE, GradientError, prove
 from f2at.gradient.source import read_onnx
 from f2at.images.labelled import check_labelled
 from f2at.images.pixels import Images, Labels
+
+_PROVEN_ON = 2  # images
 
 
 def audit_onnx(
@@ -92,6 +97,7 @@ def open_onnx(
         classifier = read_classifier(source, size=size, **given)
         gradient = b"" if black_box else gradient_graph(classifier).SerializeToString()
         facts = {
+            "gradient": None if black_box else _proof(classifier),
             "classes": classifier.classes,
             "size": classifier.entry.size,
             "quantized": any(node.op_type == "DequantizeLinear" for node in classifier.model.graph.node),
@@ -107,6 +113,8 @@ def open_onnx(
         raise ValueError(
             f"{path} has operations without a gradient here: {error}; black-box attacks need none (--black-box)"
         ) from error
+    except GradientError as error:
+        raise ValueError(f"{path}: {error}; black-box attacks need none (--black-box)") from error
     except RUNTIME_ERRORS as error:
         reason = str(error).splitlines()[0][:200]
         raise ValueError(f"{path} is no model that ONNX Runtime can run: {reason}") from error
@@ -118,7 +126,14 @@ def open_onnx(
         OnnxTarget(*sessions, quantized=facts["quantized"]),
         [str(number) for number in range(facts["classes"])] if classes is None else classes,
         tuple(facts["size"]),
-        {"digest": digest, "file": path.name, "preprocessing": facts["preprocessing"]},
+        {"digest": digest, "file": path.name, "preprocessing": facts["preprocessing"], "gradient": facts["gradient"]},
         environment,
         named=classes is not None,
     )
+
+
+def _proof(classifier: Classifier) -> dict[str, Any]:
+    """What is said of the gradient: it is a slope, up to an error, or nothing that has slopes is differentiated."""
+    noise = np.random.default_rng(0).integers(0, 256, (_PROVEN_ON, *classifier.entry.size, 3), dtype=np.uint8)
+    error = prove(classifier, noise)["error"]
+    return {"proven": error is not None, "tolerance": TOLERANCE}

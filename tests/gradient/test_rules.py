@@ -156,6 +156,7 @@ def cases() -> list[Case]:
         Case("Transpose", attributes={"perm": [0, 3, 1, 2]}),
         Case("Transpose", shape=(2, 3)),
         Case("Expand", ("x", integers([3, 1, 4, 1, 5])), shape=(2, 4, 1, 5)),
+        Case("Expand", ("x", integers([1, 4, 3, 5])), shape=(2, 4, 1, 5)),
         Case("Tile", ("x", integers([1, 2, 1, 3]))),
         Case("Concat", ("x", "other", weights(2, 1, 6, 5)), attributes={"axis": 1}, fixed=True),
         Case("Split", ("x", integers([1, 3])), attributes={"axis": 1}, outputs=2),
