@@ -1,5 +1,6 @@
 """ResNet for small images (He et al., CVPR 2016): a 3x3 stem without pooling, four stages."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
@@ -9,6 +10,24 @@ from torch import Tensor, nn
 def _conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
     convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs))
+
+
+class _EveryOther(nn.Module):
+    """Every second row and column of (N, C, H, W)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :, ::2, ::2]
+
+
+def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
+    if stride == 1 and inputs == outputs:
+        return nn.Identity()
+    if stride == 2 and inputs < 8:
+        # The same function and the same names. A strided 1x1 convolution of fewer channels than a vector holds, in
+        # channels-last memory, writes past its workspace on processors with AVX2 (oneDNN issue 6035).
+        convolution, norm = _conv_bn(inputs, outputs, 1)
+        return nn.Sequential(OrderedDict({"every_other": _EveryOther(), "0": convolution, "1": norm}))
+    return _conv_bn(inputs, outputs, 1, stride)
 
 
 class BasicBlock(nn.Module):
@@ -21,8 +40,7 @@ class BasicBlock(nn.Module):
         self.branch = nn.Sequential(
             _conv_bn(inputs, width, 3, stride), nn.ReLU(inplace=True), _conv_bn(width, width, 3)
         )
-        same = stride == 1 and inputs == width
-        self.shortcut = nn.Identity() if same else _conv_bn(inputs, width, 1, stride)
+        self.shortcut = _shortcut(inputs, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(self.branch(x) + self.shortcut(x))
@@ -43,8 +61,7 @@ class Bottleneck(nn.Module):
             nn.ReLU(inplace=True),
             _conv_bn(width, outputs, 1),
         )
-        same = stride == 1 and inputs == outputs
-        self.shortcut = nn.Identity() if same else _conv_bn(inputs, outputs, 1, stride)
+        self.shortcut = _shortcut(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(self.branch(x) + self.shortcut(x))

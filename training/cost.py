@@ -15,4 +15,4 @@ def forward_passes(config: Config) -> int:
         objective = method.inner if attack.objective == "method" else attack.objective
         steps = attack.steps if attack.kind == "pgd" else 1
         inner = 2 * steps + (objective == "kl")  # the divergence needs the clean images' logits first
-    return inner + method.passes * (2 if config.awp.gamma else 1)
+    return inner + method.shared_passes + method.passes * (2 if config.awp.gamma else 1)

@@ -60,6 +60,7 @@ def find_adversarial(
     autocast: AbstractContextManager[None],
     *,
     inner: str = "cross_entropy",
+    first: Tensor | None = None,
 ) -> Tensor:
     """x' of clean images, with BatchNorm in eval mode; the model's mode is left as it was.
 
@@ -71,6 +72,7 @@ def find_adversarial(
         noise: of `draw_noise`, (N, 3, H, W).
         autocast: the precision of the model's forward passes.
         inner: the method's objective, where the attack's objective is "method".
+        first: the gradient of the first step, (N, 3, H, W), where it is known already.
 
     Returns:
         (N, 3, H, W) in [0, 1], detached.
@@ -79,22 +81,27 @@ def find_adversarial(
         return images
     objective = inner if attack.objective == "method" else attack.objective
     eps = float(attack.eps)
+    start, steps = begin(images, noise, attack), attack.steps if attack.kind == "pgd" else 1
+    if first is not None:
+        start, steps = _step(start, first, images, attack), steps - 1
+        if steps == 0:
+            return start
     training = model.training
     model.eval()
     with autocast:
         target = KLTarget(model, images) if objective == "kl" else TorchTarget(model, snap=False)
         picked = "cross_entropy" if objective == "kl" else objective  # a KLTarget has its own
         if attack.kind == "n-fgsm":
-            adversarial = n_fgsm(target, images, labels, noise, step_size=eps * attack.fgsm_step, objective=picked)
+            adversarial = n_fgsm(target, start, labels, step_size=eps * attack.fgsm_step, objective=picked)
         else:
             adversarial = pgd(
                 target,
                 images,
                 labels,
-                project(images + noise, images, eps=eps, norm="linf"),
+                start,
                 eps=eps,
                 norm="linf",
-                steps=attack.steps,
+                steps=steps,
                 step_size=float(attack.step_size),
                 objective=picked,
                 stop_at_success=False,
@@ -104,22 +111,32 @@ def find_adversarial(
     return adversarial.detach()
 
 
+def begin(images: Tensor, noise: Tensor, attack: AttackConfig) -> Tensor:
+    """Where the attack starts: the noisy images in [0, 1], brought back to the ball unless it is N-FGSM."""
+    if attack.kind == "n-fgsm":
+        return (images + noise).clamp(0, 1)
+    start: Tensor = project(images + noise, images, eps=float(attack.eps), norm="linf")
+    return start
+
+
+def _step(current: Tensor, gradient: Tensor, images: Tensor, attack: AttackConfig) -> Tensor:
+    """One step of the attack along a gradient that is known."""
+    if attack.kind == "n-fgsm":
+        return (current + float(attack.eps) * attack.fgsm_step * gradient.sign()).clamp(0, 1)
+    moved = current + float(attack.step_size) * gradient.sign()
+    projected: Tensor = project(moved, images, eps=float(attack.eps), norm="linf")
+    return projected
+
+
 def n_fgsm(
-    target: Target,
-    images: Tensor,
-    labels: Tensor,
-    noise: Tensor,
-    *,
-    step_size: float,
-    objective: str = "cross_entropy",
+    target: Target, noisy: Tensor, labels: Tensor, *, step_size: float, objective: str = "cross_entropy"
 ) -> Tensor:
     """N-FGSM, de Jorge et al., NeurIPS 2022, https://arxiv.org/abs/2202.01181: one step from a noisy image.
 
-    The noise (N, 3, H, W), then `step_size` along the sign of the gradient. The result stays in [0, 1] but is not
-    brought back to the ball around the image, which is what keeps single-step training from collapsing.
+    `step_size` along the sign of the gradient at `noisy` (N, 3, H, W). The result stays in [0, 1] but is not brought
+    back to the ball around the clean image, which is what keeps single-step training from collapsing.
     """
-    noisy = (images + noise).clamp(0, 1)
-    weights = objective_weights(torch, objective, len(images), device=images.device)
+    weights = objective_weights(torch, objective, len(noisy), device=noisy.device)
     gradient: Tensor = target.gradient(noisy, labels, labels, weights).gradient
     adversarial: Tensor = (noisy + step_size * gradient.sign()).clamp(0, 1)
     return adversarial

@@ -32,7 +32,8 @@ from f2at.training.data import (
     split_validation,
 )
 from f2at.training.evaluation import evaluate
-from f2at.training.inner_attack import draw_noise, find_adversarial
+from f2at.training.inner_attack import begin, draw_noise, find_adversarial
+from f2at.training.methods.base import SharedPass
 from f2at.training.runs.curves import draw_curves
 from f2at.training.runs.folder import RunFolder
 from f2at.training.runs.state import restore, to_tensors
@@ -182,17 +183,24 @@ class Trainer:
                 group["lr"] = learning_rate(config.optimizer, epoch + index / len(batches))
             images = augment(self.train_set.images[batch], crops[batch], padding=padding).float() / 255
             labels = self.train_set.labels[batch]
-            adversarial = images
+            adversarial, shared = images, None
             if config.adversarial:
                 whole = (len(images) * fabric.world_size, *images.shape[1:])
                 noise = draw_noise(config.attack, whole, generator)[fabric.global_rank :: fabric.world_size]
-                attacked = self.folded.fold()
+                with fabric.autocast():
+                    shared = self.objective.method.share(self.model, begin(images, noise, config.attack), labels)
                 adversarial = find_adversarial(
-                    attacked, images, labels, config.attack, noise, fabric.autocast(), inner=config.method.inner
+                    self.folded.fold(),
+                    images,
+                    labels,
+                    config.attack,
+                    noise,
+                    fabric.autocast(),
+                    inner=config.method.inner,
+                    first=shared.direction if shared else None,
                 )
-            terms = self._update(
-                images, adversarial, labels, perturb=config.awp.gamma > 0 and epoch >= config.awp.warmup
-            )
+            perturb = config.awp.gamma > 0 and epoch >= config.awp.warmup
+            terms = self._update(images, adversarial, labels, shared, perturb=perturb)
             for name, value in terms.items():
                 sums[name] += value.detach()
             if index % CHECK_EVERY == 0 or index == len(batches) - 1:
@@ -201,7 +209,9 @@ class Trainer:
                 bar.set_postfix(loss=f"{means['loss']:.3f}")
         return means
 
-    def _update(self, images: Tensor, adversarial: Tensor, labels: Tensor, *, perturb: bool) -> dict[str, Tensor]:
+    def _update(
+        self, images: Tensor, adversarial: Tensor, labels: Tensor, shared: SharedPass | None, *, perturb: bool
+    ) -> dict[str, Tensor]:
         """One step of the optimizer, at adversarially perturbed weights if `perturb`; the terms of the loss there."""
         perturbed: AbstractContextManager[None] = nullcontext()
         if perturb:
@@ -212,6 +222,8 @@ class Trainer:
         with perturbed:
             self.wrapped_optimizer.zero_grad()
             terms: dict[str, Tensor] = self.step(images, adversarial, labels)
+            if shared:
+                terms |= {"loss": terms["loss"] + shared.term, **shared.terms}
             self.fabric.backward(terms["loss"])
             self.wrapped_optimizer.step()
         if self.average:

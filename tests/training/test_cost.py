@@ -18,6 +18,8 @@ from f2at.training.cost import forward_passes
         ({"name": "f2at", "alpha": 0.0}, 2 * 10 + 6),
         ({"name": "f2at", "gamma": 0.0}, 2 * 10 + 9),
         ({"name": "f2at", "alpha": 0.0, "gamma": 0.0}, 2 * 10 + 3),
+        ({"name": "f2at-fast"}, 2 * 10 + 1 + 3),
+        ({"name": "f2at-fast", "gamma": 0.0}, 2 * 10 + 3),
     ],
 )
 def test_a_step_of_pgd_10_costs_two_passes_a_step_and_three_for_each_batch_that_is_learnt_from(

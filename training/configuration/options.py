@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from f2at.training.methods import Method, PlainTraining
+from f2at.training.methods import FastF2AT, Method, PlainTraining
 from f2at.training.methods.base import option
 
 SCHEDULES = ("piecewise", "piecewise-linear", "one-cycle", "cyclic", "cosine")
@@ -165,6 +165,15 @@ class Config:
             not (self.awp.gamma and self.hardware.precision == "16-mixed"),
             "awp.gamma needs hardware.precision 32-true or bf16-mixed: it reads gradients, which 16-mixed scales",
         )
+
+        for name, value, wanted in (
+            ("attack.kind", self.attack.kind, ("pgd", "n-fgsm")),
+            ("hardware.precision", self.hardware.precision, ("32-true", "bf16-mixed")),
+        ):
+            _require(
+                not isinstance(self.method, FastF2AT) or value in wanted,
+                f"{name} must be {' or '.join(wanted)} with method.name = {self.method.name}; got {value!r}",
+            )
 
     @property
     def adversarial(self) -> bool:

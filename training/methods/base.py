@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
 from torch.nn import functional
@@ -13,6 +13,19 @@ from f2at.models import Classifier
 def option(default: Any, description: str) -> Any:
     """A dataclass field with the text that `--help` shows for it."""
     return field(default=default, metadata={"help": description})
+
+
+class SharedPass(NamedTuple):
+    """What one forward and backward pass gives to the attack's first step and to the loss.
+
+    direction: a gradient with respect to the images, (N, 3, H, W), for the attack to step along.
+    term: a scalar to add to the loss, a function of the parameters.
+    terms: scalars to log.
+    """
+
+    direction: Tensor
+    term: Tensor
+    terms: dict[str, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +51,11 @@ class Method(ABC):
         return 3
 
     @property
+    def shared_passes(self) -> int:
+        """What `share` costs beyond a step of the attack, in forward passes."""
+        return 0
+
+    @property
     def averaging(self) -> float:
         """The largest decay of the average of the weights that the method is defined with; 0 where it has none."""
         return 0.0
@@ -52,6 +70,16 @@ class Method(ABC):
         Raises:
             ValueError: something is missing or does not fit the model.
         """
+
+    def share(self, model: Classifier, start: Tensor, labels: Tensor) -> SharedPass | None:  # noqa: ARG002
+        """A pass over the images where the attack starts, (N, 3, H, W), if the method shares one with the attack.
+
+        Args:
+            model: in train mode, within the precision of the step.
+            start: of `f2at.training.inner_attack.begin`.
+            labels: (N,).
+        """
+        return None
 
     @abstractmethod
     def loss(self, model: Classifier, images: Tensor, adversarial: Tensor, labels: Tensor) -> dict[str, Tensor]:

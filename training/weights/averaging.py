@@ -33,11 +33,12 @@ class WeightAverage:
         """Move the average towards the model; counters among the buffers are copied."""
         decay = min(self.decay, (self.updates + 1) / (self.updates + 10))
         self.updates += 1
-        for average, value in zip(self.model.state_dict().values(), model.state_dict().values(), strict=True):
-            if average.is_floating_point():
-                average.lerp_(value, 1 - decay)
-            else:
-                average.copy_(value)
+        pairs = list(zip(self.model.state_dict().values(), model.state_dict().values(), strict=True))
+        averages, values = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
+        torch._foreach_lerp_(averages, values, 1 - decay)  # one launch, not one for each of a hundred tensors
+        for counter, value in pairs:
+            if not counter.is_floating_point():
+                counter.copy_(value)
 
     def state_dict(self) -> dict[str, Tensor]:
         """What `load_state_dict` needs to resume."""

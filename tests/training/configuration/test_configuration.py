@@ -7,7 +7,7 @@ import tomli_w
 
 from f2at.training.configuration.files import config_from_table, config_to_table, load_config
 from f2at.training.configuration.options import Config, ConfigError
-from f2at.training.methods import F2AT, MART, SAT, SEAT, TRADES
+from f2at.training.methods import F2AT, MART, SAT, SEAT, TRADES, FastF2AT
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 
@@ -21,6 +21,7 @@ METHOD_OF = {
     "mart-cifar10": MART(lam=5.0),
     "seat-cifar10": SEAT(decay=0.999),
     "f2at-cifar10": F2AT(planes=2, gamma=1.0, tau=0.07, upsilon=0.995, alpha=0.1),
+    "f2at-fast": FastF2AT(gamma=0.15, planes=4, label_smoothing=0.1),
     "authors/sat": SAT(),
     "authors/trades": TRADES(beta=6.0),
     "authors/mart": MART(lam=5.0),
@@ -119,7 +120,10 @@ def test_flags_override_the_file(tmp_path: Path) -> None:
         ({"attack": {"eps": 0}}, "attack.eps must be above 0 and at most 1; got 0"),
         ({"attack": {"eps": "256/255"}}, "attack.eps must be above 0 and at most 1; got 256/255"),
         ({"attack": {"steps": 0}}, "attack.steps must be at least 1; got 0"),
-        ({"method": {"name": "magic"}}, "method.name must be one of plain, sat, trades, mart, seat, f2at; got 'magic'"),
+        (
+            {"method": {"name": "magic"}},
+            "method.name must be one of plain, sat, trades, mart, seat, f2at, f2at-fast; got 'magic'",
+        ),
         ({"method": {"name": "sat", "alpha": 1}}, "unknown key method.alpha"),
         ({"method": {"name": "f2at", "tau": 0}}, "method.tau must be above 0"),
         (
@@ -145,6 +149,14 @@ def test_flags_override_the_file(tmp_path: Path) -> None:
         ({"awp": {"gamma": -0.1}}, "awp.gamma must be 0 or more; got -0.1"),
         ({"awp": {"warmup": -1}}, "awp.warmup must be 0 or more; got -1"),
         ({"awp": {"gamma": 0.1}, "hardware": {"precision": "16-mixed"}}, "awp.gamma needs hardware.precision 32-true"),
+        (
+            {"method": {"name": "f2at-fast"}, "attack": {"kind": "none"}},
+            "attack.kind must be pgd or n-fgsm with method.name = f2at-fast; got 'none'",
+        ),
+        (
+            {"method": {"name": "f2at-fast"}, "hardware": {"precision": "16-mixed"}},
+            "hardware.precision must be 32-true or bf16-mixed with method.name = f2at-fast; got '16-mixed'",
+        ),
         ({"hardware": {"precision": "int4"}}, "hardware.precision must be one of 32-true"),
     ],
 )

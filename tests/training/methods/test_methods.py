@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from f2at.models import CheckpointInfo, Classifier, create_model, save_checkpoint
-from f2at.training.methods import F2AT, MART, METHODS, SAT, SEAT, TRADES, Method, PlainTraining
+from f2at.training.methods import F2AT, MART, METHODS, SAT, SEAT, TRADES, FastF2AT, Method, PlainTraining
 from f2at.training.methods.donsker_varadhan import Critics, load_critics, save_critics
 from f2at.training.methods.f2at import slice_patterns
 from f2at.training.methods.losses import cosine_dependence, natural_margin_loss, pattern_dependent_loss
@@ -130,6 +130,9 @@ def test_bad_options_are_named(options: dict[str, object], message: str) -> None
         (SEAT, {"decay": 1.0}, "decay must be above 0 and below 1; got 1"),
         (SAT, {"label_smoothing": 1.0}, r"label_smoothing must be in \[0, 1\); got 1"),
         (SEAT, {"label_smoothing": -0.1}, r"label_smoothing must be in \[0, 1\); got -0.1"),
+        (FastF2AT, {"gamma": -1.0}, "gamma must be 0 or more; got -1"),
+        (FastF2AT, {"planes": 0}, "planes must be from 1 to 8; got 0"),
+        (FastF2AT, {"upsilon": 0.0}, "upsilon must be above 0; got 0"),
         (F2AT, {"warmup": -1}, "warmup must be 0 or more epochs; got -1"),
         (F2AT, {"label_smoothing": 2.0}, r"label_smoothing must be in \[0, 1\); got 2"),
     ],
