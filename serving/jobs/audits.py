@@ -1,9 +1,10 @@
 """Audits as durable jobs, as the server sees them: submit, read, cancel. `f2at.serving.jobs.worker` does the work.
 
-An audit is a DBOS workflow in the deployment's database; its id is the caller's Idempotency-Key. Nothing here runs
-an attack, and nothing is pickled.
+An audit is a DBOS workflow in the deployment's database; its id is made of the name of the caller's API key and the
+Idempotency-Key. Nothing here runs an attack, and nothing is pickled.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -26,6 +27,8 @@ WORKFLOW = "audit"
 PROGRESS = "progress"  # name of the event with an audit's progress
 REPORT = "report"  # name of the last step, whose result is the report
 FINISHED = ("done", "failed", "cancelled")
+# The id of any audit: `_identifier` says what of. A shard's has a slash besides, so that no request can name one.
+_IDENTIFIER = re.compile(f"(?:{NAME.pattern}:)?{NAME.pattern}")
 _STATES = {"ENQUEUED": "queued", "PENDING": "running", "SUCCESS": "done", "CANCELLED": "cancelled"}
 
 
@@ -88,11 +91,11 @@ class Audits:
         return other
 
     def submit(self, values: dict[str, Any], key: str | None, by: str | None = None) -> tuple[dict[str, Any], bool]:
-        """Queue an audit; return it and whether it is new. The same key and request give the same audit.
+        """Queue an audit; return it and whether it is new. The same caller, key and request give the same audit.
 
         Args:
             values: the request.
-            key: the Idempotency-Key.
+            key: the Idempotency-Key; each caller has its own.
             by: name of the caller's API key; stored with the audit.
 
         Raises:
@@ -114,8 +117,9 @@ class Audits:
             max_evaluations=self._max_evaluations,
             surrogate=self.surrogate is not None,
         ).model_dump()
-        if key is not None and (existing := self._find(key)):
-            return self._same(existing, request), False
+        identifier = str(uuid4()) if key is None else _identifier(key, by)
+        if key is not None and (existing := self._find(identifier)):
+            return self._same(existing, key, request), False
         if (waiting := self._waiting()) >= self.max_audits:
             raise Problem(
                 429,
@@ -126,7 +130,6 @@ class Audits:
                 received=f"one more than {waiting}",
                 headers={"Retry-After": "30"},
             )
-        identifier = key or str(uuid4())
         try:
             self._client.enqueue(
                 {
@@ -141,7 +144,8 @@ class Audits:
                 by,
             )
         except dbos_error.DBOSWorkflowIDInUseError:  # another request with this key came first
-            return self._same(self._status(identifier), request), False
+            assert key is not None
+            return self._same(self._status(identifier), key, request), False
         return self.get(identifier), True
 
     def get(self, identifier: str) -> dict[str, Any]:
@@ -208,15 +212,15 @@ class Audits:
             )
         return audit
 
-    def _same(self, status: WorkflowStatus, request: dict[str, Any]) -> dict[str, Any]:
+    def _same(self, status: WorkflowStatus, key: str, request: dict[str, Any]) -> dict[str, Any]:
         if _arguments(status)[0] != request:  # whatever the model: a retry may arrive after a swap
             raise Problem(
                 409,
                 "idempotency-key-reused",
-                f"The Idempotency-Key {status.workflow_id} belongs to another request; choose a new key.",
+                f"The Idempotency-Key {key} belongs to another request; choose a new key.",
                 argument="Idempotency-Key",
                 accepted="a new key, or the request that used this key first",
-                received=status.workflow_id,
+                received=key,
             )
         return self._view(status)
 
@@ -234,6 +238,8 @@ class Audits:
         return len(active)
 
     def _find(self, identifier: str, *, load_output: bool = False) -> WorkflowStatus | None:
+        if not _IDENTIFIER.fullmatch(identifier):  # a database may not even take it: PostgreSQL refuses NUL
+            return None
         found = self._client.list_workflows(workflow_ids=[identifier], name=WORKFLOW, load_output=load_output)
         return found[0] if found else None
 
@@ -243,10 +249,10 @@ class Audits:
             raise Problem(
                 404,
                 "no-such-audit",
-                f"There is no audit {identifier}; GET /audits lists them.",
+                f"There is no audit {identifier[:130]!r}; GET /audits lists them.",
                 argument="id",
                 accepted="the id of an audit in GET /audits",
-                received=identifier,
+                received=identifier[:130],
             )
         return status
 
@@ -269,6 +275,11 @@ class Audits:
         if audit["state"] == "queued" and status.app_version != self.version:
             audit["detail"] = "Submitted for another model or other code; waiting for a worker of that version."
         return audit
+
+
+def _identifier(key: str, by: str | None) -> str:
+    """The id of the audit that the API key named `by` starts with an Idempotency-Key; no two callers share one."""
+    return key if by is None else f"{by}:{key}"  # no name has a colon
 
 
 def _arguments(status: WorkflowStatus) -> tuple[dict[str, Any], str, str | None]:

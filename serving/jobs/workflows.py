@@ -64,7 +64,7 @@ def register(open_audit: OpenAudit, *, max_seconds: float = math.inf) -> None:
     @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)
     def audit(request: dict[str, Any], digest: str, by: str | None = None) -> None:  # noqa: ARG001 (shown in lists)
         plan, identifier = open_audit(request, digest), _own_id()
-        # An Idempotency-Key has no slash, so no audit can have the id of a shard.
+        # The id of an audit has no slash, so no audit can have the id of a shard.
         shards = [f"{identifier}/{number}" for number in range(len(plan.shards))]
         for number, child in enumerate(shards):
             with SetWorkflowID(child):

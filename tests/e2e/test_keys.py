@@ -31,17 +31,17 @@ ROUTES = [
     ("POST", "/model", "admin", 422),
     ("GET", "/audits", "audit", 200),
     ("POST", "/audits", "audit", 422),
-    ("GET", "/audits/one", "audit", 200),
-    ("DELETE", "/audits/one", "audit", 409),
-    ("GET", "/audits/one/events", "audit", 200),
-    ("GET", "/audits/one/report", "audit", 200),
-    ("GET", "/audits/one/report.sig", "audit", 404),
-    ("GET", "/audits/one/report.html", "audit", 200),
+    ("GET", "/audits/audit:one", "audit", 200),
+    ("DELETE", "/audits/audit:one", "audit", 409),
+    ("GET", "/audits/audit:one/events", "audit", 200),
+    ("GET", "/audits/audit:one/report", "audit", 200),
+    ("GET", "/audits/audit:one/report.sig", "audit", 404),
+    ("GET", "/audits/audit:one/report.html", "audit", 200),
 ]
 
 
 class Keyed:
-    """A server with keys, and an audit called "one" that is done."""
+    """A server with keys, and an audit called "audit:one" that is done."""
 
     def __init__(self, server: "Server", path: Path, tokens: dict[str, str], image: bytes) -> None:
         self.server, self.path, self.tokens, self.image = server, path, tokens, image
@@ -67,7 +67,7 @@ def keyed(
     headers = {"Authorization": f"Bearer {tokens['audit']}", "Idempotency-Key": "one"}
     response = server.client.post("/audits", json=request, headers=headers)
     assert response.status_code == 202, response.text
-    with server.client.stream("GET", "/audits/one/events", headers=headers, timeout=120) as events:
+    with server.client.stream("GET", "/audits/audit:one/events", headers=headers, timeout=120) as events:
         last = [line for line in events.iter_lines() if line.startswith("data:")][-1]
     assert '"state": "done"' in last, last
     return keyed
@@ -105,7 +105,8 @@ def test_pages_probes_and_documentation_are_open_and_the_rest_says_nothing(keyed
 
 def test_pictures_take_a_scope_of_their_own(keyed: Keyed) -> None:
     def report(name: str) -> dict[str, Any]:
-        answer: dict[str, Any] = keyed.call("GET", "/audits/one/report", keyed.tokens[name]).raise_for_status().json()
+        response = keyed.call("GET", "/audits/audit:one/report", keyed.tokens[name])
+        answer: dict[str, Any] = response.raise_for_status().json()
         return answer
 
     whole, copy = report("reader"), report("audit")
@@ -115,7 +116,8 @@ def test_pictures_take_a_scope_of_their_own(keyed: Keyed) -> None:
     for shown in (whole, copy):
         Draft202012Validator(report_schema()).validate(shown)
     pages = {
-        name: keyed.call("GET", "/audits/one/report.html", keyed.tokens[name]).text for name in ("reader", "audit")
+        name: keyed.call("GET", "/audits/audit:one/report.html", keyed.tokens[name]).text
+        for name in ("reader", "audit")
     }
     assert "data:image" in pages["reader"]
     assert "data:image" not in pages["audit"]
@@ -158,7 +160,7 @@ def test_no_key_is_in_the_log_the_database_or_an_answer(keyed: Keyed) -> None:
             if method != "DELETE":
                 assert token not in keyed.call(method, path, token).text
     log = keyed.server.text()
-    assert re.search(r"/audits/one", log)
+    assert re.search(r"/audits/audit:one", log)
     found = [file for file in keyed.server.folder.rglob("*") if file.is_file()]
     assert keyed.server.folder / "state" / "audits.sqlite" in found
     with sqlite3.connect(keyed.server.folder / "state" / "audits.sqlite") as database:

@@ -63,8 +63,34 @@ def test_the_same_key_gives_the_same_audit(audits: Audits) -> None:
 
 def test_an_audit_says_who_asked(audits: Audits) -> None:
     assert audits.submit({}, "mine", by="ci")[0]["by"] == "ci"
-    assert audits.submit({}, "mine", by="another")[0]["by"] == "ci"  # a retry keeps the first name
     assert audits.submit({}, None)[0]["by"] is None
+
+
+def test_no_caller_gets_the_audit_of_another_by_its_idempotency_key(audits: Audits) -> None:
+    callers = (None, "ci", "another")
+    first = [audits.submit({"seed": seed}, "nightly", by=by) for seed, by in enumerate(callers)]
+    assert [(audit["by"], audit["request"]["seed"], new) for audit, new in first] == [
+        (by, seed, True) for seed, by in enumerate(callers)
+    ]
+    again = [audits.submit({"seed": seed}, "nightly", by=by) for seed, by in enumerate(callers)]
+    assert again == [(audit, False) for audit, _ in first]
+    for audit, _ in first:
+        assert audits.get(audit["id"]) == audit
+    with pytest.raises(Problem, match="The Idempotency-Key nightly belongs to another request"):
+        audits.submit({"seed": 7}, "nightly", by="ci")
+
+
+@pytest.mark.parametrize(
+    "identifier", ["\0", "a\0", "", "a/0", "a:", ":a", "a:b:c", "a\n", ".hidden", "\udcff", "x" * 65, "a b", "'--"]
+)
+def test_what_can_be_no_id_is_no_audit_and_never_reaches_the_database(audits: Audits, identifier: str) -> None:
+    for read in (audits.get, audits.report, audits.cancel):
+        with refused(404):
+            read(identifier)
+    if identifier:
+        with refused(400):
+            audits.submit({}, identifier)
+    assert audits.list() == []
 
 
 def test_the_list_comes_in_parts(audits: Audits) -> None:
