@@ -1,6 +1,7 @@
 """Settings from environment variables, read by every process of a deployment: server, worker, command line."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,10 @@ from f2at.serving.process.logs import FORMATS
 
 def _half_the_cores(threads: int) -> int:
     return threads or max(1, (os.cpu_count() or 2) // 2)
+
+
+def _half_of(name: str) -> Callable[[dict[str, Any]], int]:
+    return lambda settings: max(1, settings[name] // 2)
 
 
 def _sqlite(settings: dict[str, Any]) -> str:
@@ -58,6 +63,9 @@ class Settings(BaseSettings):
     max_body: _Count = 16 << 20  # bytes per request body
     max_pixels: _Count = 16_000_000  # pixels per image, checked before it is decoded
     max_audits: _Count = 16  # audits queued or running; further ones get 429
+    max_audits_per_key: _Count = Field(default_factory=_half_of("max_audits"))  # of them, of one key; default: half
+    max_streams: _Count = 32  # event streams open, over all server processes; further ones get 503
+    max_streams_per_key: _Count = Field(default_factory=_half_of("max_streams"))  # of them, of one key; default: half
     max_samples: _Count = 1000  # images per audit
     max_evaluations: _Count = 20_000_000  # of the model by the attacks of one audit; more gets 422
     max_audit_seconds: _Count = 86_400  # of work on one audit, summed over workers; then it fails

@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 
 from f2at.audit.reports.report import without_examples
 from f2at.bundle.signatures import read_private_key
-from f2at.serving.access.guard import Guard, caller_of
+from f2at.serving.access.guard import Caller, Guard, caller_of
 from f2at.serving.access.scopes import METRICS, OPEN, ScopedMount, ScopedRoute
 from f2at.serving.api.changes import requested_change
 from f2at.serving.api.json_body import read_json_object
@@ -31,11 +31,11 @@ from f2at.serving.model.deployment import Deployment
 from f2at.serving.model.swap import BusyError, SwapError, Switch
 from f2at.serving.problems import Problem
 from f2at.serving.process.metrics import expose
+from f2at.serving.process.places import Places
 from f2at.serving.settings import Settings
 
 _LOG = logging.getLogger("bentoml.f2at")
 _PAGE = Path(str(files("f2at.serving"))) / "page"
-_MAX_STREAMS = 32  # event streams open at once
 _POLL = 0.5  # seconds between polls of an audit that is being streamed
 _KEEP_ALIVE = 15.0  # seconds of silence after which a comment shows that the stream is alive
 # The page loads nothing from elsewhere; a report contains its own styles and pictures.
@@ -57,7 +57,6 @@ class Backend:
 
     def __init__(self) -> None:
         self.stopping = asyncio.Event()
-        self.streams = 0
 
     @property
     def deployment(self) -> Deployment:
@@ -183,10 +182,9 @@ def create_app(backend: Backend) -> Starlette:
     async def events(request: Request) -> Response:
         identifier = request.path_params["id"]
         await run_in_threadpool(deployed(request).audits.get, identifier)  # 404 before the stream begins
-        if backend.streams >= _MAX_STREAMS:
-            raise Problem(503, "overloaded", "Too many event streams are open.", headers={"Retry-After": "5"})
+        place = await run_in_threadpool(_place_for_stream, backend.settings, caller_of(request))
         return StreamingResponse(
-            _stream(backend, deployed(request), identifier),
+            _stream(backend, deployed(request), identifier, place),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store"},
         )
@@ -231,8 +229,19 @@ def _described(deployment: Deployment) -> dict[str, Any]:
     return {**deployment.predictor.describe(), "since": record.since, "previous": record.previous}
 
 
-async def _stream(backend: Backend, deployment: Deployment, identifier: str) -> AsyncIterator[str]:
-    backend.streams += 1
+def _place_for_stream(settings: Settings, caller: Caller) -> Places:
+    """A place for one more event stream of `caller`, counted over the processes of the server."""
+    every, place = settings.state / "streams" / "all", Places()
+    folders = {every: settings.max_streams}
+    if caller.key:
+        folders = {every.with_name(f"key-{caller.name}"): settings.max_streams_per_key} | folders
+    if (full := place.take(folders)) is not None:
+        whose = "" if full == every else f" of the key {caller.name!r}"
+        raise Problem(503, "overloaded", f"Too many event streams{whose} are open.", headers={"Retry-After": "5"})
+    return place
+
+
+async def _stream(backend: Backend, deployment: Deployment, identifier: str, place: Places) -> AsyncIterator[str]:
     try:
         audit: dict[str, Any] | None = None
         sent, quiet = audit, 0.0
@@ -252,7 +261,7 @@ async def _stream(backend: Backend, deployment: Deployment, identifier: str) -> 
                 yield ": still here\n\n"
             await asyncio.sleep(_POLL)
     finally:
-        backend.streams -= 1
+        place.leave()
 
 
 def _path(audit: dict[str, Any]) -> str:

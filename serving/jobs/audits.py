@@ -18,6 +18,7 @@ from dbos import error as dbos_error
 from f2at.arguments import NAME
 from f2at.serving.jobs.admission import read_request
 from f2at.serving.jobs.database import prepare_database, server_engine
+from f2at.serving.jobs.turns import Turns
 from f2at.serving.jobs.version import application_version
 from f2at.serving.problems import Problem
 
@@ -64,6 +65,7 @@ class Audits:
         reference_images: int,
         max_audits: int,
         max_samples: int,
+        max_audits_per_key: int | None = None,
         max_evaluations: int | None = None,
         surrogate: str | None = None,
     ) -> None:
@@ -72,11 +74,14 @@ class Audits:
         self.surrogate = surrogate
         self.version = application_version(digest, surrogate)
         self.max_audits = max_audits
+        self._max_audits_per_key = max_audits_per_key
         self.max_samples = min(max_samples, reference_images)
         self._most_samples = max_samples
         self._max_evaluations = max_evaluations
         self._connection = ExitStack()
         self._client = self._connection.enter_context(connect(url))
+        self._turns = Turns(url)
+        self._connection.callback(self._turns.close)
 
     def close(self) -> None:
         """Close the connections."""
@@ -100,7 +105,7 @@ class Audits:
 
         Raises:
             Problem: 400 an invalid key, 409 a key that was used for another request, 422 an invalid request, 429 a full
-                queue.
+                queue, or one that holds the caller's share.
         """
         if key is not None and not NAME.fullmatch(key):
             raise Problem(
@@ -120,29 +125,21 @@ class Audits:
         identifier = str(uuid4()) if key is None else _identifier(key, by)
         if key is not None and (existing := self._find(identifier)):
             return self._same(existing, key, request), False
-        if (waiting := self._waiting()) >= self.max_audits:
-            raise Problem(
-                429,
-                "too-many-audits",
-                f"{self.max_audits} audits are queued or running; wait until one ends, or cancel one.",
-                argument="audits",
-                accepted=f"at most {self.max_audits} audits at once",
-                received=f"one more than {waiting}",
-                headers={"Retry-After": "30"},
-            )
         try:
-            self._client.enqueue(
-                {
-                    "workflow_name": WORKFLOW,
-                    "queue_name": QUEUE,
-                    "workflow_id": identifier,
-                    "workflow_id_reuse_policy": "reject",
-                    "app_version": self.version,
-                },
-                request,
-                self.digest,
-                by,
-            )
+            with self._turns.take():  # otherwise several would find room for one more
+                self._check_room(by)
+                self._client.enqueue(
+                    {
+                        "workflow_name": WORKFLOW,
+                        "queue_name": QUEUE,
+                        "workflow_id": identifier,
+                        "workflow_id_reuse_policy": "reject",
+                        "app_version": self.version,
+                    },
+                    request,
+                    self.digest,
+                    by,
+                )
         except dbos_error.DBOSWorkflowIDInUseError:  # another request with this key came first
             assert key is not None
             return self._same(self._status(identifier), key, request), False
@@ -231,11 +228,26 @@ class Audits:
         )
         return {status.app_version for status in active}
 
-    def _waiting(self) -> int:
+    def _check_room(self, by: str | None) -> None:
+        """Refuse another audit if there are as many as there may be, in all or of the API key named `by`."""
         active = self._client.list_workflows(
-            name=WORKFLOW, status=["ENQUEUED", "PENDING"], app_version=self.version, load_input=False, load_output=False
+            name=WORKFLOW, status=["ENQUEUED", "PENDING"], app_version=self.version, load_output=False
         )
-        return len(active)
+        limits = [(self.max_audits, len(active), "")]
+        if by is not None and self._max_audits_per_key is not None:
+            own = sum(_arguments(status)[2] == by for status in active)
+            limits.append((self._max_audits_per_key, own, f" of the key {by!r}"))
+        for most, waiting, whose in limits:
+            if waiting >= most:
+                raise Problem(
+                    429,
+                    "too-many-audits",
+                    f"{most} audits{whose} are queued or running; wait until one ends, or cancel one.",
+                    argument="audits",
+                    accepted=f"at most {most} audits{whose} at once",
+                    received=f"one more than {waiting}",
+                    headers={"Retry-After": "30"},
+                )
 
     def _find(self, identifier: str, *, load_output: bool = False) -> WorkflowStatus | None:
         if not _IDENTIFIER.fullmatch(identifier):  # a database may not even take it: PostgreSQL refuses NUL

@@ -38,8 +38,7 @@ def prepare_database(url: str) -> None:
         DatabaseError: it cannot be reached, or is not a database.
     """
     try:
-        if url.startswith("sqlite:///"):
-            path = Path(url.removeprefix("sqlite:///"))
+        if path := sqlite_path(url):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with closing(sqlite3.connect(path, timeout=_LONG)) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")  # readers then never wait for the worker's writes
@@ -51,10 +50,16 @@ def prepare_database(url: str) -> None:
         ) from error
 
 
-def server_engine(url: str) -> Engine:
+def sqlite_path(url: str) -> Path | None:
+    """The file of a SQLite database; None for PostgreSQL."""
+    path = make_url(url).database if url.startswith("sqlite") else None
+    return Path(path) if path else None
+
+
+def server_engine(url: str, *, connections: int = _POOL) -> Engine:
     """Connections for a server: an operation that waits longer than PATIENCE raises DatabaseUnavailableError."""
     if url.startswith("sqlite"):
-        engine = _sqlite(url, patience=PATIENCE)
+        engine = _sqlite(url, patience=PATIENCE, connections=connections)
     else:
         milliseconds = round(PATIENCE * 1000)
         engine = create_engine(
@@ -64,7 +69,7 @@ def server_engine(url: str) -> Engine:
                 "connect_timeout": round(PATIENCE),
                 "options": f"-c lock_timeout={milliseconds} -c idle_in_transaction_session_timeout={12 * milliseconds}",
             },
-            **_pool(PATIENCE),
+            **_pool(PATIENCE, connections),
         )
 
     # The job engine would retry for ever while the request waits.
@@ -95,8 +100,8 @@ def worker_engine(url: str) -> Engine | None:
     return engine
 
 
-def _sqlite(url: str, *, patience: float) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": patience}, **_pool(patience))
+def _sqlite(url: str, *, patience: float, connections: int = _POOL) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": patience}, **_pool(patience, connections))
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: object) -> None:
@@ -106,5 +111,5 @@ def _sqlite(url: str, *, patience: float) -> Engine:
     return engine
 
 
-def _pool(patience: float) -> dict[str, Any]:
-    return {"pool_size": _POOL, "max_overflow": 0, "pool_timeout": patience, "pool_pre_ping": True}
+def _pool(patience: float, connections: int = _POOL) -> dict[str, Any]:
+    return {"pool_size": connections, "max_overflow": 0, "pool_timeout": patience, "pool_pre_ping": True}

@@ -69,6 +69,7 @@ class Switch:
             surrogate=surrogate.digest if surrogate else None,
             reference_images=predictor.reference_images,
             max_audits=settings.max_audits,
+            max_audits_per_key=settings.max_audits_per_key,
             max_samples=settings.max_samples,
             max_evaluations=settings.max_evaluations,
         )

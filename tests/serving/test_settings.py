@@ -44,7 +44,15 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
     assert (settings.metrics, settings.key_digest) == ("key", "7")
     numbers = [getattr(settings, name) for name, field in Settings.model_fields.items() if field.annotation is int]
     assert set(numbers) == {7}
-    assert len(numbers) == 15
+    assert len(numbers) == 18
+
+
+def test_a_share_is_half_of_the_whole_unless_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = read(monkeypatch, F2AT_MAX_AUDITS="9", F2AT_MAX_STREAMS="1")
+    assert (settings.max_audits_per_key, settings.max_streams_per_key) == (4, 1)
+    assert read(monkeypatch, F2AT_MAX_AUDITS_PER_KEY="7").max_audits_per_key == 7
+    with pytest.raises(ArgumentError, match=r"^F2AT_MAX_AUDITS must be an integer of at least 1; got 'x'$"):
+        read(monkeypatch, F2AT_MAX_AUDITS="x")
 
 
 def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

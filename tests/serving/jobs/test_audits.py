@@ -157,6 +157,37 @@ def test_the_queue_is_bounded(audits: Audits) -> None:
     audits.submit({}, None)
 
 
+def test_a_race_for_the_last_places_has_no_more_winners_than_places(url: str) -> None:
+    one, two = (Audits(url, "sha256:one", reference_images=9, max_audits=3, max_samples=9) for _ in range(2))
+    stores = (one, two)  # as two processes have them
+
+    def submit(number: int) -> bool:
+        try:
+            return stores[number % 2].submit({"seed": number}, None)[1]
+        except Problem as problem:
+            return problem.status != 429
+
+    with ThreadPoolExecutor(12) as pool:
+        assert sum(pool.map(submit, range(12))) == 3
+    assert len(stores[0].list()) == 3
+    for store in stores:
+        store.close()
+
+
+def test_a_key_has_its_share_of_the_queue(url: str) -> None:
+    store = Audits(url, "sha256:one", reference_images=50, max_audits=3, max_samples=40, max_audits_per_key=2)
+    mine = [store.submit({"seed": seed}, None, by="ci")[0] for seed in range(2)]
+    with pytest.raises(Problem, match="2 audits of the key 'ci' are queued or running") as caught:
+        store.submit({"seed": 2}, None, by="ci")
+    assert caught.value.status == 429
+    assert store.submit({}, None, by="another")[1]
+    with pytest.raises(Problem, match=r"^3 audits are queued"):
+        store.submit({}, None, by="third")
+    store.cancel(mine[0]["id"])
+    assert store.submit({"seed": 2}, None, by="ci")[1]
+    store.close()
+
+
 def test_cancelling(audits: Audits) -> None:
     audits.submit({}, "key")
     assert audits.cancel("key")["state"] == "cancelled"
