@@ -15,6 +15,7 @@ from f2at.serving.access.guard import Access, Guard
 from f2at.serving.answers import Prediction, Predictions
 from f2at.serving.api import predictions
 from f2at.serving.api.middleware import Gate, Observer
+from f2at.serving.api.readiness import Readiness
 from f2at.serving.api.routes import Backend, create_app
 from f2at.serving.bento.environment import export_settings, refuse
 from f2at.serving.bento.models import MODEL_NAME, pinned_bundle
@@ -116,4 +117,5 @@ RobustClassifier.add_asgi_middleware(
     Gate, max_body=lambda: backend.settings.max_body, deployment=lambda: backend.deployment
 )
 RobustClassifier.add_asgi_middleware(Access, guard=lambda: backend.guard)
+RobustClassifier.add_asgi_middleware(Readiness, trouble=lambda: backend.deployment.audits.health.lost)
 RobustClassifier.add_asgi_middleware(Shortcut, routes=predictions.ROUTES)

@@ -18,6 +18,7 @@ from dbos import error as dbos_error
 from f2at.arguments import NAME
 from f2at.serving.jobs.admission import read_request
 from f2at.serving.jobs.database import prepare_database, server_engine
+from f2at.serving.jobs.health import Health
 from f2at.serving.jobs.turns import Turns
 from f2at.serving.jobs.version import application_version
 from f2at.serving.problems import Problem
@@ -82,6 +83,8 @@ class Audits:
         self._client = self._connection.enter_context(connect(url))
         self._turns = Turns(url)
         self._connection.callback(self._turns.close)
+        self.health = Health(url)
+        self._connection.callback(self.health.close)
 
     def close(self) -> None:
         """Close the connections."""

@@ -4,9 +4,10 @@ A server gives up after a few seconds and answers with an error; a worker waits 
 """
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 from dbos import DBOS
 from sqlalchemy import Engine, create_engine, event, make_url
@@ -56,6 +57,36 @@ def sqlite_path(url: str) -> Path | None:
     return Path(path) if path else None
 
 
+class SqliteFile:
+    """The file of a database, to notice that it was deleted or replaced.
+
+    Connections would go on with the old one, and everything written to it be gone after the next restart. Their open
+    files keep the number of its inode from being used again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._first = self._now()
+
+    @property
+    def lost(self) -> str | None:
+        """What happened to it; None if nothing did."""
+        now = self._now()
+        if self._first is None:  # the first connection creates it
+            self._first = now
+        if now == self._first:
+            return None
+        happened, remedy = ("deleted", "put it back or restart") if now is None else ("replaced by another", "restart")
+        return f"its file {self.path.name} was {happened} while the server was running; {remedy} the server"
+
+    def _now(self) -> tuple[int, int] | None:
+        try:
+            status = self.path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+
 def server_engine(url: str, *, connections: int = _POOL) -> Engine:
     """Connections for a server: an operation that waits longer than PATIENCE raises DatabaseUnavailableError."""
     if url.startswith("sqlite"):
@@ -71,6 +102,13 @@ def server_engine(url: str, *, connections: int = _POOL) -> Engine:
             },
             **_pool(PATIENCE, connections),
         )
+
+    if path := sqlite_path(url):
+
+        def refuse(reason: str) -> Never:
+            raise DatabaseUnavailableError(reason)
+
+        _watch(engine, path, refuse)
 
     # The job engine would retry for ever while the request waits.
     @event.listens_for(engine, "handle_error")
@@ -89,15 +127,36 @@ def worker_engine(url: str) -> Engine | None:
         return None
     engine = _sqlite(url, patience=_LONG)
 
+    def wait_for_restart(reason: str) -> Never:
+        raise OperationalError(None, None, _waiting(reason))
+
+    path = sqlite_path(url)
+    assert path is not None
+    _watch(engine, path, wait_for_restart)
+
     # The job engine retries while SQLite is locked, but a full disk would fail the audit. It tests the error's text:
     @event.listens_for(engine, "handle_error")
     def wait_for_space(context: ExceptionContext) -> None:
         error = context.original_exception
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-            waiting = sqlite3.OperationalError(f"{error} (waiting as if: database is locked)")
-            raise OperationalError(context.statement, None, waiting) from error
+            raise OperationalError(context.statement, None, _waiting(error)) from error
 
     return engine
+
+
+def _waiting(reason: object) -> sqlite3.OperationalError:
+    return sqlite3.OperationalError(f"{reason} (waiting as if: database is locked)")
+
+
+def _watch(engine: Engine, path: Path, refuse: Callable[[str], Never]) -> None:
+    """Call `refuse` whenever the engine is used after its file was deleted or replaced, also for a new connection."""
+    file = SqliteFile(path)
+
+    @event.listens_for(engine, "do_connect")
+    @event.listens_for(engine, "checkout")
+    def check(*_: object) -> None:
+        if reason := file.lost:
+            refuse(reason)
 
 
 def _sqlite(url: str, *, patience: float, connections: int = _POOL) -> Engine:

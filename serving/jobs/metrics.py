@@ -65,7 +65,7 @@ class AuditCollector(Collector):
             return [served, *self._metrics]
 
     def _query(self) -> list[Metric]:
-        up = GaugeMetricFamily("f2at_database_up", "Whether the database of audits can be read: 1 or 0.")
+        up = GaugeMetricFamily("f2at_database_up", "Whether the database of audits can be read and written: 1 or 0.")
         states = GaugeMetricFamily("f2at_audits", "Audits kept in the database, by state.", labels=["state"])
         accuracies = {
             name: GaugeMetricFamily(f"f2at_audit_{name}", text, labels=["model", "suite", "norm", "eps"])
@@ -73,6 +73,7 @@ class AuditCollector(Collector):
         }
         audits = self._audits()
         try:
+            audits.health.check()
             for state, count in audits.count_by_state().items():
                 states.add_metric([state], count)
             self._summaries = {

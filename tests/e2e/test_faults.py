@@ -105,6 +105,24 @@ def test_an_outage_of_the_database_is_waited_out(
     server.stop()
 
 
+def test_a_database_file_that_is_gone_is_said_and_audits_are_refused(start_server: Callable[..., "Server"]) -> None:
+    server = start_server(F2AT_WORKER="off")
+    server.submit("kept", **REQUEST)
+    path = server.folder / "state" / "audits.sqlite"
+    aside = path.rename(path.with_name("aside"))
+    refused = server.client.post("/audits", json=REQUEST)
+    assert (refused.status_code, refused.json()["title"]) == (503, "Database unavailable")
+    assert "was deleted while the server was running" in refused.json()["detail"]
+    ready = server.client.get("/readyz")
+    assert (ready.status_code, ready.json()["title"]) == (503, "Database lost")
+    assert server.client.get("/livez").status_code == 200
+    assert "\nf2at_database_up 0.0\n" in server.client.get("/metrics").text
+    aside.rename(path)
+    assert server.client.get("/readyz").status_code == 200
+    assert server.audit("kept")["state"] == "queued"
+    server.stop()
+
+
 def test_a_server_ends_with_its_main_process_even_before_it_is_ready(bundle: Bundle, tmp_path: Path) -> None:
     deployment = Deployment(bundle.path, tmp_path, {"OMP_NUM_THREADS": "1"})
     try:

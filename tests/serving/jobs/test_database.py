@@ -1,4 +1,5 @@
 import json
+import resource
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -77,6 +78,69 @@ def test_the_job_engine_waits_for_room_on_the_disk(tmp_path: Path) -> None:
         connection.exec_driver_sql("INSERT INTO reports VALUES (zeroblob(100000))")
     engine.dispose()
     assert retriable_sqlite_exception(caught.value)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_is_deleted_or_replaced_is_noticed(tmp_path: Path, replaced: bool) -> None:
+    path = tmp_path / "audits.sqlite"
+    audits = open_audits(f"sqlite:///{path}")
+    audits.submit({}, "before")
+    worker = worker_engine(f"sqlite:///{path}")
+    assert worker is not None
+    with worker.connect() as connection:
+        connection.exec_driver_sql("SELECT 1")
+    assert audits.health.lost is None
+    audits.health.check()
+    aside = path.rename(tmp_path / "aside")
+    if replaced:
+        other = open_audits(f"sqlite:///{path}")
+        other.submit({}, "other")
+        other.close()
+    reason = "replaced by another" if replaced else "deleted"
+    assert reason in (audits.health.lost or "")
+    for use in (lambda: audits.submit({}, "after"), lambda: audits.get("before"), audits.list, audits.health.check):
+        with pytest.raises(DatabaseUnavailableError, match=f"audits.sqlite was {reason} while the server was running"):
+            use()
+    with pytest.raises(OperationalError) as caught:
+        worker.connect()
+    assert retriable_sqlite_exception(caught.value)  # it waits
+    assert replaced or not path.exists()  # looking for it does not make a new one
+    if not replaced:
+        aside.rename(path)
+        assert audits.health.lost is None
+        assert [audit["id"] for audit in audits.list()] == ["before"]
+        worker.connect().close()
+    audits.close()
+
+
+def test_a_disk_without_room_is_an_outage(tmp_path: Path) -> None:
+    audits = open_audits(f"sqlite:///{tmp_path}/audits.sqlite")
+    audits.health.check()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 15, limits[1]))  # what is written again stays possible
+    try:
+        with pytest.raises(DatabaseUnavailableError):
+            audits.health.check()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    audits.health.check()
+    audits.close()
+
+
+def test_a_database_that_is_locked_or_cannot_be_written_is_unhealthy(
+    new_database: "NewDatabase", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "PATIENCE", 1.0)
+    url = new_database()
+    audits = open_audits(url)
+    audits.health.check()
+    assert audits.health.lost is None
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(DatabaseUnavailableError, match="busy"):
+                audits.health.check()
+    audits.close()
 
 
 @pytest.mark.parametrize("dump", sorted(DUMPS.glob("*.sql")), ids=lambda dump: dump.stem)
