@@ -71,6 +71,8 @@ def from_status(status: int, method: str, path: str) -> Problem:
         case 405:
             detail = f"{path} does not take {method}; the Allow header names what it takes."
             about = {"argument": "method", "accepted": "what the Allow header names", "received": method}
+        case 504:
+            detail = "The server did not get to an answer in time; try again."
         case 500:
             detail = "The server failed; its log says why."
         case _:

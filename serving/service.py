@@ -39,8 +39,14 @@ routes = every_route(app)
 
 # Predictions are also declared as BentoML endpoints, so that its Python client and OpenAPI page work. The mounted
 # application does what those cannot (GET, DELETE, paths with parameters, event streams).
-# BentoML's own metrics and access log are replaced: see f2at.serving.process.metrics and f2at.serving.api.middleware.
-@bentoml.service(name=MODEL_NAME, metrics={"enabled": False}, logging={"access": {"enabled": False}})
+# BentoML's own metrics, access log and time limit are replaced: see f2at.serving.process.metrics and
+# f2at.serving.api.middleware.
+@bentoml.service(
+    name=MODEL_NAME,
+    metrics={"enabled": False},
+    logging={"access": {"enabled": False}},
+    traffic={"timeout": 90},  # never reached: see Gate
+)
 @bentoml.asgi_app(app, path="/")
 class RobustClassifier:
     """Predicts with the model of a bundle, and audits that model on demand."""
@@ -113,9 +119,7 @@ class RobustClassifier:
 
 
 RobustClassifier.add_asgi_middleware(Observer)
-RobustClassifier.add_asgi_middleware(
-    Gate, max_body=lambda: backend.settings.max_body, deployment=lambda: backend.deployment
-)
+RobustClassifier.add_asgi_middleware(Gate, settings=lambda: backend.settings, deployment=lambda: backend.deployment)
 RobustClassifier.add_asgi_middleware(Access, guard=lambda: backend.guard)
 RobustClassifier.add_asgi_middleware(Readiness, trouble=lambda: backend.deployment.audits.health.lost)
 RobustClassifier.add_asgi_middleware(Shortcut, routes=predictions.ROUTES)

@@ -20,6 +20,10 @@ def _half_of(name: str) -> Callable[[dict[str, Any]], int]:
     return lambda settings: max(1, settings[name] // 2)
 
 
+def _four_bodies(settings: dict[str, Any]) -> int:
+    return 4 * int(settings["max_body"])
+
+
 def _sqlite(settings: dict[str, Any]) -> str:
     return f"sqlite:///{settings['state'] / 'audits.sqlite'}"
 
@@ -61,6 +65,9 @@ class Settings(BaseSettings):
     max_pending: _Count = 64  # prediction requests waiting or running; further ones get 503
     max_batch: _Count = 32  # images per /predict_batch
     max_body: _Count = 16 << 20  # bytes per request body
+    max_uploads: _Count = Field(default_factory=_four_bodies)  # bytes of bodies held at once; further ones get 503
+    body_idle: _Count = 10  # seconds that a body may pause; then it gets 408
+    body_seconds: _Count = 50  # seconds that a body may take in all; then it gets 408
     max_pixels: _Count = 16_000_000  # pixels per image, checked before it is decoded
     max_audits: _Count = 16  # audits queued or running; further ones get 429
     max_audits_per_key: _Count = Field(default_factory=_half_of("max_audits"))  # of them, of one key; default: half

@@ -31,6 +31,11 @@ class Caller:
     scopes: frozenset[str]
     key: bool = False  # whether it was identified by a key
 
+    @property
+    def client(self) -> str:
+        """Whom limits count for; the first word keeps a key that is named like an address apart from that address."""
+        return f"{'key' if self.key else 'peer'} {self.name}"
+
 
 def caller_of(request: Request) -> Caller:
     """Who sent this request; set only on routes that need a scope."""
@@ -116,8 +121,7 @@ class Guard:
     def _check_rate(self, caller: Caller) -> None:
         if self._limit is None:
             return
-        # The prefix keeps a key that is named like an address apart from that address.
-        delay = self._limit.delay(f"{'key' if caller.key else 'peer'} {caller.name}", time.monotonic())
+        delay = self._limit.delay(caller.client, time.monotonic())
         if delay:
             raise Problem(
                 429,

@@ -1,5 +1,6 @@
 """What every route has: a request id, a log line, metrics; a limit on the body, problem details, the model digest."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from time import perf_counter
@@ -8,11 +9,15 @@ from typing import Protocol
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from f2at.serving.api.bodies import Body, Held
 from f2at.serving.problems import MEDIA_TYPE, Problem, from_status
 from f2at.serving.process.logs import accept_request_id, request_id
 from f2at.serving.process.metrics import observe
+from f2at.serving.settings import Settings
 
 _ACCESS = logging.getLogger("bentoml.f2at.access")
+# Seconds until an answer must have begun. BentoML has a limit as well, but its answer would be no problem document.
+_PATIENCE = 60.0
 _PROBES = ("/livez", "/readyz", "/healthz", "/metrics")  # polled all the time: logged only when they fail
 
 
@@ -75,15 +80,16 @@ class Gate:
 
     Args:
         app: what it wraps.
-        max_body: returns the largest accepted request body in bytes, declared or streamed; a larger one answers 413.
+        settings: returns the limits: bytes of a body, declared or streamed, and seconds for it.
         deployment: returns what is served now. It becomes the request's `state.deployment`, and its digest is sent with
             the answer.
     """
 
-    def __init__(self, app: ASGIApp, *, max_body: Callable[[], int], deployment: Callable[[], Deployed]) -> None:
+    def __init__(self, app: ASGIApp, *, settings: Callable[[], Settings], deployment: Callable[[], Deployed]) -> None:
         self.app = app
-        self.max_body = max_body
+        self.settings = settings
         self.deployment = deployment
+        self._held = Held()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -92,51 +98,53 @@ class Gate:
             return
         state = scope.setdefault("state", {})
         state["deployment"] = self.deployment()
-        problem: Problem | None = None
-        received = 0
-        replaced = False
+        body = Body(scope, receive, self.settings(), self._held)
+        started = replaced = closing = False
 
-        async def bounded_receive() -> Message:
-            nonlocal problem, received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self.max_body():
-                problem = self._too_large("more than that")
-                raise problem
-            return message
+        async def deliver(message: Message) -> None:
+            nonlocal started, closing
+            if message["type"] == "http.response.start":
+                started = True
+                if not deadline.expired():
+                    deadline.reschedule(None)
+                headers = MutableHeaders(raw=message["headers"])
+                headers["X-Model-Digest"] = state["deployment"].digest
+                headers["X-Content-Type-Options"] = "nosniff"
+                if closing := body.abandoned:
+                    headers["Connection"] = "close"
+            elif closing and not message.get("more_body", False):
+                # Closing a connection that bytes are still coming in on resets it, answer and all.
+                await send({**message, "more_body": True})
+                await body.drain()
+                message = {"type": "http.response.body", "body": b""}
+            await send(message)
 
         async def finish(message: Message) -> None:
             nonlocal replaced
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(raw=message["headers"])
-                headers["X-Model-Digest"] = state["deployment"].digest
-                headers["X-Content-Type-Options"] = "nosniff"
                 status = message["status"]
-                if problem or (status >= 400 and not headers.get("content-type", "").startswith(MEDIA_TYPE)):
+                if body.problem or (status >= 400 and not headers.get("content-type", "").startswith(MEDIA_TYPE)):
                     replaced = True
-                    answer = problem or from_status(status, scope["method"], scope["path"])
+                    answer = body.problem or from_status(status, scope["method"], scope["path"])
                     if "allow" in headers:
                         answer.headers["Allow"] = headers["allow"]
-                    answer.headers["X-Model-Digest"] = state["deployment"].digest
-                    await answer.response()(scope, receive, send)
+                    await answer.response()(scope, receive, deliver)
                     return
             if not replaced:
-                await send(message)
+                await deliver(message)
 
-        declared = Headers(scope=scope).get("content-length", "0")
-        if declared.isdigit() and int(declared) > self.max_body():
-            problem = self._too_large(f"{declared} bytes")
-            await problem.response()(scope, receive, finish)
-            return
-        await self.app(scope, bounded_receive, finish)
-
-    def _too_large(self, received: str) -> Problem:
-        return Problem(
-            413,
-            "body-too-large",
-            f"The request body is too large; send at most {self.max_body()} bytes.",
-            argument="body",
-            accepted=f"at most {self.max_body()} bytes",
-            received=received,
-            headers={"Connection": "close"},
-        )
+        deadline = asyncio.timeout(_PATIENCE)
+        try:
+            async with deadline:
+                try:
+                    body.check_length()
+                    await self.app(scope, body.receive, finish)
+                except Problem as problem:  # of the body, where the application lets it pass
+                    await problem.response()(scope, receive, deliver)
+        except TimeoutError:
+            if started or not deadline.expired():
+                raise
+            await from_status(504, scope["method"], scope["path"]).response()(scope, receive, deliver)
+        finally:
+            body.release()

@@ -1,7 +1,8 @@
 """The one place that reads the files of a prediction request."""
 
-from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
+from contextlib import aclosing
+
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from f2at.serving.problems import Problem
@@ -27,25 +28,30 @@ async def read_files(request: Request, field: str, *, most: int) -> list[bytes]:
             received=kind or None,
         )
     try:
-        async with request.form(max_files=most, max_fields=most) as form:
-            values = form.getlist(field)
-            if not values or any(isinstance(value, str) for value in values):
-                raise Problem(
-                    422,
-                    "file-required",
-                    f"The field {field!r} must contain a file. Text is not accepted, and URLs are never fetched.",
-                    argument=field,
-                    accepted="a file",
-                    received="text" if values else f"the fields {sorted({name[:40] for name in form})}",
-                )
-            return [await value.read() for value in values if not isinstance(value, str)]
-    except (MultiPartException, HTTPException) as error:
-        detail = error.message if isinstance(error, MultiPartException) else error.detail
+        async with aclosing(request.stream()) as stream:
+            parser = MultiPartParser(request.headers, stream, max_files=most, max_fields=most)
+            parser.spool_max_size = 0  # never to disk: bodies are bounded, and /tmp may be full
+            form = await parser.parse()
+    except MultiPartException as error:
         raise Problem(
             400,
             "malformed-form",
-            f"The form cannot be read: {detail}",
+            f"The form cannot be read: {error.message}",
             argument=field,
             accepted=f"multipart/form-data with 1 to {most} files",
-            received=detail,
+            received=error.message,
         ) from error
+    try:
+        values = form.getlist(field)
+        if not values or any(isinstance(value, str) for value in values):
+            raise Problem(
+                422,
+                "file-required",
+                f"The field {field!r} must contain a file. Text is not accepted, and URLs are never fetched.",
+                argument=field,
+                accepted="a file",
+                received="text" if values else f"the fields {sorted({name[:40] for name in form})}",
+            )
+        return [await value.read() for value in values if not isinstance(value, str)]
+    finally:
+        await form.close()

@@ -7,7 +7,7 @@ longer than a small model's prediction, and nothing here uses them.
 import logging
 from collections.abc import Iterable
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -32,6 +32,8 @@ class Shortcut:
         scope["route"] = route  # as a router would set it, for logs and metrics
         try:
             response = await route.endpoint(Request(scope, receive))
+        except ClientDisconnect:  # nobody is left to answer
+            return
         except Exception:
             _LOG.exception("%s failed", route.path)
             response = from_status(500, "POST", route.path).response()

@@ -38,7 +38,7 @@ from f2at.serving.settings import Settings
 
 _LOG = logging.getLogger("bentoml.f2at")
 _POLL = 0.1  # seconds between polls of the record
-_PATIENCE = 50.0  # seconds that every process gets to follow the record; BentoML aborts requests after 60
+_PATIENCE = 50.0  # seconds that every process gets to follow the record; requests are given up after 60
 
 
 class SwapError(ValueError):

@@ -13,8 +13,10 @@ from starlette.routing import Route
 
 from f2at.serving.api.middleware import Gate
 from f2at.serving.problems import MEDIA_TYPE, Problem
+from f2at.serving.settings import Settings
 
 LIMIT = 1000
+SETTINGS = Settings(max_body=LIMIT)
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ ROUTES = [
 
 
 def request(method: str, path: str, content: Any = b"") -> httpx.Response:
-    gate = Gate(Starlette(routes=ROUTES), max_body=lambda: LIMIT, deployment=lambda: Model("sha256:abc"))
+    gate = Gate(Starlette(routes=ROUTES), settings=lambda: SETTINGS, deployment=lambda: Model("sha256:abc"))
 
     async def send() -> httpx.Response:
         transport = httpx.ASGITransport(gate, raise_app_exceptions=False)
