@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +29,15 @@ def _sqlite(settings: dict[str, Any]) -> str:
     return f"sqlite:///{settings['state'] / 'audits.sqlite'}"
 
 
+def _check_networks(text: str) -> str:
+    for part in text.split(","):
+        try:
+            ip_network(part.strip())
+        except ValueError:
+            raise ArgumentError("proxies", "addresses and networks, with commas between them", text) from None
+    return text
+
+
 _Path = Annotated[Path, AfterValidator(Path.absolute)]
 _Number = Annotated[int, Field(ge=0)]
 _Count = Annotated[int, Field(ge=1)]
@@ -52,6 +62,7 @@ class Settings(BaseSettings):
     keys: _Path | None = None  # file of API keys, see `f2at keys`; None: audits are for this machine only
     key_digest: str = ""  # one more key, name:scope,scope:sha256, for when one key is enough
     metrics: _Access = "open"  # or "key": if there are API keys, /metrics requires one
+    proxies: Annotated[str, AfterValidator(_check_networks)] | None = None  # whose X-Forwarded-For is believed
     rate: _Number = 100  # requests per second and key, or address without one; bursts of ten times as many; 0: no limit
     state: _Path = Path(".f2at")  # the worker's lock and identity, and the default database
     database_url: str = Field(default_factory=_sqlite)  # where audits are stored; default: SQLite in `state`

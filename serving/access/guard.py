@@ -64,7 +64,8 @@ class Guard:
         """Return the caller, or None on routes that are open to anyone.
 
         Raises:
-            Problem: 401 no or an unknown key, 403 a key that lacks the scope, 429 too many requests, 503 unusable keys.
+            Problem: 401 no or an unknown key, 403 a key that lacks the scope, or without keys another machine, or the
+                page of another site, 429 too many requests, 503 unusable keys.
         """
         needed = needed_scope(self.routes, connection.scope)
         if needed == METRICS:
@@ -74,6 +75,7 @@ class Guard:
         peer = Caller(_peer(connection), frozenset())
         if not self.keys.configured:
             self._check_rate(peer)
+            _check_origin(connection)
             return _by_address(connection, peer, needed)
         try:
             caller = self._by_key(connection)
@@ -168,16 +170,51 @@ def _by_address(connection: HTTPConnection, peer: Caller, needed: str) -> Caller
     if needed in (ANY_KEY, *_WITHOUT_KEYS):
         return Caller(peer.name, _WITHOUT_KEYS)
     client = connection.client
-    if client is None or not is_loopback(client.host) or not is_loopback(_host(connection)):
+    local = client is not None and is_loopback(client.host) and is_loopback(_host(connection))
+    if not local or _through_unknown_proxy(connection):
         raise Problem(
             403,
             "loopback-only",
             f"This server has no API keys, so only its own machine may send what needs the scope {needed!r}.",
             argument="address",
             accepted="a connection from this machine, addressed as localhost, 127.0.0.1 or [::1]",
-            received=f"a connection from {peer.name or 'nowhere'}, addressed as {_host(connection) or 'nothing'}",
+            received=f"a connection from {peer.name or 'nowhere'}, addressed as {_host(connection) or 'nothing'}"
+            + (", through a proxy that is not in F2AT_PROXIES" if local else ""),
         )
     return Caller(peer.name, frozenset(SCOPES))
+
+
+def _through_unknown_proxy(connection: HTTPConnection) -> bool:
+    """Whether a proxy that is not in F2AT_PROXIES passed this on: its callers are anywhere, whatever its own address."""
+    # Of a proxy that is, uvicorn has put the client's address in the place of the proxy's; it knows no port for that.
+    forwarded = connection.headers.keys() & {"x-forwarded-for", "forwarded"}
+    return bool(forwarded) and connection.client is not None and connection.client.port != 0
+
+
+def _check_origin(connection: HTTPConnection) -> None:
+    """Refuse what the page of another site has a browser send: without keys, it would be as good as the user's own.
+
+    A browser asks first (CORS preflight) before some requests, but not before a form with a file.
+    """
+    origin = connection.headers.get("origin")
+    if origin is not None and _authority(origin) != _authority("//" + connection.headers.get("host", "")):
+        raise Problem(
+            403,
+            "foreign-origin",
+            "This server has no API keys, so it takes requests only from its own page and from programs.",
+            argument="Origin",
+            accepted="no Origin, or this server's own",
+            received=origin[:200],
+        )
+
+
+def _authority(url: str) -> tuple[str, int] | None:
+    """Host and port of a URL, or of its part from // on; a default port is 0, None is no host at all."""
+    try:
+        parts = urlsplit(url)
+        return (parts.hostname, 0 if parts.port in (None, 80, 443) else parts.port) if parts.hostname else None
+    except ValueError:
+        return None
 
 
 def _host(connection: HTTPConnection) -> str | None:

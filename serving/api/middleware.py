@@ -64,7 +64,7 @@ def _record(scope: Scope, status: int | None, seconds: float) -> None:
     if caller := scope.get("state", {}).get("caller"):
         fields["caller"] = caller.name  # for a key, its name
     words = (client, method, path, status or "no answer", 1000 * seconds)
-    _ACCESS.info("%s %s %r %s %.1f ms", *words, extra={"fields": fields})
+    _ACCESS.info("%r %s %r %s %.1f ms", *words, extra={"fields": fields})
 
 
 class Deployed(Protocol):

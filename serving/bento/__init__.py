@@ -18,6 +18,7 @@ Undocumented:
     BENTO_PATH                          bento/models.py         set in images; the Bento's models lie below it
     RobustClassifier.bento              service.py              the Bento that a service was loaded from
     background_thread_stop_events       jobs/takeover.py        of DBOS; its threads then take no more work
+    FORWARDED_ALLOW_IPS                 bento/environment.py    whose X-Forwarded-For uvicorn takes over
     "is locked"                         jobs/database.py        wording by which DBOS recognises an error to retry
     PROMETHEUS_MULTIPROC_DIR            process/metrics.py      where BentoML has its processes share metrics
 """

@@ -33,6 +33,7 @@ def export_settings(settings: Settings, bundle: Path) -> None:
     """
     os.environ |= {**settings.paths(), "F2AT_BUNDLE": str(bundle), _ARBITER: str(os.getpid())}
     os.environ |= {name: os.environ.get(name, value) for name, value in _MEMORY.items()}
+    os.environ["FORWARDED_ALLOW_IPS"] = settings.proxies or ""  # for uvicorn, which would believe this machine's
     os.environ |= untraced(os.environ)
 
 

@@ -35,7 +35,12 @@ def test_the_defaults(folder: Path) -> None:
 
 def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     env = dict.fromkeys(VARIABLES, "7")
-    env |= {"F2AT_WORKER": "off", "F2AT_METRICS": "key", "F2AT_LOG_FORMAT": "JSON"}
+    env |= {
+        "F2AT_PROXIES": "10.0.0.7, fd00::/8",
+        "F2AT_WORKER": "off",
+        "F2AT_METRICS": "key",
+        "F2AT_LOG_FORMAT": "JSON",
+    }
     settings = read(monkeypatch, **env)
     assert settings.bundle == Path("7").absolute()
     assert settings.database_url == "7"
@@ -76,6 +81,12 @@ def test_folders_are_absolute_for_other_processes(monkeypatch: pytest.MonkeyPatc
 def test_words_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ArgumentError, match=r"^F2AT_LOG_FORMAT must be text or json; got 'xml'$"):
         read(monkeypatch, F2AT_LOG_FORMAT="xml")
+
+
+@pytest.mark.parametrize("value", ["*", "proxy.example", "10.0.0.1/8", "10.0.0.1,"])
+def test_proxies_are_addresses(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    with pytest.raises(ArgumentError, match=r"^F2AT_PROXIES must be addresses and networks, with commas between them;"):
+        read(monkeypatch, F2AT_PROXIES=value)
 
 
 def test_the_worker_is_on_or_off(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,6 +163,47 @@ def test_without_keys_this_machine_may_do_everything_and_others_predict() -> Non
             assert (problem.status, problem.body["title"]) == (403, "Loopback only")
 
 
+@pytest.mark.parametrize(
+    ("origin", "host", "taken"),
+    [
+        ("http://127.0.0.1:3000", "127.0.0.1:3000", True),
+        ("https://model.example", "model.example", True),  # behind a proxy that ends TLS
+        ("http://model.example", "model.example:80", True),
+        ("http://evil.example", "127.0.0.1:3000", False),
+        ("http://127.0.0.1:8000", "127.0.0.1:3000", False),
+        ("null", "127.0.0.1:3000", False),
+        ("http://[", "127.0.0.1:3000", False),
+        ("null", "", False),
+        ("", "127.0.0.1:3000", False),
+    ],
+)
+@pytest.mark.parametrize(("method", "path"), [("POST", "/predict"), ("POST", "/audits"), ("GET", "/model")])
+def test_without_keys_the_page_of_another_site_may_ask_for_nothing(
+    method: str, path: str, origin: str, host: str, taken: bool, tmp_path: Path
+) -> None:
+    request = connection(path, method=method, peer="127.0.0.1", host=host, headers={"origin": origin})
+    guard = Guard(Settings(), ROUTES)
+    if not taken:
+        problem = refused(guard, request)
+        assert (problem.status, problem.body["title"], problem.body["argument"]) == (403, "Foreign origin", "Origin")
+    elif path != "/audits" or host.startswith("127"):
+        assert guard.admit(request)
+    token = add_key(tmp_path / "keys.json", "ci", ["predict", "audit"])  # which no other page has
+    keyed = connection(path, token, method=method, host=host, headers={"origin": origin})
+    assert Guard(Settings(keys=tmp_path / "keys.json"), ROUTES).admit(keyed)
+
+
+@pytest.mark.parametrize("header", ["x-forwarded-for", "forwarded"])
+def test_without_keys_a_proxy_on_this_machine_does_not_make_its_callers_local(header: str) -> None:
+    request = connection("/audits", peer="127.0.0.1", host="localhost", headers={header: "127.0.0.1"})
+    problem = refused(Guard(Settings(), ROUTES), request)
+    assert problem.status == 403
+    assert "F2AT_PROXIES" in problem.body["received"]
+    known = connection("/audits", peer="127.0.0.1", host="localhost", headers={header: "127.0.0.1"})
+    known.scope["client"] = ("127.0.0.1", 0)  # as uvicorn leaves it for a proxy that is believed
+    assert Guard(Settings(), ROUTES).admit(known)
+
+
 def test_metrics_are_open_unless_told_otherwise(path: Path) -> None:
     token = add_key(path, "prometheus", ["predict"])
     assert Guard(Settings(keys=path), ROUTES).admit(connection("/metrics")) is None

@@ -48,6 +48,21 @@ def test_an_answer_a_problem_and_the_log_name_the_request(caplog: pytest.LogCapt
     }  # fmt: skip
 
 
+def test_nothing_in_a_line_of_the_log_can_pass_for_another_line(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    forged = "10.0.0.1 GET '/' 200 1.0 ms\nand a line of its own"
+    transport = httpx.ASGITransport(Observer(APP), client=(forged, 0))
+
+    async def ask() -> None:
+        async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+            await client.get("/refuse/a%0Ab")
+
+    asyncio.run(ask())
+    (record,) = [record for record in caplog.records if record.name == "bentoml.f2at.access"]
+    assert record.getMessage().startswith(f"{forged!r} GET '/refuse/a\\nb' 409")
+    assert "\n" not in record.getMessage()
+
+
 def test_a_request_given_up_is_counted_as_one_without_an_answer(caplog: pytest.LogCaptureFixture) -> None:
     async def leave() -> None:
         with pytest.raises(TimeoutError):

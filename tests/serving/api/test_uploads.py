@@ -1,5 +1,7 @@
 import asyncio
+import errno
 import pickle
+import tempfile
 from typing import Any
 
 import httpx
@@ -32,6 +34,16 @@ def post(**options: Any) -> httpx.Response:
 @pytest.mark.parametrize("name", ["x.png", "../../etc/passwd", "a\0b\n.png", "\u00e9" * 100, "a" * 1000])
 def test_the_name_of_a_file_means_nothing(name: str) -> None:
     assert post(files=[("image", (name, b"xyz")), ("image", (name, b"x"))]).json() == [3, 1]
+
+
+def test_a_form_needs_no_room_in_tmp(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    with tempfile.SpooledTemporaryFile(max_size=1) as file, pytest.raises(OSError, match="No space left"):
+        file.write(b"xyz")  # so that is where it would fail
+    assert post(files=[("image", ("x", b"x" * 3_000_000))]).json() == [3_000_000]
 
 
 @pytest.mark.parametrize(
