@@ -7,6 +7,7 @@ from fractions import Fraction
 from f2at.training.methods import FastF2AT, Method, PlainTraining
 from f2at.training.methods.base import option
 
+ON_COLLAPSE = ("warn", "stop", "second-step", "more-noise")
 SCHEDULES = ("piecewise", "piecewise-linear", "one-cycle", "cyclic", "cosine")
 
 
@@ -68,6 +69,12 @@ class AttackConfig:
     validation_steps: int = option(10, "steps of the PGD that chooses the best checkpoint (step size eps / 4)")
     test_steps: int = option(20, "steps of the PGD on the test set, after training (step size eps / 4)")
 
+    on_collapse: str = option(
+        "warn",
+        "when a model that withstands one step falls to ten: warn; stop; or go on from the best checkpoint with a "
+        "second-step, or with more-noise (n-fgsm)",
+    )
+
     def __post_init__(self) -> None:
         _require(0 < self.eps <= 1, f"attack.eps must be above 0 and at most 1; got {self.eps}")
         _require(self.step_size > 0, f"attack.step_size must be above 0; got {self.step_size}")
@@ -76,6 +83,11 @@ class AttackConfig:
         _require_one_of("attack.kind", self.kind, ("pgd", "n-fgsm", "none"))
         _require_one_of("attack.objective", self.objective, ("method", "cross_entropy", "kl", "margin"))
         _require_one_of("attack.start", self.start, ("gaussian", "uniform"))
+        _require_one_of("attack.on_collapse", self.on_collapse, ON_COLLAPSE)
+        _require(
+            self.on_collapse != "more-noise" or self.kind == "n-fgsm",
+            f"attack.on_collapse = more-noise needs attack.kind = n-fgsm; got {self.kind!r}",
+        )
         _require(self.fgsm_noise >= 0, f"attack.fgsm_noise must be 0 or more; got {self.fgsm_noise}")
         _require(self.fgsm_step > 0, f"attack.fgsm_step must be above 0; got {self.fgsm_step}")
 
