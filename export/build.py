@@ -17,6 +17,7 @@ from f2at.export.graphs import export_graphs
 from f2at.export.parity import check_parity
 from f2at.export.quantize import CALIBRATION_IMAGES, compare, quantize
 from f2at.images.labelled import read_labelled
+from f2at.images.preparation import Preparation
 from f2at.models import CheckpointInfo, load_checkpoint
 
 
@@ -85,6 +86,7 @@ def _describe(info: CheckpointInfo, *, parity: Mapping[str, Any], precision: str
         "precision": precision,
         "preprocessing": {
             "input": f"uint8 RGB, {height}x{width} pixels; the graph divides by 255 and normalises",
+            **Preparation(info.input_size, info.fit, info.interpolation).describe(),
             "mean": list(info.architecture["mean"]),
             "std": list(info.architecture["std"]),
         },

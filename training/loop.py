@@ -89,6 +89,8 @@ def train(
     trainer = Trainer(config, dataset, folder, fabric, progress=progress and fabric.is_global_zero)
     # Only now, when nothing can be wrong with the request any more, is anything written.
     if fabric.is_global_zero:
+        for note in dataset.notes:
+            tqdm.write(note, file=sys.stderr)
         folder.prepare(config, overwrite=overwrite)
         folder.save_reference(draw_images(dataset.test, config.data.reference))
     fabric.barrier()
@@ -302,6 +304,8 @@ class Trainer:
             classes=self.dataset.classes,
             input_size=(self.config.data.size, self.config.data.size),
             dataset=self.config.data.name,
+            fit=self.config.data.fit,
+            interpolation=self.config.data.interpolation,
             recipe=config_to_table(self.config),
             metrics=metrics,
             versions={"python": platform.python_version(), "f2at": __version__, "torch": version("torch")},

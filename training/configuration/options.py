@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from f2at.images.preparation import FITS, INTERPOLATIONS, Preparation
 from f2at.training.methods import FastF2AT, Method, PlainTraining
 from f2at.training.methods.base import option
 
@@ -31,13 +32,22 @@ class DataConfig:
     name: str = option("digits", "data set: digits, cifar10, cifar100, tiny-imagenet, or folder (one folder per class)")
     root: str = option("data", "folder that holds the data set (digits needs none)")
     size: int = option(32, "height and width of the images in pixels; others are resized")
+    fit: str = option("crop", "how others are made square: squash, crop (the centre) or pad (with black)")
+    interpolation: str = option("bilinear", f"how they are resized: {', '.join(INTERPOLATIONS)}")
     validation: int = option(1000, "training images held out to choose the best checkpoint")
     reference: int = option(1000, "test images kept with the run, on which the exported model is audited")
     crop_padding: int = option(4, "augmentation: random crop of the image padded by this many pixels; 0 for none")
     flip: bool = option(True, "augmentation: random horizontal flip")
 
+    @property
+    def preparation(self) -> Preparation:
+        """What every picture goes through, here and wherever the model is deployed."""
+        return Preparation((self.size, self.size), self.fit, self.interpolation)
+
     def __post_init__(self) -> None:
         _require(self.size >= 8, f"data.size must be at least 8 pixels; got {self.size}")
+        _require_one_of("data.fit", self.fit, FITS)
+        _require_one_of("data.interpolation", self.interpolation, tuple(INTERPOLATIONS))
         _require(self.validation >= 1, f"data.validation must be at least 1 image; got {self.validation}")
         _require(self.reference >= 1, f"data.reference must be at least 1 image; got {self.reference}")
         _require(self.crop_padding >= 0, f"data.crop_padding must be 0 or more; got {self.crop_padding}")
