@@ -255,7 +255,7 @@ def _parse_manifest(raw: bytes) -> dict[str, Any]:
         raise BundleError(f"input_size must be [height, width] in pixels; got {size!r}")
     try:
         Preparation.of((size[0], size[1]), manifest.get("preprocessing", {}))
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise BundleError(f"preprocessing: {error}") from error
     if not _is_list(objectives, str):
         raise BundleError(f"objectives must be a list of names; got {objectives!r}")

@@ -42,14 +42,16 @@ class Preparation:
                 raise ValueError(f"{name} must be one of {', '.join(accepted)}; got {getattr(self, name)!r}")
 
     @classmethod
-    def of(cls, size: tuple[int, int], fields: Mapping[str, Any]) -> Self:
+    def of(cls, size: tuple[int, int], fields: Any) -> Self:
         """As a manifest or a checkpoint says it.
 
         Without either field it is one from before there was a choice, which was served squashed.
 
         Raises:
-            ValueError: only one of the two is there, or a value is unknown.
+            ValueError: it is no mapping, only one of the two is there, or a value is unknown.
         """
+        if not isinstance(fields, Mapping):
+            raise ValueError(f"fields must be a mapping of fit and interpolation; got {fields!r}")
         given = {name: fields[name] for name in ("fit", "interpolation") if name in fields}
         if len(given) == 1:
             raise ValueError(f"fit and interpolation must be given together; got {next(iter(given))} alone")

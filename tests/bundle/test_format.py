@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from f2at.bundle.format import Bundle, BundleError, load_bundle, write_bundle
+from f2at.images.preparation import Preparation
 
 NAMES = ("manifest.json", "classifier.onnx", "gradient.onnx", "reference.npz")
 
@@ -79,6 +80,22 @@ def test_missing_longer_and_shorter_files_are_refused(bundle: Bundle, name: str)
     file.unlink()
     with pytest.raises(BundleError, match=f"is half a bundle: {name} missing; export the bundle again"):
         load_bundle(bundle.path)
+
+
+def test_how_pictures_fit_is_read_and_checked(bundle: Bundle) -> None:
+    assert bundle.preparation == Preparation((9, 8), "squash", "bilinear")  # of before there was a choice
+    fields = {"fit": "pad", "interpolation": "bicubic"}
+    reseal(bundle.path, lambda manifest: manifest.update(preprocessing=fields))
+    assert load_bundle(bundle.path).preparation == Preparation((9, 8), "pad", "bicubic")
+    wrong: list[tuple[Any, str]] = [
+        ({"fit": "stretch", "interpolation": "bilinear"}, "preprocessing: fit must be one of"),
+        ({"fit": "crop"}, "fit and interpolation must be given together"),
+        ([], "preprocessing: fields must be a mapping"),
+    ]
+    for value, message in wrong:
+        reseal(bundle.path, lambda manifest, value=value: manifest.update(preprocessing=value))  # type: ignore[misc]
+        with pytest.raises(BundleError, match=message):
+            load_bundle(bundle.path)
 
 
 def test_a_manifest_that_means_the_same_in_other_bytes_is_refused(bundle: Bundle) -> None:
