@@ -153,8 +153,13 @@ def externalise(model: onnx.ModelProto) -> None:
 
 
 def hide_in_a_constant(model: onnx.ModelProto) -> None:
-    extra = numpy_helper.from_array(np.array([1.0, 2.0], np.float32), "extra")
-    model.graph.node.insert(0, onnx.helper.make_node("Constant", [], ["extra"], value=extra))
+    """Add (1, 2, 3, 4) to the logits."""
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["before" if name == "logits" else name for name in names]
+    extra = numpy_helper.from_array(np.array([1, 2, 3, 4], np.float32), "extra")
+    model.graph.node.append(onnx.helper.make_node("Constant", [], ["extra"], value=extra))
+    model.graph.node.append(onnx.helper.make_node("Add", ["before", "extra"], ["logits"]))
 
 
 @pytest.mark.parametrize(
@@ -163,6 +168,7 @@ def hide_in_a_constant(model: onnx.ModelProto) -> None:
         ("gradient", nudge, "differ in weights"),
         ("classifier", nudge, "differ in weights"),
         ("gradient", hide_in_a_constant, "only in gradient.onnx"),
+        ("classifier", hide_in_a_constant, "only in classifier.onnx"),
         ("gradient", externalise, "tensors in other files"),
         ("classifier", lambda model: model.graph.node.pop(), "not a valid ONNX model"),
         ("gradient", lambda model: model.graph.output.pop(), "must have the outputs"),
