@@ -12,10 +12,6 @@ from f2at.images.preparation import FITS, INTERPOLATIONS
 
 _OF_RUNS = ("checkpoint", "reference")
 _OF_FILES = ("data", "fit", "interpolation", *OPTIONS)
-_NEEDED = {
-    "data": "an .npz file with labelled test images",
-    "classes": "a text file with a name for each output, or the names themselves",
-}
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -45,9 +41,8 @@ def _run_onnx(options: argparse.Namespace) -> int:
     for name in _OF_RUNS:
         if getattr(options, name) is not None:
             raise ValueError(f"{name} goes with a training run or a checkpoint only; --onnx takes --data")
-    for name in ("data", "classes"):
-        if getattr(options, name) is None:
-            raise ValueError(f"{name} must be given with --onnx: {_NEEDED[name]}")
+    if options.data is None:
+        raise ValueError("data must be given with --onnx: an .npz file with labelled test images")
     given = {name: getattr(options, name) for name in ("fit", "interpolation", "output_name")}
     bundle = export_onnx(
         options.onnx,

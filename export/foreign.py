@@ -38,7 +38,7 @@ def export_onnx(
     data: str | Path,
     output: str | Path,
     *,
-    classes: Sequence[str],
+    classes: Sequence[str] | None = None,
     fit: str = "crop",
     interpolation: str = "bilinear",
     output_name: str | None = None,
@@ -56,7 +56,7 @@ def export_onnx(
         data: an .npz file with labelled test images: images uint8 (N, H, W, 3) of the size that the graph takes, and
             labels, integers (N,).
         output: the folder to write.
-        classes: a name for each output, in their order.
+        classes: a name for each output, in their order; None numbers them.
         fit, interpolation: how pictures were brought to that size when the model was trained; see
             `f2at.images.preparation.Preparation`.
         output_name: the output with the scores, where the file has several.
@@ -76,6 +76,7 @@ def export_onnx(
     images, labels = read_labelled(data, name="data")
     preparation = Preparation((int(images.shape[1]), int(images.shape[2])), fit, interpolation)
     classifier = _read(path, source, output=output_name, size=preparation.size, **reading)
+    classes = [str(number) for number in range(classifier.classes)] if classes is None else classes
     if len(classes) != classifier.classes:
         raise ValueError(f"classes must be {classifier.classes} names, one for each output; got {len(classes)}")
     check_labelled(images, labels, name="data", classes=len(classes))

@@ -190,7 +190,9 @@ def test_other_weights_in_the_gradient_graph_are_refused(bundle: Bundle, tmp_pat
 
 def test_a_batch_of_one_size_is_opened_up_or_refused(tmp_path: Path) -> None:
     path, data = write(tmp_path, mobile(batch=1))
-    assert export_onnx(path, data, tmp_path / "opened", **OPTIONS).manifest["parity"]["scores"]["error"] < 1e-6
+    opened = export_onnx(path, data, tmp_path / "opened", **{**OPTIONS, "classes": None})
+    assert opened.manifest["parity"]["scores"]["error"] < 1e-6
+    assert opened.classes == ("0", "1", "2")
     fixed = mobile(batch=2)
     mean = onnx.helper.make_node("ReduceMean", ["i"], ["m"], axes=[0], keepdims=1)  # over the batch
     fixed.graph.node.insert(9, mean)
@@ -253,7 +255,6 @@ def test_the_two_forms_of_the_command_are_told_apart(tmp_path: Path, capsys: pyt
         (["run", "--mean", "0.5"], "mean goes with --onnx only; a training run knows its own"),
         (["--onnx", "m.onnx", "--reference", "r.npz"], "reference goes with a training run or a checkpoint only"),
         (["--onnx", "m.onnx", "--classes", "a,b"], "data must be given with --onnx: an .npz file"),
-        (["--onnx", "m.onnx", "--data", "d.npz"], "classes must be given with --onnx: a text file"),
     ):
         assert main(["export", *words, *output]) == 2
         assert message in capsys.readouterr().err
