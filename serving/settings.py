@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     max_pending: _Count = 64  # prediction requests waiting or running; further ones get 503
     max_batch: _Count = 32  # images per /predict_batch
     max_body: _Count = 16 << 20  # bytes per request body
-    max_pixels: _Count = 16_000_000  # pixels per image, checked before it is decoded
+    max_pixels: _Count = 16_000_000  # pixels per image as it is decoded: of a large JPEG, only a part
     max_audits: _Count = 16  # audits queued or running; further ones get 429
     max_samples: _Count = 1000  # images per audit
     max_evaluations: _Count = 20_000_000  # of the model by the attacks of one audit; more gets 422
