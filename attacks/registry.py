@@ -220,7 +220,10 @@ ATTACKS: Mapping[str, Attack] = MappingProxyType(
                 "white-box",
                 "Short runs towards every class, long ones where they promise most (after Gowal et al. 2019)",
                 "1910.09338",
-                lambda p: (1 + p["target_classes"]) * _run(p) + p["final_runs"] * (p["final_steps"] + 1),
+                lambda p: (
+                    (1 + p["target_classes"]) * _run(p)
+                    + (p["final_share"] > 0) * p["final_runs"] * (p["final_steps"] + 1)
+                ),
             ),
             _attack(
                 "fab-t",

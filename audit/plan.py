@@ -46,7 +46,6 @@ from f2at.audit.suites import SUITES, checked, probes
 from f2at.images.labelled import check_labelled
 
 SHARD_SIZE = 25
-CURVE_SAMPLES = 100
 Heartbeat = Callable[[int], None]
 
 
@@ -117,11 +116,11 @@ class Audit:
         n = request.samples or len(labels)
         self._indices = np.random.default_rng(np.random.SeedSequence([request.seed])).permutation(len(labels))[:n]
         self._images, self._labels = images[self._indices], labels[self._indices].astype(np.int64)
-        self._curve_positions = range(0, n, math.ceil(n / CURVE_SAMPLES))
-
         self._suite = request.chosen_suite
+        self._curve_positions = range(0, n, math.ceil(n / self._suite.followed))
         self._probes = probes(self._suite, gradients=has_gradients(target))
-        stages = (CLEAN, *(attack.name for attack in self._suite.attacks), ITERATIONS, CURVE, CORRUPTIONS)
+        measured = (ITERATIONS, *((CURVE,) if request.curve else ()), CORRUPTIONS)
+        stages = (CLEAN, *(attack.name for attack in self._suite.attacks), *measured)
         depth = len(stages)
         self.steps = tuple(
             Step(index, shard=index // depth, place=index % depth, stage=stages[index % depth])

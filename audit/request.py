@@ -86,6 +86,9 @@ class AuditRequest(
         default=None, ge=0, le=1, description="Threshold stated before the run; null: none, and no verdict."
     )
     examples: _Integer = Field(default=8, ge=0, le=64, description="How many adversarial images the report may show.")
+    curve: bool = Field(
+        default=True, strict=True, description="Whether to search for the nearest error of each image, beyond eps, too."
+    )
     attacks: list[_Entry] | None = Field(
         default=None, min_length=1, max_length=32, description="Those of suite custom, in order; otherwise null."
     )

@@ -103,7 +103,8 @@ def run_iterations(
     """A run of twice the suite's steps, seen step by step, and what the usual PGD leaves of the true class.
 
     ``shard`` holds only samples to follow. "standing" is how many of them are right after t steps, t = 0, 1, ...
-    A sample that stood until now and falls here counts as broken.
+    A sample that stood until now and falls here counts as broken. Where none stands, no run can matter: all are taken
+    to fall at the first step.
     """
     if probes.iterations is None or probes.confidences is None:
         return {"attempted": [], "broken": None, "standing": [], "confidences": []}
@@ -111,7 +112,8 @@ def run_iterations(
     steps = int(probes.iterations.parameters["steps"])
     before = len(subject.spent.gradient_batches)
     images = part.images
-    if len(part):
+    stood = np.isin(part.positions, surviving(previous))
+    if stood.any():
         found = subject.attack(probes.iterations, part.images, part.labels, eps=ball.eps, norm=ball.norm, rng=rng)
         images = snap(found, part.images, eps=ball.eps, norm=ball.norm)
     scores = subject.scores(images, part.labels)
@@ -119,12 +121,14 @@ def run_iterations(
     # A sample leaves at its first error, so the batch that is evaluated at step t + 1 is what stands after step t.
     batches = subject.spent.gradient_batches[before + 1 :]
     standing = [*[*batches, *([0] * steps)][:steps], int((~broken).sum())]
+    if not stood.any():
+        standing = [len(part), *([0] * steps)]
 
     clean = subject.scores(shard.images, shard.labels)
     found = subject.attack(probes.confidences, shard.images, shard.labels, eps=ball.eps, norm=ball.norm, rng=rng)
     attacked = subject.scores(snap(found, shard.images, eps=ball.eps, norm=ball.norm), shard.labels)
     pairs = zip(clean.label_confidences.round(6).tolist(), attacked.label_confidences.round(6).tolist(), strict=True)
-    fresh = broken & np.isin(part.positions, surviving(previous))
+    fresh = broken & stood
     return {
         "attempted": part.positions.tolist(),
         "broken": _fallen(subject, part, images, scores, fresh, ball),

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from f2at.bundle.onnx_check import OnnxError, check_interface, check_same_weights, parse_model
 from f2at.command_line import next_step
 from f2at.images.labelled import read_labelled
+from f2at.images.preparation import Preparation
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -62,6 +63,11 @@ class Bundle:
         """(height, width) of the images in pixels."""
         height, width = self.manifest["input_size"]
         return height, width
+
+    @property
+    def preparation(self) -> Preparation:
+        """How a picture of any size becomes one that the model was trained on."""
+        return Preparation.of(self.input_size, self.manifest.get("preprocessing", {}))
 
     @property
     def precision(self) -> str:
@@ -112,8 +118,9 @@ def write_bundle(
 
     Args:
         path: the folder to create.
-        manifest: JSON-able; at least `classes` (names), `input_size` ([height, width]) and `objectives` (names).
-            The schema version, the sha256 of the files and the digest are added here.
+        manifest: JSON-able; at least `classes` (names), `input_size` ([height, width]) and `objectives` (names);
+            `preprocessing` with the `fit` and `interpolation` of a `Preparation`, unless pictures are squashed. The
+            schema version, the sha256 of the files and the digest are added here.
         classifier: serialised classifier graph.
         gradient: serialised gradient graph.
         images: uint8 (N,H,W,3), test images.
@@ -246,6 +253,10 @@ def _parse_manifest(raw: bytes) -> dict[str, Any]:
         raise BundleError(f"classes must be two or more distinct names; got {classes!r}")
     if not _is_list(size, int) or len(size) != 2 or min(size) < 1:
         raise BundleError(f"input_size must be [height, width] in pixels; got {size!r}")
+    try:
+        Preparation.of((size[0], size[1]), manifest.get("preprocessing", {}))
+    except ValueError as error:
+        raise BundleError(f"preprocessing: {error}") from error
     if not _is_list(objectives, str):
         raise BundleError(f"objectives must be a list of names; got {objectives!r}")
     if not isinstance(files, dict) or sorted(files) != sorted(_FILES):

@@ -53,9 +53,12 @@ def check_interface(name: str, model: onnx.ModelProto, *, inputs: Interface, out
 def check_same_weights(classifier: onnx.ModelProto, gradient: onnx.ModelProto) -> bool:
     """Refuse two graphs that do not hold the same weights, so that the audit attacks what is served.
 
-    Byte for byte; weights that the classifier keeps as integers must be the gradient graph's, rounded to the nearest.
-    Every floating-point tensor of more than one element counts, wherever the graph keeps it, except those
-    whose elements are all 1: the kernels of identity convolutions, which carry no information.
+    Byte for byte; weights that the classifier keeps as integers must be the gradient graph's, rounded to the nearest
+    unless they are the same integers there. Every floating-point tensor of more than one element that the output
+    "logits" depends on counts, wherever the graph keeps it, except those whose elements are all 1: the kernels of
+    identity convolutions, which carry no information. What only the backward pass holds is made of these weights (a
+    kernel turned round, a slope of a normalisation) and does not count; that its gradients are right is proven at
+    export.
 
     Returns:
         Whether the classifier keeps any as integers.
@@ -63,9 +66,13 @@ def check_same_weights(classifier: onnx.ModelProto, gradient: onnx.ModelProto) -
     Raises:
         OnnxError: with the number and the shapes of the tensors that only one graph has.
     """
-    served, attacked = _weights(classifier), _weights(gradient)
+    forward = [list(_forward_tensors(model)) for model in (classifier, gradient)]
+    served, attacked = (_weights(model, kept) for model, kept in zip((classifier, gradient), forward, strict=True))
     rounded, sources = _rounded_weights(classifier), set()
+    integers = {weight.key for weight in _rounded_weights(gradient)}
     for weight in rounded:
+        if weight.key in integers:
+            continue
         source = next((tensor for tensor in attacked if weight.is_rounded(tensor)), None)
         if source is None:
             raise OnnxError(
@@ -85,6 +92,11 @@ class _Rounded:
 
     values: NDArray[np.float64]
     step: NDArray[np.float64]
+
+    @property
+    def key(self) -> tuple[tuple[int, ...], bytes, bytes]:
+        """Equal for the same constants."""
+        return self.values.shape, self.values.tobytes(), self.step.tobytes()
 
     def is_rounded(self, tensor: _Tensor) -> bool:
         """Whether these values are the tensor's, rounded to the nearest."""
@@ -110,9 +122,9 @@ def _rounded_weights(model: onnx.ModelProto) -> list[_Rounded]:
     return found
 
 
-def _weights(model: onnx.ModelProto) -> set[_Tensor]:
+def _weights(model: onnx.ModelProto, kept: Iterable[onnx.TensorProto]) -> set[_Tensor]:
     scales = {name for node in model.graph.node if node.op_type in _QUANTIZERS for name in node.input[1:2]}
-    arrays = (numpy_helper.to_array(tensor) for tensor in tensors(model) if tensor.name not in scales)
+    arrays = (numpy_helper.to_array(tensor) for tensor in kept if tensor.name not in scales)
     return {
         (array.dtype.name, array.shape, array.tobytes())
         for array in arrays
@@ -123,6 +135,29 @@ def _weights(model: onnx.ModelProto) -> set[_Tensor]:
 def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """Every constant tensor of the model: initializers and attributes, in subgraphs and functions too."""
     yield from _graph_tensors(model.graph)
+    for function in model.functions:
+        yield from _node_tensors(function.node)
+
+
+def read_names(nodes: Iterable[onnx.NodeProto]) -> Iterator[str]:
+    """The names that nodes read, in their subgraphs as well."""
+    for node in nodes:
+        yield from node.input
+        for attribute in node.attribute:
+            for graph in [attribute.g, *attribute.graphs]:
+                yield from read_names(graph.node)
+                yield from (output.name for output in graph.output)
+
+
+def _forward_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every constant tensor that the output "logits" depends on; those of functions, all of them."""
+    needed = {"logits"}
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output):
+            needed.update(read_names([node]))
+            yield from _node_tensors([node])
+    yield from (tensor for tensor in model.graph.initializer if tensor.name in needed)
+    yield from (tensor.values for tensor in model.graph.sparse_initializer if tensor.values.name in needed)
     for function in model.functions:
         yield from _node_tensors(function.node)
 

@@ -1,22 +1,18 @@
 """From a checkpoint and reference images to a verified bundle."""
 
-import platform
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime
 import torch
 
-from f2at.attacks.objectives import OBJECTIVES
-from f2at.bundle.format import PRECISIONS, Bundle, BundleError, check_destination, write_bundle
+from f2at.bundle.format import Bundle, BundleError
 from f2at.export.graphs import export_graphs
 from f2at.export.parity import check_parity
-from f2at.export.quantize import CALIBRATION_IMAGES, compare, quantize
+from f2at.export.writing import check_request, write_export
 from f2at.images.labelled import read_labelled
+from f2at.images.preparation import Preparation
 from f2at.models import CheckpointInfo, load_checkpoint
 
 
@@ -42,10 +38,8 @@ def export_checkpoint(
         ValueError: an input cannot be used (CheckpointError, BundleError), or the graphs differ from the model
             (ParityError); nothing is written.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
     checkpoint, reference, output = Path(checkpoint), Path(reference), Path(output)
-    check_destination(output, overwrite=overwrite)
+    check_request(output, precision=precision, overwrite=overwrite)
     model, info = load_checkpoint(checkpoint)
     try:
         images, labels = read_labelled(reference, name="reference", size=info.input_size, classes=len(info.classes))
@@ -55,47 +49,33 @@ def export_checkpoint(
         ) from None
     labels = labels.astype(np.int64)
     classifier, gradient = export_graphs(model, info.input_size)
-    manifest = _describe(info, parity=check_parity(model, classifier, gradient, images, labels), precision=precision)
-    if precision == "int8":
-        seen = images[:CALIBRATION_IMAGES]
-        exact, classifier = classifier, quantize(classifier, seen)
-        manifest["quantization"] = {"calibration_images": len(seen), **compare(exact, classifier, images, labels)}
-    return write_bundle(
+    return write_export(
         output,
-        manifest=manifest,
+        manifest=_describe(info, parity=check_parity(model, classifier, gradient, images, labels)),
         classifier=classifier,
         gradient=gradient,
         images=images,
         labels=labels,
+        precision=precision,
         overwrite=overwrite,
     )
 
 
-def _describe(info: CheckpointInfo, *, parity: Mapping[str, Any], precision: str) -> dict[str, Any]:
+def _describe(info: CheckpointInfo, *, parity: Mapping[str, Any]) -> dict[str, Any]:
     height, width = info.input_size
     return {
         "architecture": dict(info.architecture),
         "classes": list(info.classes),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "dataset": info.dataset,
         "input_size": [height, width],
         "metrics": dict(info.metrics),
-        "objectives": list(OBJECTIVES),
         "parity": dict(parity),
-        "precision": precision,
         "preprocessing": {
             "input": f"uint8 RGB, {height}x{width} pixels; the graph divides by 255 and normalises",
+            **Preparation(info.input_size, info.fit, info.interpolation).describe(),
             "mean": list(info.architecture["mean"]),
             "std": list(info.architecture["std"]),
         },
         "recipe": dict(info.recipe),
-        "versions": {
-            "training": dict(info.versions),
-            "export": {
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "onnx": onnx.__version__,
-                "onnxruntime": onnxruntime.__version__,
-            },
-        },
+        "versions": {"training": dict(info.versions), "export": {"torch": torch.__version__}},
     }

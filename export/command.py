@@ -1,16 +1,29 @@
-"""`f2at export RUN --output BUNDLE`: turn a finished training run into a bundle."""
+"""`f2at export RUN --output BUNDLE`: turn a finished training run, or anybody's ONNX file, into a bundle."""
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from f2at.audit.commands.foreign import OPTIONS, add_foreign_options, reading
 from f2at.bundle.format import CLASSIFIER, GRADIENT, MANIFEST, PRECISIONS, REFERENCE, Bundle, check_destination
 from f2at.command_line import Parser, next_step
+from f2at.export.foreign import export_onnx
+from f2at.images.preparation import FITS, INTERPOLATIONS
+
+_OF_RUNS = ("checkpoint", "reference")
+_OF_FILES = ("data", "fit", "interpolation", *OPTIONS)
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Export a run or a checkpoint as a bundle, and say how well the graphs agree with PyTorch."""
+    """Export a run, a checkpoint or an ONNX file as a bundle, and say how well the graphs agree with it."""
     options = _parser().parse_args(arguments)
+    if options.onnx is not None:
+        return _run_onnx(options)
+    for name in _OF_FILES:
+        if getattr(options, name) is not None:
+            raise ValueError(f"{name.replace('_', '-')} goes with --onnx only; a training run knows its own")
+    if options.source is None:
+        raise ValueError("a training run's folder, a .safetensors checkpoint or --onnx FILE must be given; got neither")
     checkpoint, reference = _sources(options.source, options.checkpoint, options.reference)
     check_destination(options.output, overwrite=options.overwrite)
     from f2at.export.build import export_checkpoint  # brings PyTorch, which a wrong path need not wait for
@@ -22,15 +35,44 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _run_onnx(options: argparse.Namespace) -> int:
+    if options.source is not None:
+        raise ValueError(f"either a training run or --onnx is exported; got {options.source} and {options.onnx}")
+    for name in _OF_RUNS:
+        if getattr(options, name) is not None:
+            raise ValueError(f"{name} goes with a training run or a checkpoint only; --onnx takes --data")
+    if options.data is None:
+        raise ValueError("data must be given with --onnx: an .npz file with labelled test images")
+    given = {name: getattr(options, name) for name in ("fit", "interpolation", "output_name")}
+    bundle = export_onnx(
+        options.onnx,
+        options.data,
+        options.output,
+        classes=options.classes,
+        precision=options.precision,
+        overwrite=options.overwrite,
+        **{name: value for name, value in given.items() if value is not None},
+        **{name: value for name, value in reading(options).items() if name != "output"},
+    )
+    _report_onnx(options.onnx, bundle)
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="f2at export",
+        usage="f2at export RUN --output FOLDER [options]\n"
+        "       f2at export --onnx MODEL.onnx --data IMAGES.npz --classes NAMES.txt --output FOLDER [options]",
         description="Export a trained model as a bundle: a folder with the model and its gradient as ONNX graphs, "
-        "proven equal to the PyTorch model, that can be served and audited without PyTorch.",
+        "proven equal to where they come from, that can be served and audited without PyTorch.",
         epilog="example: f2at export runs/digits --output bundles/digits",
     )
     parser.add_argument(
-        "source", type=Path, help="the folder of a training run, or a .safetensors checkpoint (with --reference)"
+        "source",
+        type=Path,
+        nargs="?",
+        metavar="RUN",
+        help="the folder of a training run, or a .safetensors checkpoint (with --reference)",
     )
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="the bundle to write")
     parser.add_argument(
@@ -51,6 +93,17 @@ def _parser() -> argparse.ArgumentParser:
         help="of the classifier; int8 is smaller, faster and another model: audit it as well (default: %(default)s)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a bundle that is already there")
+    group = parser.add_argument_group("any classifier in an ONNX file")
+    group.add_argument("--onnx", type=Path, metavar="MODEL.onnx", help="the file, in place of a training run")
+    group.add_argument(
+        "--data",
+        type=Path,
+        metavar="IMAGES.npz",
+        help="labelled test images of its size, uint8 (N, H, W, 3), and labels",
+    )
+    group.add_argument("--fit", choices=FITS, help="how pictures were made to fit in its training (default crop)")
+    group.add_argument("--interpolation", choices=INTERPOLATIONS, help="how they were resized (default bilinear)")
+    add_foreign_options(group)
     return parser
 
 
@@ -76,14 +129,33 @@ def _report(checkpoint: Path, bundle: Bundle) -> None:
     from f2at.export.parity import TOLERANCE
 
     manifest = bundle.manifest
-    height, width = bundle.input_size
     logits = manifest["parity"]["logits"]["error"]
     gradient = max(entry["error"] for entry in manifest["parity"]["gradient"].values())
-    model = f"{manifest['architecture']['name']}, {len(bundle.classes)} classes, {height}x{width} pixels"
-    print(f"exported  {checkpoint} ({model})")
+    parity = f"relative error of logits {logits:.1e}, of gradients {gradient:.1e}, limit {TOLERANCE:.0e}"
+    _print(f"{checkpoint} ({manifest['architecture']['name']}, {_shape(bundle)})", parity, bundle)
+
+
+def _report_onnx(path: Path, bundle: Bundle) -> None:
+    manifest, fit = bundle.manifest, bundle.preparation
+    scores, gradient = manifest["parity"]["scores"], manifest["parity"]["gradient"]
+    slope = "not slopes, since it rounds" if gradient["error"] is None else f"slopes up to {gradient['error']:.1e}"
+    parity = f"error of scores {scores['error']:.1e}, limit {scores['tolerance']:.0e}; gradients are {slope}"
+    _print(f"{path} ({_shape(bundle)}; pictures: {fit.fit}, {fit.interpolation})", parity, bundle)
+
+
+def _shape(bundle: Bundle) -> str:
+    height, width = bundle.input_size
+    return f"{len(bundle.classes)} classes, {height}x{width} pixels"
+
+
+def _print(source: str, parity: str, bundle: Bundle) -> None:
+    manifest = bundle.manifest
+    print(f"exported  {source}")
     for name in (CLASSIFIER, GRADIENT, REFERENCE):
         print(f"          {name:16} {len(bundle.files[name]) / 1e6:8.2f} MB")
-    print(f"parity    relative error of logits {logits:.1e}, of gradients {gradient:.1e}, limit {TOLERANCE:.0e}")
+    print(f"parity    {parity}")
+    if "source" in manifest:
+        print(f"accuracy  {manifest['metrics']['clean']:.1%} on {manifest['metrics']['images']} of the test images")
     if rounding := manifest.get("quantization"):
         print(
             f"int8      clean accuracy {rounding['int8_accuracy']:.1%}, float32 {rounding['float32_accuracy']:.1%}; "

@@ -23,7 +23,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "train": Command("f2at.training.command:run", "train", "train a robust classifier as a TOML file says"),
     "critic": Command("f2at.training.critic:run", "train", "learn the critics of F2AT's Donsker-Varadhan estimator"),
-    "export": Command("f2at.export.command:run", "train", "turn a finished training run into a bundle"),
+    "export": Command("f2at.export.command:run", "train", "turn a training run or an ONNX file into a bundle"),
     "audit": Command("f2at.audit.commands.audit:run", None, "attack a bundle or an ONNX file, and write a report"),
     "compare": Command("f2at.audit.commands.compare:run", None, "say whether one report is worse than another"),
     "list": Command("f2at.audit.commands.listing:run_list", None, "print the suites and the attacks"),

@@ -39,13 +39,15 @@ def with_any_batch(model: onnx.ModelProto, images: NDArray[Any]) -> tuple[onnx.M
     return fixed, size, said
 
 
-def answer(model: onnx.ModelProto, images: NDArray[Any], batch: int | None = None) -> NDArray[Any]:
-    """What the first output says of images, in batches of one size if it takes no other.
+def answer(
+    model: onnx.ModelProto, images: NDArray[Any], batch: int | None = None, *, output: str | None = None
+) -> NDArray[Any]:
+    """What an output, the first if none is named, says of images, in batches of one size if it takes no other.
 
     Raises:
         ValueError: ONNX Runtime cannot load the graph or run it.
     """
-    output, name = model.graph.output[0].name, input_of(model).name
+    output, name = output or model.graph.output[0].name, input_of(model).name
     try:
         run = quiet_session(model).run
         found = [run([output], {name: chunk})[0] for chunk in chunks(images, batch or len(images))]

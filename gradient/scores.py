@@ -11,6 +11,7 @@ from onnx import helper, numpy_helper
 READ = "scores/logits"  # the output of graphs whose scores have been read; what a file calls its own does not matter
 SCORES = ("logits", "probabilities")
 _SAME = ("Identity", "Dropout", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze")  # values stay as they are
+_ROUNDED = ("QuantizeLinear", "DequantizeLinear")
 _LARGEST = 1e-3  # how far probabilities may sum up to another number than 1
 _SMALLEST = 1e-30  # a probability below it is taken for it: its logarithm would be infinite
 
@@ -23,11 +24,13 @@ class Reading:
         last: the operation that was taken off: Softmax, LogSoftmax or Sigmoid; None if none was.
         inverted: whether logits are taken from probabilities by a logarithm.
         binary: whether one score was made two, those of "no" and of "yes".
+        step: of the integers that the file rounds its scores to behind `last`, which is taken off as well; 0: of none.
     """
 
     last: str | None = None
     inverted: bool = False
     binary: bool = False
+    step: float = 0.0
 
     def describe(self) -> str:
         """In words."""
@@ -83,16 +86,17 @@ def with_logits(
     found = onnx.ModelProto()
     found.CopyFrom(model)
     nodes = found.graph.node
-    last = None if scores == "logits" else _last_activation(found, output)
+    last, behind = (None, []) if scores == "logits" else _last_activation(found, output)
     if last is not None and last.op_type == "Sigmoid" and classes > 1:
         raise ValueError(
             f"output {output!r} has a sigmoid for each of {classes} classes: an image may have several labels, and the "
             "attacks here are on classifiers whose labels exclude each other"
         )
     operation = None if last is None else last.op_type
-    if last is not None:
-        last.op_type = "Identity"
-        del last.attribute[:]
+    step = max((_step(found, node) for node in behind), default=0.0)
+    for node in (*behind, *([] if last is None else [last])):
+        node.op_type = "Identity"
+        del node.attribute[:], node.input[1:]
     inverted = last is None and _are_probabilities(said, classes, output, scores)
     raw, flat = output, "scores/flat"
     nodes.append(helper.make_node("Cast", [raw], ["scores/real"], to=onnx.TensorProto.FLOAT))
@@ -108,16 +112,25 @@ def with_logits(
         nodes.append(helper.make_node("Identity", [flat], [READ]))
     del found.graph.output[:]
     found.graph.output.append(helper.make_tensor_value_info(READ, onnx.TensorProto.FLOAT, ["N", max(classes, 2)]))
-    return found, Reading(operation, inverted, classes == 1)
+    return found, Reading(operation, inverted, classes == 1, step)
 
 
-def _last_activation(model: onnx.ModelProto, output: str) -> onnx.NodeProto | None:
-    """The softmax or sigmoid that the output is, in another shape perhaps."""
+def _last_activation(model: onnx.ModelProto, output: str) -> tuple[onnx.NodeProto | None, list[onnx.NodeProto]]:
+    """The softmax or sigmoid that the output is, in another shape perhaps, and the rounding behind it."""
     makers: Mapping[str, onnx.NodeProto] = {name: node for node in model.graph.node for name in node.output}
-    node = makers.get(output)
-    while node is not None and node.op_type in _SAME:
+    node, rounding = makers.get(output), []
+    while node is not None and node.op_type in (*_SAME, *_ROUNDED):
+        rounding += [node] if node.op_type in _ROUNDED else []
         node = makers.get(node.input[0])
-    return node if node is not None and node.op_type in ("Softmax", "LogSoftmax", "Sigmoid") else None
+    if node is not None and node.op_type in ("Softmax", "LogSoftmax", "Sigmoid"):
+        return node, rounding
+    return None, []
+
+
+def _step(model: onnx.ModelProto, node: onnx.NodeProto) -> float:
+    """What one more is worth in the integers of a node of rounding."""
+    scales = [numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.name == node.input[1]]
+    return float(scales[0].max()) if scales else 0.0
 
 
 def _are_probabilities(said: NDArray[np.floating], classes: int, output: str, scores: str | None) -> bool:

@@ -1,6 +1,6 @@
 """What a forward graph holds besides its nodes: shapes, types and constants, found by running it twice."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper, inliner, numpy_helper, version_converter
 
+from f2at.bundle.onnx_check import read_names
 from f2at.gradient.builder import WRITTEN, Tensor
 
 OPSET = 20
@@ -171,7 +172,7 @@ def _folded(model: onnx.ModelProto, tensors: dict[str, Tensor]) -> onnx.ModelPro
     computed = {name for node in graph.node for name in node.output if name} - made
     del graph.node[:]
     graph.node.extend(kept)
-    for name in sorted(computed.intersection([*_read(kept), *(output.name for output in graph.output)])):
+    for name in sorted(computed.intersection([*read_names(kept), *(output.name for output in graph.output)])):
         if (value := tensors[name].value) is not None:
             graph.initializer.append(numpy_helper.from_array(value, name))
     return needed(folded, [output.name for output in graph.output])
@@ -186,7 +187,7 @@ def needed(model: onnx.ModelProto, outputs: Collection[str]) -> onnx.ModelProto:
     for node in reversed(graph.node):
         if read.intersection(node.output):
             kept.append(node)
-            read.update(_read([node]))
+            read.update(read_names([node]))
     for field, values in (
         (graph.output, [value for value in graph.output if value.name in outputs]),
         (graph.node, kept[::-1]),
@@ -197,13 +198,3 @@ def needed(model: onnx.ModelProto, outputs: Collection[str]) -> onnx.ModelProto:
         del field[:]
         field.extend(copies)
     return found
-
-
-def _read(nodes: Iterable[onnx.NodeProto]) -> Iterator[str]:
-    """The names that nodes read, in their subgraphs as well."""
-    for node in nodes:
-        yield from node.input
-        for attribute in node.attribute:
-            for graph in [attribute.g, *attribute.graphs]:
-                yield from _read(graph.node)
-                yield from (output.name for output in graph.output)

@@ -4,11 +4,18 @@ import io
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageChops
 
 from f2at.arguments import ArgumentError
+from f2at.images.colours import opaque, orientation, to_srgb, upright
+from f2at.images.preparation import Preparation
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP")  # from anybody
+OWN_FORMATS = (*FORMATS, "TIFF", "PPM")  # from one's own disk
+OWN_PIXELS = 178_956_970  # from one's own disk; Pillow opens no more
+_JPEGS = ("JPEG", "MPO")  # MPO: several JPEGs in one file, as phones write them; the first counts
+_JPEG_END = b"\xff\xd9"
+_LOST = 64  # one part in so many of a JPEG's pixels may be missing at its end
 
 
 class ImageError(ArgumentError):
@@ -19,7 +26,7 @@ class ImageError(ArgumentError):
 
 
 class UnsupportedImageError(ImageError):
-    """It is none of FORMATS."""
+    """It is of no format that is accepted, or its pixels are floats."""
 
 
 class TooManyPixelsError(ImageError):
@@ -30,43 +37,41 @@ class UnreadableImageError(ImageError):
     """It is truncated or damaged."""
 
 
-def decode_image(data: bytes, *, size: tuple[int, int], max_pixels: int) -> NDArray[np.uint8]:
-    """Decode an image file and bring it to `size`.
+def decode_image(
+    data: bytes, preparation: Preparation, *, max_pixels: int, formats: tuple[str, ...] = FORMATS
+) -> NDArray[np.uint8]:
+    """Decode an image file and prepare it for a model: the one way from a file to what a model is given.
 
     The format is read from the content, never from a declared type. EXIF orientation is applied, transparency is laid
-    over white, 16-bit greyscale is scaled to 8 bits, animations give their first frame. An image of another size is
-    resized with an antialiased bilinear filter, without keeping its aspect ratio.
+    over white, 16-bit greyscale is scaled to 8 bits, ICC profiles are converted to sRGB, animations give their first
+    frame. Colours are converted last, on few pixels. A JPEG that lacks no more than the end of its last rows is read.
 
     Args:
         data: the file.
-        size: (height, width) in pixels.
-        max_pixels: the largest width x height accepted; checked on the header, before any pixel is decoded.
+        preparation: the size, and how the picture is made to fit.
+        max_pixels: the largest width x height accepted; checked on the header, before any pixel is decoded. A JPEG that
+            is larger than needed is decoded at a half, a quarter or an eighth of its size, and only that counts, unless
+            it is progressive and has to be held as a whole.
+        formats: those accepted.
 
     Returns:
         uint8 (H, W, 3), RGB.
 
     Raises:
-        UnsupportedImageError: not one of FORMATS.
+        UnsupportedImageError: not one of `formats`.
         TooManyPixelsError: more than `max_pixels`.
         UnreadableImageError: truncated or damaged.
     """
-    try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise _too_many_pixels(max_pixels, None) from None
-    except Exception as error:  # hostile bytes make Pillow raise almost anything
-        raise UnsupportedImageError(
-            f"The image is not a file that is read here; send {', '.join(FORMATS)}.",
-            accepted=list(FORMATS),
-            received=f"{len(data)} bytes that begin with {data[:8].hex() or 'nothing'}",
-        ) from error
+    image = _open(data, formats, max_pixels)
     with image:
-        if image.width * image.height > max_pixels:
-            raise _too_many_pixels(max_pixels, image.size)
+        whole = image.size
+        _draft(image, preparation)
+        if (image.width * image.height if "progressive" not in image.info else whole[0] * whole[1]) > max_pixels:
+            raise _too_many_pixels(max_pixels, whole)
         try:
-            pixels = _rgb(ImageOps.exif_transpose(image))
-            if pixels.size != size[::-1]:
-                pixels = pixels.resize(size[::-1], Image.Resampling.BILINEAR)
+            loaded = _load(image, data, preparation)
+            scaled = preparation.scaled(opaque(upright(loaded)))
+            pixels = preparation.padded(to_srgb(scaled, image.info.get("icc_profile")))
         except Exception as error:
             raise UnreadableImageError(
                 f"The {image.format or 'image'} file is truncated or damaged ({error}); send it again, whole.",
@@ -76,15 +81,55 @@ def decode_image(data: bytes, *, size: tuple[int, int], max_pixels: int) -> NDAr
     return np.asarray(pixels, dtype=np.uint8)
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit greyscale, which Pillow would clip at 255
-        levels = np.asarray(image).astype(np.float64) / 257
-        image = Image.fromarray(np.clip(np.rint(levels), 0, 255).astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
+def _open(data: bytes, formats: tuple[str, ...], max_pixels: int) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(data), formats=formats)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise _too_many_pixels(max_pixels, None) from None
+    except Exception as error:  # hostile bytes make Pillow raise almost anything
+        raise UnsupportedImageError(
+            f"The image is not a file that is read here; send {', '.join(formats)}.",
+            accepted=list(formats),
+            received=f"{len(data)} bytes that begin with {data[:8].hex() or 'nothing'}",
+        ) from error
+    if image.mode == "F":
+        raise UnsupportedImageError(
+            "The image has floating-point pixels, which have no range of their own; send 8 or 16 bits.",
+            accepted="pixels of 8 or 16 bits",
+            received="floating-point pixels",
+        )
+    return image
+
+
+def _draft(image: Image.Image, preparation: Preparation) -> None:
+    """Let a JPEG be decoded no larger than needed."""
+    if image.format not in _JPEGS:  # others cannot, and to ask a PNG for its EXIF is to decode it
+        return
+    width, height = image.size
+    if orientation(image) < 5:
+        image.draft(None, preparation.enough((width, height)))
+    else:  # its sides change places
+        image.draft(None, preparation.enough((height, width))[::-1])
+
+
+def _load(image: Image.Image, data: bytes, preparation: Preparation) -> Image.Image:
+    """The picture with its pixels, also if it is a JPEG that lacks no more than its end."""
+    try:
+        image.load()
+    except OSError:
+        if image.format not in _JPEGS:
+            raise
+        # Noise after the last byte spoils what was still to come, and nothing else.
+        data = data.rstrip(_JPEG_END[:1])
+        noise = np.random.default_rng(0).integers(0, 255, len(data), dtype=np.uint8).tobytes()
+        ended, spoilt = (Image.open(io.BytesIO(data + rest + _JPEG_END), formats=_JPEGS[:1]) for rest in (b"", noise))
+        for candidate in (ended, spoilt):
+            _draft(candidate, preparation)
+        difference = np.asarray(ImageChops.difference(ended, spoilt)).reshape(ended.height * ended.width, -1)
+        if np.count_nonzero(difference.max(axis=1)) * _LOST > len(difference):
+            raise
+        return ended
+    return image
 
 
 def _too_many_pixels(max_pixels: int, received: tuple[int, int] | None) -> TooManyPixelsError:

@@ -33,6 +33,7 @@ class CheckpointInfo:
         architecture: arguments of `models.create_model`, its `name` among them.
         classes: the name of each class, in the order of the logits.
         input_size: (height, width) in pixels.
+        fit, interpolation: how the pictures of training were brought to that size, see `f2at.images.preparation`.
         dataset: name of the training data.
         recipe: the whole training configuration.
         metrics: what was measured of these weights in training.
@@ -43,6 +44,8 @@ class CheckpointInfo:
     classes: tuple[str, ...]
     input_size: tuple[int, int]
     dataset: str
+    fit: str = "crop"
+    interpolation: str = "bilinear"
     recipe: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     max_uploads: _Count = Field(default_factory=_four_bodies)  # bytes of bodies held at once; further ones get 503
     body_idle: _Count = 10  # seconds that a body may pause; then it gets 408
     body_seconds: _Count = 50  # seconds that a body may take in all; then it gets 408
-    max_pixels: _Count = 16_000_000  # pixels per image, checked before it is decoded
+    max_pixels: _Count = 16_000_000  # pixels per image as it is decoded: of a large JPEG, only a part
     max_audits: _Count = 16  # audits queued or running; further ones get 429
     max_audits_per_key: _Count = Field(default_factory=_half_of("max_audits"))  # of them, of one key; default: half
     max_streams: _Count = 32  # event streams open, over all server processes; further ones get 503

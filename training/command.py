@@ -14,7 +14,8 @@ def run(arguments: Sequence[str]) -> int:
     """Train a classifier as a TOML file says, with any of its values overridden by flags."""
     _check_paths(arguments)
     from f2at.training.configuration.files import add_config_flags, load_config  # brings PyTorch: seconds
-    from f2at.training.loop import DivergenceError, train
+    from f2at.training.divergence import DivergenceError
+    from f2at.training.loop import train
 
     parser = _parser()
     add_config_flags(parser)

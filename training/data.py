@@ -1,20 +1,22 @@
-"""Data sets by name, as uint8 arrays in memory. Reading files and resizing is torchvision's."""
+"""Data sets by name, as uint8 arrays in memory; pictures are read and resized as the deployed model's are."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.nn import functional
-from torchvision.datasets import CIFAR10, CIFAR100, ImageFolder
-from torchvision.datasets.folder import default_loader
-from torchvision.transforms import v2
-from torchvision.transforms.v2 import functional as transforms
+from torchvision.datasets import CIFAR10, CIFAR100
 
 from f2at.command_line import suggestion
+from f2at.images.decode import OWN_FORMATS, OWN_PIXELS, ImageError, decode_image
+from f2at.images.folders import class_folders
+from f2at.images.preparation import Preparation
 from f2at.training.configuration.options import DataConfig
 
 
@@ -30,11 +32,12 @@ class ImageSet(NamedTuple):
 
 
 class Dataset(NamedTuple):
-    """A data set with its official split."""
+    """A data set with its official split; `notes` say in a line each what was left out."""
 
     train: ImageSet
     test: ImageSet
     classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def load_dataset(config: DataConfig) -> Dataset:
@@ -46,7 +49,7 @@ def load_dataset(config: DataConfig) -> Dataset:
     if config.name not in DATASETS:
         near = suggestion(config.name, DATASETS)
         raise DataError(f"data.name must be one of {', '.join(DATASETS)}; got {config.name!r}{near}")
-    dataset = DATASETS[config.name](Path(config.root), config.size)
+    dataset = DATASETS[config.name](Path(config.root), config.preparation)
     if config.validation >= len(dataset.train.labels):
         raise DataError(
             f"data.validation must be below the {len(dataset.train.labels)} training images; got {config.validation}"
@@ -107,19 +110,19 @@ def augment(images: Tensor, crops: Tensor, *, padding: int) -> Tensor:
     return padded[image[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def _digits(_: Path, size: int) -> Dataset:
+def _digits(_: Path, preparation: Preparation) -> Dataset:
     """1,797 handwritten digits that ship with scikit-learn: 8x8, 17 grey levels; 397 of them are the test set."""
     digits = load_digits()
-    grey = torch.from_numpy((digits.images * 255 / 16).round().astype(np.uint8))
-    images = transforms.resize(grey[:, None].expand(-1, 3, -1, -1), [size, size], antialias=True)
+    grey = (digits.images * 255 / 16).round().astype(np.uint8)
+    images = _prepared(grey[..., None].repeat(3, axis=3), preparation)
     order = torch.from_numpy(np.random.default_rng(0).permutation(len(images)))
     images, labels = images[order], torch.from_numpy(digits.target)[order].long()
     train, test = ImageSet(images[397:], labels[397:]), ImageSet(images[:397], labels[:397])
     return Dataset(train, test, tuple(str(name) for name in digits.target_names))
 
 
-def _cifar(source: type[CIFAR10]) -> Callable[[Path, int], Dataset]:
-    def load(root: Path, size: int) -> Dataset:
+def _cifar(source: type[CIFAR10]) -> Callable[[Path, Preparation], Dataset]:
+    def load(root: Path, preparation: Preparation) -> Dataset:
         try:
             parts = [source(str(root), train=train) for train in (True, False)]
         except RuntimeError:
@@ -127,19 +130,20 @@ def _cifar(source: type[CIFAR10]) -> Callable[[Path, int], Dataset]:
                 f"no intact {source.__name__} under data.root = {root}: put the official python version there, "
                 f"unpacked as {root / source.base_folder}"
             ) from None
-        train, test = (
-            ImageSet(
-                transforms.resize(torch.from_numpy(part.data).permute(0, 3, 1, 2), [size, size], antialias=True),
-                torch.tensor(part.targets),
-            )
-            for part in parts
-        )
+        train, test = (ImageSet(_prepared(part.data, preparation), torch.tensor(part.targets)) for part in parts)
         return Dataset(train, test, tuple(parts[0].classes))
 
     return load
 
 
-def _tiny_imagenet(root: Path, size: int) -> Dataset:
+def _prepared(pictures: NDArray[np.uint8], preparation: Preparation) -> Tensor:
+    """uint8 (N, 3, H, W) of pictures (N, h, w, 3)."""
+    if pictures.shape[1:3] != preparation.size:
+        pictures = np.stack([np.asarray(preparation.fitted(Image.fromarray(picture))) for picture in pictures])
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous()
+
+
+def _tiny_imagenet(root: Path, preparation: Preparation) -> Dataset:
     """Tiny ImageNet as its archive unpacks; its `val` part, with `val_annotations.txt`, serves as the test set."""
     base = root / "tiny-imagenet-200"
     words_file, annotations_file = base / "words.txt", base / "val" / "val_annotations.txt"
@@ -157,37 +161,37 @@ def _tiny_imagenet(root: Path, size: int) -> Dataset:
         (file, index) for index, wnid in enumerate(wnids) for file in sorted((base / "train" / wnid).rglob("*.JPEG"))
     ]
     names = tuple(words.get(wnid, wnid).split(",")[0] for wnid in wnids)
-    return Dataset(_read(train_files, size), _read(test_files, size), names)
+    return Dataset(_read(train_files, preparation), _read(test_files, preparation), names)
 
 
-def _folder(root: Path, size: int) -> Dataset:
+def _folder(root: Path, preparation: Preparation) -> Dataset:
     """Any images in `train/CLASS/` and `test/CLASS/`."""
     for part in ("train", "test"):
         if not (root / part).is_dir():
             raise DataError(f"data.root = {root} has no folder {part}/ with one folder of images for each class")
     try:
-        train, test = (ImageFolder(str(root / part)) for part in ("train", "test"))
-    except FileNotFoundError as error:
+        train, test = (class_folders(root / part) for part in ("train", "test"))
+    except ValueError as error:
         raise DataError(f"data.root = {root}: {error}") from None
     if train.classes != test.classes:
-        raise DataError(f"data.root = {root}: train/ has classes {train.classes}, test/ has {test.classes}")
-    parts = [_read([(Path(name), label) for name, label in part.samples], size) for part in (train, test)]
-    return Dataset(parts[0], parts[1], tuple(train.classes))
+        raise DataError(f"data.root = {root}: train/ has classes {list(train.classes)}, test/ has {list(test.classes)}")
+    parts = [_read(part.files, preparation) for part in (train, test)]
+    return Dataset(parts[0], parts[1], train.classes, (*train.notes, *test.notes))
 
 
-def _read(files: list[tuple[Path, int]], size: int) -> ImageSet:
-    """Decode as RGB, resize the shorter side to `size`, crop the centre."""
-    prepare = v2.Compose([v2.PILToTensor(), v2.Resize(size, antialias=True), v2.CenterCrop(size)])
-    images = torch.empty(len(files), 3, size, size, dtype=torch.uint8)
+def _read(files: Sequence[tuple[Path, int]], preparation: Preparation) -> ImageSet:
+    """The pictures as the deployed model would be given them."""
+    images = np.empty((len(files), *preparation.size, 3), np.uint8)
     for index, (file, _) in enumerate(files):
         try:
-            images[index] = prepare(default_loader(str(file)))
-        except OSError as error:
+            images[index] = decode_image(file.read_bytes(), preparation, max_pixels=OWN_PIXELS, formats=OWN_FORMATS)
+        except (OSError, ImageError) as error:
             raise DataError(f"{file} cannot be read as an image: {error}") from None
-    return ImageSet(images, torch.tensor([label for _, label in files]))
+    labels = torch.tensor([label for _, label in files])
+    return ImageSet(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), labels)
 
 
-DATASETS: Mapping[str, Callable[[Path, int], Dataset]] = {
+DATASETS: Mapping[str, Callable[[Path, Preparation], Dataset]] = {
     "digits": _digits,
     "cifar10": _cifar(CIFAR10),
     "cifar100": _cifar(CIFAR100),

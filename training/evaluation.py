@@ -15,14 +15,17 @@ from f2at.training.data import ImageSet
 BATCH = 256
 
 
-def evaluate(model: Classifier, data: ImageSet, *, eps: float, steps: int, seed: int = 0) -> dict[str, float]:
-    """Accuracy on clean images and under PGD (Linf, step eps / 4, one random start).
+def evaluate(
+    model: Classifier, data: ImageSet, *, eps: float, steps: int, step_size: float | None = None, seed: int = 0
+) -> dict[str, float]:
+    """Accuracy on clean images and under PGD (Linf, one random start).
 
     Args:
         model: in eval mode, on the device of the images' batches to come.
         data: uint8 images and their labels.
         eps: in pixels of [0, 1].
         steps: of PGD; 0 skips it.
+        step_size: of PGD, in pixels of [0, 1]; eps / 4 by default.
 
     Returns:
         {"clean": share, "robust": share}; without "robust" if it was skipped.
@@ -44,7 +47,7 @@ def evaluate(model: Classifier, data: ImageSet, *, eps: float, steps: int, seed:
                 eps=eps,
                 norm="linf",
                 steps=steps,
-                step_size=eps / 4,
+                step_size=step_size or eps / 4,
                 start="uniform",
                 rng=rng,
             )

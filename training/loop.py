@@ -19,8 +19,9 @@ from tqdm import tqdm
 
 from f2at import __version__
 from f2at.models import CheckpointInfo, Classifier, create_model, load_checkpoint, save_checkpoint
+from f2at.training.collapse import count_collapses, harden, notice_collapse
 from f2at.training.configuration.files import config_from_table, config_to_table, load_config
-from f2at.training.configuration.options import Config
+from f2at.training.configuration.options import AttackConfig, Config
 from f2at.training.data import (
     Dataset,
     ImageSet,
@@ -31,6 +32,7 @@ from f2at.training.data import (
     load_dataset,
     split_validation,
 )
+from f2at.training.divergence import require_finite
 from f2at.training.evaluation import evaluate
 from f2at.training.inner_attack import begin, draw_noise, find_adversarial
 from f2at.training.methods.base import SharedPass
@@ -45,10 +47,6 @@ from f2at.training.weights.folded import FoldedModel
 from f2at.training.weights.perturbation import weight_perturbation
 
 CHECK_EVERY = 20  # steps between looks at the loss; looking makes the host wait for the device
-
-
-class DivergenceError(RuntimeError):
-    """The loss became infinite or not a number."""
 
 
 def train(
@@ -91,6 +89,8 @@ def train(
     trainer = Trainer(config, dataset, folder, fabric, progress=progress and fabric.is_global_zero)
     # Only now, when nothing can be wrong with the request any more, is anything written.
     if fabric.is_global_zero:
+        for note in dataset.notes:
+            tqdm.write(note, file=sys.stderr)
         folder.prepare(config, overwrite=overwrite)
         folder.save_reference(draw_images(dataset.test, config.data.reference))
     fabric.barrier()
@@ -154,14 +154,27 @@ class Trainer:
         self.result.to(self.fabric.device)
         self.folded = FoldedModel(self.model)  # what the inner attack is run on
         for epoch in range(len(self.rows), self.config.optimizer.epochs):
-            terms = self._epoch(epoch)
+            collapses = self.fabric.broadcast(count_collapses(self.rows))
+            if collapses.now and self.config.attack.on_collapse == "stop":
+                break
+            attack = harden(self.config.attack, collapses.times)
+            if collapses.now and collapses.sound and attack != self.config.attack:
+                self._return_to_best()
+            terms = self._epoch(epoch, attack)
             if self.fabric.is_global_zero:
                 self._record(epoch, terms)
             self.fabric.barrier()
         return self._finish() if self.fabric.is_global_zero else {}
 
-    def _epoch(self, epoch: int) -> dict[str, float]:
-        """One pass over the training images; the mean of each term of the loss."""
+    def _return_to_best(self) -> None:
+        """The best checkpoint's weights, with fresh momenta."""
+        best, _ = load_checkpoint(self.folder.best)
+        for model in (self.model, self.result):
+            model.load_state_dict(best.state_dict())
+        self.optimizer.state.clear()
+
+    def _epoch(self, epoch: int, attack: AttackConfig) -> dict[str, float]:
+        """One pass over the training images, with this inner attack; the mean of each term of the loss."""
         config, fabric = self.config, self.fabric
         # Every draw of an epoch follows from (seed, epoch), so a resumed run repeats them. All processes draw the same,
         # and each takes its share: their number matters to BatchNorm alone, which sees one share at a time.
@@ -186,14 +199,14 @@ class Trainer:
             adversarial, shared = images, None
             if config.adversarial:
                 whole = (len(images) * fabric.world_size, *images.shape[1:])
-                noise = draw_noise(config.attack, whole, generator)[fabric.global_rank :: fabric.world_size]
+                noise = draw_noise(attack, whole, generator)[fabric.global_rank :: fabric.world_size]
                 with fabric.autocast():
-                    shared = self.objective.method.share(self.model, begin(images, noise, config.attack), labels)
+                    shared = self.objective.method.share(self.model, begin(images, noise, attack), labels)
                 adversarial = find_adversarial(
                     self.folded.fold(),
                     images,
                     labels,
-                    config.attack,
+                    attack,
                     noise,
                     fabric.autocast(),
                     inner=config.method.inner,
@@ -205,7 +218,7 @@ class Trainer:
                 sums[name] += value.detach()
             if index % CHECK_EVERY == 0 or index == len(batches) - 1:
                 means = {name: float(value) / (index + 1) for name, value in sums.items()}
-                _require_finite(means, epoch)
+                require_finite(means, epoch)
                 bar.set_postfix(loss=f"{means['loss']:.3f}")
         return means
 
@@ -246,12 +259,14 @@ class Trainer:
         self.result.eval()
         steps = self.config.attack.validation_steps if self.config.adversarial else 0
         validation = evaluate(self.result, self.validation_set, eps=float(self.config.attack.eps), steps=steps)
-        row = {
+        row: dict[str, Any] = {
             "epoch": epoch + 1,
             "lr": self.optimizer.param_groups[0]["lr"],
             **terms,
             **{f"validation_{name}": value for name, value in validation.items()},
         }
+        if self.config.adversarial:  # the model, not its average, which lags behind
+            row |= notice_collapse(self.model.eval(), self.validation_set, self.config.attack, epoch + 1)
         best = max(map(self._score, self.rows), default=-math.inf)
         self.rows.append(row)
         if self._score(row) > best:
@@ -263,8 +278,9 @@ class Trainer:
             tqdm.write(f"epoch {epoch + 1:>3}  loss {row['loss']:.3f}  validation: {shown}", file=sys.stderr)
 
     def _score(self, row: Mapping[str, Any]) -> float:
+        """By which the best epoch is chosen; one that collapsed is behind all that did not."""
         key = "validation_robust" if self.config.adversarial else "validation_clean"
-        return float(row[key])
+        return float(row[key]) - bool(row.get("collapsed"))
 
     def _finish(self) -> dict[str, Any]:
         """Save the last checkpoint and the curves, and measure the best one on the test images."""
@@ -288,16 +304,9 @@ class Trainer:
             classes=self.dataset.classes,
             input_size=(self.config.data.size, self.config.data.size),
             dataset=self.config.data.name,
+            fit=self.config.data.fit,
+            interpolation=self.config.data.interpolation,
             recipe=config_to_table(self.config),
             metrics=metrics,
             versions={"python": platform.python_version(), "f2at": __version__, "torch": version("torch")},
-        )
-
-
-def _require_finite(means: Mapping[str, float], epoch: int) -> None:
-    broken = [name for name, value in means.items() if not math.isfinite(value)]
-    if broken:
-        raise DivergenceError(
-            f"training diverged in epoch {epoch + 1}: {', '.join(broken)} is no longer finite; lower optimizer.lr"
-            + (" or, for method.scope = others, method.gamma" if "natural_margin" in means else "")
         )

@@ -14,7 +14,11 @@ from f2at.audit.page.pictures import PLANES, gallery
 from f2at.audit.page.plot import plots
 from f2at.audit.reports.report import SCHEMA_VERSION
 
-_OPTIONAL = {"iterations": "accuracy against iterations", "confidences": "confidence under attack"}
+_OPTIONAL = {
+    "iterations": "accuracy against iterations",
+    "curve": "accuracy against eps, and the nearest errors",
+    "confidences": "confidence under attack",
+}
 _FLAG_STATES = {True: "raised", False: "not found", None: "not looked for"}
 
 
@@ -73,7 +77,10 @@ def _found_besides(report: Mapping[str, Any]) -> list[tuple[str, int]]:
             "errors that the run over many iterations found besides",
             (report["iterations"] or {}).get("broken_beyond_suite"),
         ),
-        ("errors inside eps that the search for the nearest one found besides", report["curve"]["broken_inside_eps"]),
+        (
+            "errors inside eps that the search for the nearest one found besides",
+            (report["curve"] or {}).get("broken_inside_eps"),
+        ),
     ]
     return [(text, number) for text, number in besides if number]
 

@@ -40,10 +40,10 @@ class Plot:
 
 def plots(report: Mapping[str, Any]) -> list[Plot]:
     """Those that the report has numbers for."""
-    made = [radius_plot(report)]
+    made = [radius_plot(report)] if report["curve"] else []
     if report["iterations"] and report["iterations"]["samples"]:
         made.append(iterations_plot(report))
-    if any(d["levels"] is not None for d in report["curve"]["minimal_perturbations"]):
+    if report["curve"] and any(d["levels"] is not None for d in report["curve"]["minimal_perturbations"]):
         made.append(distance_plot(report))
     if report["confidences"] and report["confidences"]["samples"]:
         made.append(confidence_plot(report))

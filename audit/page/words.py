@@ -55,6 +55,8 @@ def sentence(report: Mapping[str, Any]) -> str:
 
 def nearest(report: Mapping[str, Any]) -> str:
     """How far away errors are."""
+    if not report["curve"]:
+        return "How far away the nearest errors are was not looked for."
     median = report["curve"]["median_minimal_perturbation"]
     if median["n"] == 0:
         return "No image was classified correctly, so there is no distance to measure."

@@ -53,7 +53,7 @@ def compare_reports(baseline: Report, candidate: Report) -> dict[str, Any]:
         "corruptions": _by_name(baseline["corruptions"], candidate["corruptions"], ("k", "n", "value", "low", "high")),
         "flags": _flags(baseline, candidate),
         "median_minimal_perturbation": _of_both(
-            lambda r: r["curve"]["median_minimal_perturbation"], baseline, candidate
+            lambda r: r["curve"] and r["curve"]["median_minimal_perturbation"], baseline, candidate
         ),
         "cost": _of_both(_cost, baseline, candidate),
     }
@@ -178,7 +178,8 @@ def _other_circumstances(baseline: Report, candidate: Report) -> Iterator[str]:
     yield from _unlike("number of samples", *(len(r["samples"]) for r in both))
     yield from _unlike("classes", *(", ".join(r["model"]["classes"]) for r in both))
     yield from _unlike("input size", *(" x ".join(map(str, r["model"]["input_size"])) for r in both))
-    yield from _unlike("radii of the curve", *(", ".join(p["eps"] for p in r["curve"]["points"]) for r in both))
+    if baseline["curve"] and candidate["curve"]:
+        yield from _unlike("radii of the curve", *(", ".join(p["eps"] for p in r["curve"]["points"]) for r in both))
 
 
 def _by_name(old: list[Mapping[str, Any]], new: list[Mapping[str, Any]], keys: tuple[str, ...]) -> list[dict[str, Any]]:

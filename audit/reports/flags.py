@@ -72,7 +72,7 @@ def flags(
         attacks: for each attack, in order, its "name", "knowledge" and number "broken".
         lost: samples that only unrounded perturbations broke.
         iterations: the report's "iterations".
-        curve: points of accuracy against eps, ascending.
+        curve: points of accuracy against eps, ascending; none if it was left out.
         chance: the best that one answer to every image could do: the share of the largest class.
     """
     n = sum(p["n"] for p in probes)
@@ -85,7 +85,6 @@ def flags(
     gradients = bool(unusable)
     white_box = any(a["knowledge"] == "white-box" for a in attacks)
     black_box = sum(a["broken"] for a in attacks if a["knowledge"] != "white-box")
-    last = curve[-1]
     judged: dict[str, tuple[bool | None, str]] = {
         "softmax_outputs": (probabilities == n, f"{probabilities} of {n} outputs are non-negative and sum to 1"),
         "randomised_outputs": (
@@ -121,8 +120,10 @@ def flags(
             else "the model gives no gradients",
         ),
         "accuracy_above_chance_at_any_radius": (
-            wilson_interval(last["k"], last["n"])[0] > chance,
-            f"at eps {last['eps']}, {last['k']} of {last['n']} are still right; chance is {chance:.1%}",
+            wilson_interval(curve[-1]["k"], curve[-1]["n"])[0] > chance if curve else None,
+            f"at eps {curve[-1]['eps']}, {curve[-1]['k']} of {curve[-1]['n']} are still right; chance is {chance:.1%}"
+            if curve
+            else "the search at larger radii was left out",
         ),
         "success_lost_on_grid": (lost >= few, f"{lost} of {n} images"),
     }

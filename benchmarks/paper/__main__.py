@@ -22,7 +22,7 @@ from benchmarks.paper.runner import Runner, estimate
 from benchmarks.paper.scales import SCALES, scale_for, with_settings
 from benchmarks.paper.terms import Experiment, with_rows
 from f2at.training.configuration.options import ConfigError
-from f2at.training.loop import DivergenceError
+from f2at.training.divergence import DivergenceError
 
 _NAMES = {name.lower(): name for name in EXPERIMENTS}
 

@@ -29,7 +29,8 @@ from f2at.training.configuration.options import Config, ConfigError, DataConfig
 from f2at.training.cost import forward_passes
 from f2at.training.critic import train_critics
 from f2at.training.data import Dataset, ImageSet, load_dataset
-from f2at.training.loop import DivergenceError, Trainer, train
+from f2at.training.divergence import DivergenceError
+from f2at.training.loop import Trainer, train
 from f2at.training.methods import F2AT
 from f2at.training.methods.donsker_varadhan import save_critics
 from f2at.training.runs.folder import RunFolder

@@ -10,6 +10,7 @@ from f2at.gradient.rules import (  # noqa: F401  (importing them registers their
     pooling,
     reductions,
     resampling,
+    rounding,
     selecting,
     trigonometry,
 )

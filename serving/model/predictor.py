@@ -113,8 +113,8 @@ class Predictor:
 
     def _decode(self, job: _Job) -> NDArray[np.uint8]:
         """The model inputs of a request: its images, followed by their natural patterns if it asks for them."""
-        size, limit = self.bundle.input_size, self.settings.max_pixels
-        images = np.stack([decode_image(file, size=size, max_pixels=limit) for file in job.files])
+        preparation, limit = self.bundle.preparation, self.settings.max_pixels
+        images = np.stack([decode_image(file, preparation, max_pixels=limit) for file in job.files])
         return images if job.planes is None else np.concatenate([images, natural_pattern(images, planes=job.planes)])
 
     def _take(self) -> list[tuple[_Job, NDArray[np.uint8]]]:

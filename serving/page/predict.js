@@ -2,6 +2,7 @@
 
 import { json } from "./api.js";
 import { $, bar, element, failure, percent, show } from "./dom.js";
+import { shrunk } from "./shrink.js";
 
 const MOST = 5; // classes shown
 let file = null;
@@ -18,9 +19,9 @@ export async function predict(chosen = file) {
   preview.alt = `Chosen image ${file.name}`;
   preview.hidden = false;
   $("drop-text").textContent = file.name;
-  const form = new FormData();
-  form.append("image", file);
   try {
+    const form = new FormData();
+    form.append("image", await shrunk(file), file.name);
     const answer = await json(`predict?planes=${$("planes").value}`, { method: "POST", body: form });
     report(answer);
     if (question === asked) show("prediction", ...probabilities(answer), patterns(answer));

@@ -11,6 +11,14 @@ from f2at.attacks.targets.torch_target import TorchTarget
 from f2at.audit import Audit, AuditRequest
 
 SIDE = 4
+# What the harness is tried with: gradients, restarts and queries, all samples followed.
+FIVE = [
+    {"name": "fgsm"},
+    {"name": "pgd", "steps": 20},
+    {"name": "apgd-ce", "steps": 30},
+    {"name": "apgd-t", "steps": 20, "target_classes": 3},
+    {"name": "square", "queries": 300},
+]
 THRESHOLD = 100.5
 
 
@@ -39,6 +47,8 @@ def grey_audit(
     **request: Any,
 ) -> Audit:
     images, labels = grey_images(distances)
+    if not {"suite", "attacks"} & request.keys():
+        request |= {"suite": "custom", "attacks": FIVE}
     return Audit(
         TorchTarget(wrap(Grey()), classes=2, snap=snap),
         images,

@@ -91,5 +91,6 @@ def test_a_suite_costs_what_its_attacks_cost_on_the_images_that_they_get() -> No
     # FAB-T checks groups of five, one in 25; Square one in 10: of 250 samples 10 and 25.
     search, fab = 10 * 13 + 6 * 31, 1 + 2 * 300
     assert most_evaluations(AuditRequest(suite="adaptive"), 250) == 250 * search + 10 * fab + 25 * 1000
+    assert most_evaluations(AuditRequest(suite="quick"), 250) == 250 * (1 + 3 * 6) + 25 * 100
     listed = AuditRequest(suite="custom", attacks=[{"name": "fgsm"}, {"name": "square", "queries": 7}])
     assert most_evaluations(listed, 3) == 3 * 8

@@ -15,11 +15,12 @@ from f2at.arguments import ArgumentError
 from f2at.attacks.registry import ATTACKS
 from f2at.attacks.targets.torch_target import TorchTarget
 from f2at.audit import Audit, AuditRequest, run_audit
+from f2at.audit.page.html import render_report
 from f2at.audit.plan import SHARD_SIZE
 from f2at.audit.reports.report import deterministic_part
 from f2at.images.pixels import to_images, to_inputs
 from f2at.images.png import base64_png
-from tests.audit.grey import Grey, grey_audit, grey_images
+from tests.audit.grey import FIVE, Grey, grey_audit, grey_images
 
 DISTANCES = [1 + i % 12 for i in range(36)]  # three of each from 1 to 12
 
@@ -143,7 +144,7 @@ def make_audit(convnet: Callable[..., nn.Module]) -> Callable[..., Audit]:
     labels = target.logits(torch.from_numpy(to_inputs(images))).numpy().argmax(axis=1)
 
     def make(**request: Any) -> Audit:
-        asked = AuditRequest(**{"eps": "3/255", "samples": 30, **request})
+        asked = AuditRequest(**{"suite": "custom", "attacks": FIVE, "eps": "3/255", "samples": 30, **request})
         return Audit(target, images, labels, asked, classes=list("0123456789"), to_target=torch.from_numpy)
 
     return make
@@ -383,6 +384,36 @@ def test_accuracy_after_each_step_of_a_long_run(grey_report: dict[str, Any]) -> 
     values = [point["k"] for point in points]
     assert values == sorted(values, reverse=True)
     assert (values[-1], points[-1]["n"], iterations["broken_beyond_suite"]) == (12, 36, 0)
+
+
+def test_no_long_run_where_nothing_stands() -> None:
+    """The second shard is attacked no further; its images count as fallen at the first step."""
+    audit = grey_audit([60] * 25 + [1] * 25, eps="8/255", suite="quick", seed=1)
+    results = run_audit(audit)
+    spent = {r["shard"]: r["gradient_evaluations"] for r in results if r["stage"] == "iterations"}
+    standing = {s["index"] for s in audit.report(results)["samples"] if s["broken_by"] is None}
+    assert standing == set(range(25))
+    alone = grey_audit([1] * 25, eps="8/255", suite="quick")
+    results = run_audit(alone)
+    (run,) = (r for r in results if r["stage"] == "iterations")
+    confidences = 20 * len(run["confidences"])
+    assert run["gradient_evaluations"] == confidences  # of the usual PGD, and none of the run
+    assert run["standing"] == [25, *([0] * (len(run["standing"]) - 1))]
+    assert min(spent.values()) > confidences
+    points = alone.report(results)["iterations"]["points"]
+    assert [point["k"] for point in points[:3]] == [25, 0, 0]
+
+
+def test_the_curve_is_left_out_on_request() -> None:
+    whole, short = (grey_audit(DISTANCES, eps="8/255", curve=curve) for curve in (True, False))
+    assert {step.stage for step in whole.steps} - {step.stage for step in short.steps} == {"curve"}
+    report, full = (audit.report(run_audit(audit)) for audit in (short, whole))
+    assert report["curve"] is None
+    assert report["robust"] == full["robust"]
+    assert [text for text in report["limitations"] if "was left out, as asked" in text]
+    (flag,) = (f for f in report["flags"] if f["name"] == "accuracy_above_chance_at_any_radius")
+    assert (flag["raised"], flag["evidence"]) == (None, "the search at larger radii was left out")
+    assert "accuracy against eps, and the nearest errors" in render_report(report)
 
 
 def test_confidence_in_the_true_class(grey_report: dict[str, Any]) -> None:

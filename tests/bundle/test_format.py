@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from f2at.bundle.format import Bundle, BundleError, load_bundle, write_bundle
+from f2at.images.preparation import Preparation
 
 NAMES = ("manifest.json", "classifier.onnx", "gradient.onnx", "reference.npz")
 
@@ -81,6 +82,22 @@ def test_missing_longer_and_shorter_files_are_refused(bundle: Bundle, name: str)
         load_bundle(bundle.path)
 
 
+def test_how_pictures_fit_is_read_and_checked(bundle: Bundle) -> None:
+    assert bundle.preparation == Preparation((9, 8), "squash", "bilinear")  # of before there was a choice
+    fields = {"fit": "pad", "interpolation": "bicubic"}
+    reseal(bundle.path, lambda manifest: manifest.update(preprocessing=fields))
+    assert load_bundle(bundle.path).preparation == Preparation((9, 8), "pad", "bicubic")
+    wrong: list[tuple[Any, str]] = [
+        ({"fit": "stretch", "interpolation": "bilinear"}, "preprocessing: fit must be one of"),
+        ({"fit": "crop"}, "fit and interpolation must be given together"),
+        ([], "preprocessing: fields must be a mapping"),
+    ]
+    for value, message in wrong:
+        reseal(bundle.path, lambda manifest, value=value: manifest.update(preprocessing=value))  # type: ignore[misc]
+        with pytest.raises(BundleError, match=message):
+            load_bundle(bundle.path)
+
+
 def test_a_manifest_that_means_the_same_in_other_bytes_is_refused(bundle: Bundle) -> None:
     file = bundle.path / "manifest.json"
     file.write_text(json.dumps(json.loads(file.read_text()), sort_keys=True))
@@ -136,8 +153,13 @@ def externalise(model: onnx.ModelProto) -> None:
 
 
 def hide_in_a_constant(model: onnx.ModelProto) -> None:
-    extra = numpy_helper.from_array(np.array([1.0, 2.0], np.float32), "extra")
-    model.graph.node.insert(0, onnx.helper.make_node("Constant", [], ["extra"], value=extra))
+    """Add (1, 2, 3, 4) to the logits."""
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["before" if name == "logits" else name for name in names]
+    extra = numpy_helper.from_array(np.array([1, 2, 3, 4], np.float32), "extra")
+    model.graph.node.append(onnx.helper.make_node("Constant", [], ["extra"], value=extra))
+    model.graph.node.append(onnx.helper.make_node("Add", ["before", "extra"], ["logits"]))
 
 
 @pytest.mark.parametrize(
@@ -146,6 +168,7 @@ def hide_in_a_constant(model: onnx.ModelProto) -> None:
         ("gradient", nudge, "differ in weights"),
         ("classifier", nudge, "differ in weights"),
         ("gradient", hide_in_a_constant, "only in gradient.onnx"),
+        ("classifier", hide_in_a_constant, "only in classifier.onnx"),
         ("gradient", externalise, "tensors in other files"),
         ("classifier", lambda model: model.graph.node.pop(), "not a valid ONNX model"),
         ("gradient", lambda model: model.graph.output.pop(), "must have the outputs"),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
@@ -66,6 +67,19 @@ def start_audit(page: Page, *, samples: int, suite: str = "quick") -> None:
     page.get_by_label("Largest change of a pixel").fill("1/255")
     page.get_by_label("Test images").fill(str(samples))
     page.get_by_role("button", name="Start audit").click()
+
+
+def test_a_large_photograph_is_sent_small(page: Page, start_server: "Callable[..., Server]", tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (3000, 4000), dtype=np.uint8)
+    photograph = tmp_path / "photograph.jpg"
+    Image.fromarray(noise).save(photograph, quality=95)
+    assert photograph.stat().st_size > 4 << 20
+    sent: list[int] = []
+    page.on("request", lambda request: sent.append(len(request.post_data_buffer or b"")))
+    page.goto(start_server().url)
+    page.locator("#file").set_input_files(photograph)
+    expect(page.locator(".answer")).to_have_count(1)
+    assert 0 < max(sent) < photograph.stat().st_size / 2
 
 
 def test_the_whole_journey(page: Page, start_server: "Callable[..., Server]", bundle: Bundle, image: Path) -> None:

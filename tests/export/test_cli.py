@@ -8,6 +8,7 @@ from torch import nn
 
 from f2at.__main__ import main
 from f2at.bundle.format import load_bundle
+from f2at.images.preparation import Preparation
 from f2at.models import CheckpointInfo, Classifier, create_model, save_checkpoint
 
 ARCHITECTURE = {"name": "wide_resnet", "classes": 3, "width": 1, "depth": 10, "mean": [0.5, 0.4, 0.3], "std": [0.2] * 3}
@@ -48,6 +49,7 @@ def test_a_run_becomes_a_bundle(run_folder: Path, tmp_path: Path, capsys: pytest
     assert bundle.manifest["recipe"] == {"method": "f2at", "eps": "8/255"}
     assert bundle.manifest["metrics"] == {"clean": 0.9}
     assert bundle.manifest["dataset"] == "noise"
+    assert bundle.preparation == Preparation((8, 8), "crop", "bilinear")  # as in training
     assert bundle.manifest["parity"]["logits"]["error"] < 1e-5
     assert bundle.manifest["versions"]["training"] == {"torch": "1"}
     printed = capsys.readouterr().out

@@ -44,9 +44,9 @@ def test_agreement_is_counted_on_labelled_images(exported: Any, quantized: bytes
 
 
 def linear(weights: Any, *, integers: Any = None, scale: Any = None) -> onnx.ModelProto:
-    """y = W x, with W in float32 or, axis 0, in integers."""
+    """logits = W x, with W in float32 or, axis 0, in integers."""
     arrays = {"w": np.array(weights, np.float32)}
-    nodes = [helper.make_node("Gemm", ["x", "w"], ["y"], transB=1)]
+    nodes = [helper.make_node("Gemm", ["x", "w"], ["logits"], transB=1)]
     if integers is not None:
         arrays = {
             "q": np.array(integers, np.int8),
@@ -59,7 +59,7 @@ def linear(weights: Any, *, integers: Any = None, scale: Any = None) -> onnx.Mod
         nodes,
         "linear",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, size])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, len(weights)])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, len(weights)])],
         [numpy_helper.from_array(array, name) for name, array in arrays.items()],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])

@@ -200,6 +200,7 @@ FLAT = {
     *("Sign", "Floor", "Ceil", "Round", "ArgMax", "ArgMin", "Equal"),
     *("Greater", "GreaterOrEqual", "Less", "LessOrEqual"),
 }
+ROUNDING = {"QuantizeLinear", "DequantizeLinear"}  # passed straight through, where no difference can follow
 
 
 def run(model: onnx.ModelProto, feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
@@ -316,4 +317,26 @@ def test_what_is_constant_between_its_jumps_passes_nothing_on() -> None:
 
 
 def test_every_rule_has_a_case() -> None:
-    assert set(RULES) - FLAT - {"Cast"} == {case.operation for case in cases()}
+    assert set(RULES) - FLAT - ROUNDING - {"Cast"} == {case.operation for case in cases()}
+
+
+@pytest.mark.parametrize("axis", [None, 1])
+@pytest.mark.parametrize("kind", [np.uint8, np.int8])
+def test_rounding_to_integers_passes_straight_through(kind: type, axis: int | None) -> None:
+    """Inside the integers' range the gradient of round(x / s) s is that of x; outside it is none."""
+    scale = np.float32(0.01) if axis is None else np.linspace(0.005, 0.02, IMAGE[1], dtype=np.float32)
+    zero = np.full(np.shape(scale), 10, kind)
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"], axis=axis),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["y"], axis=axis),
+    ]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *IMAGE[1:]]) for name in ("x", "y")]
+    constants = [numpy_helper.from_array(np.asarray(scale), "scale"), numpy_helper.from_array(zero, "zero")]
+    graph = helper.make_graph(nodes, "case", values[:1], values[1:], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    x, v = (np.random.default_rng(seed).normal(size=IMAGE).astype(np.float32) for seed in (1, 2))
+    _, gradient = run(vector_jacobian(model), {"x": x, "cotangent": v})
+    steps, bounds = np.reshape(scale, (-1, 1, 1)), np.iinfo(kind)
+    inside = (x > (bounds.min - 10) * steps) & (x <= (bounds.max - 10) * steps)
+    assert 0.1 < inside.mean() < 0.95
+    np.testing.assert_allclose(gradient, np.where(inside, v, 0), rtol=1e-6)

@@ -2,6 +2,8 @@
 
 import hashlib
 import pickle
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +123,47 @@ def test_folder_with_an_unreadable_image(tmp_path: Path) -> None:
     (tmp_path / "test/red/b.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"b\.png cannot be read as an image"):
         load_dataset(DataConfig(name="folder", root=str(tmp_path), validation=0 + 1))
+
+
+def _png(width: int, height: int, body: bytes) -> bytes:
+    """A PNG of black and white that says what size it is."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (_png(20_000, 20_000, b""), "too many pixels"),  # a decompression bomb
+        (_png(64, 64, zlib.compress(bytes(40))), "PNG file is truncated or damaged"),
+        (_png(64, 64, b"no pixels"), "PNG file is truncated or damaged"),
+        (b"", "not a file that is read here; send PNG, JPEG, WEBP, BMP, TIFF, PPM"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path, content: bytes, reason: str) -> None:
+    for part in ("train", "test"):
+        _write_image(tmp_path / part / "red" / "a.png", (255, 0, 0))
+    (tmp_path / "train/red/b.png").write_bytes(content)
+    with pytest.raises(DataError, match=rf"train/red/b\.png cannot be read as an image: .*{reason}") as caught:
+        load_dataset(DataConfig(name="folder", root=str(tmp_path), validation=1))
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_folder_leaves_out_is_said(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        _write_image(tmp_path / part / "red" / "a.png", (255, 0, 0))
+        _write_image(tmp_path / part / ".ipynb_checkpoints" / "a.png", (255, 0, 0))
+    (tmp_path / "train/red/b.heic").touch()
+    _write_image(tmp_path / "train/red/c.png", (255, 0, 0))
+    dataset = load_dataset(DataConfig(name="folder", root=str(tmp_path), validation=1))
+    assert (dataset.classes, len(dataset.train.labels)) == (("red",), 2)
+    assert dataset.notes == (
+        f"{tmp_path}/train/red has files that are no images of a kind read here: left out 1 of .heic",
+    )
 
 
 def test_folder_whose_parts_disagree(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import torch
 from f2at.models import load_checkpoint
 from f2at.training.configuration.files import config_from_table
 from f2at.training.configuration.options import Config
-from f2at.training.loop import DivergenceError, Trainer, train
+from f2at.training.divergence import DivergenceError
+from f2at.training.loop import Trainer, train
 from f2at.training.runs.folder import RunError
 
 REPOSITORY = Path(__file__).parents[2]

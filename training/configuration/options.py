@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from f2at.images.preparation import FITS, INTERPOLATIONS, Preparation
 from f2at.training.methods import FastF2AT, Method, PlainTraining
 from f2at.training.methods.base import option
 
+ON_COLLAPSE = ("warn", "stop", "second-step", "more-noise")
 SCHEDULES = ("piecewise", "piecewise-linear", "one-cycle", "cyclic", "cosine")
 
 
@@ -30,13 +32,22 @@ class DataConfig:
     name: str = option("digits", "data set: digits, cifar10, cifar100, tiny-imagenet, or folder (one folder per class)")
     root: str = option("data", "folder that holds the data set (digits needs none)")
     size: int = option(32, "height and width of the images in pixels; others are resized")
+    fit: str = option("crop", "how others are made square: squash, crop (the centre) or pad (with black)")
+    interpolation: str = option("bilinear", f"how they are resized: {', '.join(INTERPOLATIONS)}")
     validation: int = option(1000, "training images held out to choose the best checkpoint")
     reference: int = option(1000, "test images kept with the run, on which the exported model is audited")
     crop_padding: int = option(4, "augmentation: random crop of the image padded by this many pixels; 0 for none")
     flip: bool = option(True, "augmentation: random horizontal flip")
 
+    @property
+    def preparation(self) -> Preparation:
+        """What every picture goes through, here and wherever the model is deployed."""
+        return Preparation((self.size, self.size), self.fit, self.interpolation)
+
     def __post_init__(self) -> None:
         _require(self.size >= 8, f"data.size must be at least 8 pixels; got {self.size}")
+        _require_one_of("data.fit", self.fit, FITS)
+        _require_one_of("data.interpolation", self.interpolation, tuple(INTERPOLATIONS))
         _require(self.validation >= 1, f"data.validation must be at least 1 image; got {self.validation}")
         _require(self.reference >= 1, f"data.reference must be at least 1 image; got {self.reference}")
         _require(self.crop_padding >= 0, f"data.crop_padding must be 0 or more; got {self.crop_padding}")
@@ -68,6 +79,12 @@ class AttackConfig:
     validation_steps: int = option(10, "steps of the PGD that chooses the best checkpoint (step size eps / 4)")
     test_steps: int = option(20, "steps of the PGD on the test set, after training (step size eps / 4)")
 
+    on_collapse: str = option(
+        "warn",
+        "when a model that withstands one step falls to ten: warn; stop; or go on from the best checkpoint with a "
+        "second-step, or with more-noise (n-fgsm)",
+    )
+
     def __post_init__(self) -> None:
         _require(0 < self.eps <= 1, f"attack.eps must be above 0 and at most 1; got {self.eps}")
         _require(self.step_size > 0, f"attack.step_size must be above 0; got {self.step_size}")
@@ -76,6 +93,11 @@ class AttackConfig:
         _require_one_of("attack.kind", self.kind, ("pgd", "n-fgsm", "none"))
         _require_one_of("attack.objective", self.objective, ("method", "cross_entropy", "kl", "margin"))
         _require_one_of("attack.start", self.start, ("gaussian", "uniform"))
+        _require_one_of("attack.on_collapse", self.on_collapse, ON_COLLAPSE)
+        _require(
+            self.on_collapse != "more-noise" or self.kind == "n-fgsm",
+            f"attack.on_collapse = more-noise needs attack.kind = n-fgsm; got {self.kind!r}",
+        )
         _require(self.fgsm_noise >= 0, f"attack.fgsm_noise must be 0 or more; got {self.fgsm_noise}")
         _require(self.fgsm_step > 0, f"attack.fgsm_step must be above 0; got {self.fgsm_step}")
 

@@ -7,6 +7,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+NO_LOSS = ("epoch", "lr", "logit_norm", "collapsed")
+CHECKS = ("single_step", "ten_steps")  # accuracies of the model itself, where validation may be of its average
+
 
 def draw_curves(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Loss terms on the left, validation accuracy on the right, over the epochs.
@@ -21,9 +24,9 @@ def draw_curves(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     for name in rows[-1]:
         values = [row.get(name, math.nan) for row in rows]  # a term may come in later
         label = name.removeprefix("validation_").replace("_", " ")
-        if name.startswith("validation_"):
+        if name.startswith("validation_") or name in CHECKS:
             accuracies.plot(epochs, [100 * value for value in values], label=label)
-        elif name not in ("epoch", "lr", "logit_norm"):
+        elif name not in NO_LOSS:
             losses.plot(epochs, values, label=label)
     losses.set(xlabel="epoch", ylabel="loss", title="Training")
     accuracies.set(xlabel="epoch", ylabel="accuracy (%)", title="Validation", ylim=(0, 100))

@@ -168,7 +168,7 @@ def test_everything_not_alike_is_named(baseline: dict[str, Any]) -> None:
         "apgd-ce, every: 1 against 10",
         "iterations: apgd-ce against None",
         "curve, steps: 10 against 11",
-        "suite: quick against standard",
+        "suite: custom against standard",
         "seed: 0 against 1",
         "classes: dark, light against light, dark",
         "input size: 4 x 4 against 8 x 8",

@@ -1,0 +1,170 @@
+"""From anybody's ONNX classifier and labelled images to a verified bundle. No PyTorch."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from f2at.bundle.format import Bundle
+from f2at.bundle.runtime import RUNTIME_ERRORS, create_session
+from f2at.export.writing import check_request, write_export
+from f2at.gradient.batch import answer, tolerance_of
+from f2at.gradient.builder import UnsupportedOperationError
+from f2at.gradient.classifier import Classifier, as_entered, classifier_graph, gradient_graph, read_classifier
+from f2at.gradient.proof import TOLERANCE, prove
+from f2at.gradient.scores import choose_output
+from f2at.gradient.source import read_onnx
+from f2at.gradient.trace import input_of
+from f2at.images.labelled import check_labelled, read_labelled
+from f2at.images.pixels import Images, Labels
+from f2at.images.preparation import Preparation
+
+_COMPARED = 32  # images on which the graph must say what the file says
+_PROVEN_ON = 2  # images through which the gradient is held against differences
+_MEASURED = 512  # images for the accuracy
+_TOGETHER = 16  # images in a run, so that memory stays bounded
+
+
+class AgreementError(ValueError):
+    """The bundle's classifier does not say what the file says."""
+
+
+def export_onnx(
+    path: str | Path,
+    data: str | Path,
+    output: str | Path,
+    *,
+    classes: Sequence[str] | None = None,
+    fit: str = "crop",
+    interpolation: str = "bilinear",
+    output_name: str | None = None,
+    precision: str = "float32",
+    overwrite: bool = False,
+    **reading: Any,
+) -> Bundle:
+    """Make a bundle of any classifier in an ONNX file: served, signed, swapped and audited like a model trained here.
+
+    The classifier is the file's graph behind a uint8 input, and says what the file says, which is checked on the
+    images. Its gradient graph is derived from it, and its gradients are proven to be slopes.
+
+    Args:
+        path: the file; weights in files beside it belong to it.
+        data: an .npz file with labelled test images: images uint8 (N, H, W, 3) of the size that the graph takes, and
+            labels, integers (N,).
+        output: the folder to write.
+        classes: a name for each output, in their order; None numbers them.
+        fit, interpolation: how pictures were brought to that size when the model was trained; see
+            `f2at.images.preparation.Preparation`.
+        output_name: the output with the scores, where the file has several.
+        precision: of the classifier: "float32", or "int8" to round it; a file that holds integers already stays itself.
+        overwrite: replace a bundle that is there.
+        reading: `scores`, `layout`, `channels`, `mean`, `std` and `scale`, as
+            `f2at.gradient.classifier.read_classifier` takes them.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: the file is no classifier that ONNX Runtime can run, has operations without a gradient here or takes
+            batches of one size only, or the arguments do not fit together; nothing is written.
+    """
+    path, data, output = Path(path), Path(data), Path(output)
+    check_request(output, precision=precision, overwrite=overwrite)
+    source, digest = read_onnx(path)
+    images, labels = read_labelled(data, name="data")
+    preparation = Preparation((int(images.shape[1]), int(images.shape[2])), fit, interpolation)
+    classifier = _read(path, source, output=output_name, size=preparation.size, **reading)
+    classes = [str(number) for number in range(classifier.classes)] if classes is None else classes
+    if len(classes) != classifier.classes:
+        raise ValueError(f"classes must be {classifier.classes} names, one for each output; got {len(classes)}")
+    check_labelled(images, labels, name="data", classes=len(classes))
+    rounded = any(node.op_type == "DequantizeLinear" for node in classifier.model.graph.node)
+    if rounded and precision != "float32":
+        raise ValueError(f"precision must be left out: {path} holds integers already; got {precision!r}")
+    graph = classifier_graph(classifier)
+    try:
+        gradient = gradient_graph(classifier).SerializeToString()
+    except UnsupportedOperationError as error:
+        raise ValueError(f"{path} has operations without a gradient here: {error}") from error
+    compared = images[np.unique(np.linspace(0, len(images) - 1, _COMPARED).astype(int))]
+    deployed = graph.SerializeToString()
+    scores = _agreement(source, output_name, classifier, graph, compared)
+    return write_export(
+        output,
+        manifest={
+            "classes": list(classes),
+            "dataset": data.name,
+            "input_size": list(preparation.size),
+            "metrics": _accuracy(deployed, images[:_MEASURED], labels[:_MEASURED]),
+            "parity": {
+                "scores": scores,
+                "gradient": {**prove(classifier, images[:_PROVEN_ON]), "tolerance": TOLERANCE},
+            },
+            "preprocessing": {
+                **{name: value for name, value in asdict(classifier.entry).items() if name != "size"},
+                **preparation.describe(),
+                "logits": classifier.reading.describe(),
+            },
+            "source": {"file": path.name, "digest": digest},
+            **({"precision": "int8"} if rounded else {}),
+        },
+        classifier=deployed,
+        gradient=gradient,
+        images=images,
+        labels=labels.astype(np.int64),
+        precision=precision,
+        overwrite=overwrite,
+    )
+
+
+def _read(path: Path, source: onnx.ModelProto, **reading: Any) -> Classifier:
+    try:
+        classifier = read_classifier(source, **reading)
+    except RUNTIME_ERRORS as error:
+        reason = str(error).splitlines()[0][:200]
+        raise ValueError(f"{path} is no model that ONNX Runtime can run: {reason}") from error
+    if classifier.batch is not None:
+        raise ValueError(
+            f"{path} takes batches of {classifier.batch} only, and does not say the same when it is opened up for any "
+            "number of images, which a service needs; export it with a batch of any size"
+        )
+    return classifier
+
+
+def _agreement(
+    source: onnx.ModelProto, output: str | None, classifier: Classifier, graph: onnx.ModelProto, images: Images
+) -> dict[str, float]:
+    """Compare what the file says of images with what the bundle's classifier makes of them.
+
+    Both run as they are written: what ONNX Runtime's optimisation makes of integers differs from graph to graph.
+
+    Raises:
+        AgreementError: scores differ by more than rounding errors, or a label does.
+    """
+    batch = input_of(source).type.tensor_type.shape.dim[0].dim_value or _TOGETHER
+    said = answer(source, as_entered(classifier.entry, images), batch, output=choose_output(source, output))
+    expected = said.reshape(len(said), -1).astype(np.float64)
+    logits = answer(graph, images, _TOGETHER)
+    found = classifier.reading.probabilities(logits)
+    scale = max(1.0, float(np.abs(expected).max()))
+    error, limit = float(np.abs(found - expected).max()) / scale, tolerance_of(said) + classifier.reading.step
+    if not error <= limit:
+        raise AgreementError(f"classifier.onnx differs from the file by {error:.2g} of its scores, limit {limit:.0e}")
+    if expected.shape[1] > 1:
+        chosen, rows = logits.argmax(axis=1), np.arange(len(images))
+        if np.any(expected.max(axis=1) - expected[rows, chosen] > limit * scale):
+            raise AgreementError("classifier.onnx predicts other labels than the file")
+    return {"error": float(f"{error:.3g}"), "tolerance": float(f"{limit:.3g}"), "samples": len(images)}
+
+
+def _accuracy(graph: bytes, images: Images, labels: Labels) -> dict[str, float]:
+    """How often it is right: what is far too low tells of another preprocessing, or other classes."""
+    return {"clean": float((_logits(graph, images).argmax(axis=1) == labels).mean()), "images": len(images)}
+
+
+def _logits(graph: bytes, images: Images) -> NDArray[np.float32]:
+    session = create_session(graph, providers=["CPUExecutionProvider"])
+    parts = (images[start : start + _TOGETHER] for start in range(0, len(images), _TOGETHER))
+    return np.concatenate([session.run(["logits"], {"images": part})[0] for part in parts])

@@ -1,0 +1,79 @@
+"""A folder of pictures with one folder for each class, as people have them: what counts, and what is left out."""
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+
+class ClassFolders(NamedTuple):
+    """The pictures below a folder.
+
+    Attributes:
+        classes: the names of its folders, sorted.
+        files: every picture with the number of its class, sorted by class and path.
+        notes: what was left out, a line for each kind and folder.
+    """
+
+    classes: tuple[str, ...]
+    files: tuple[tuple[Path, int], ...]
+    notes: tuple[str, ...]
+
+
+def class_folders(root: Path) -> ClassFolders:
+    """List the pictures in `root/CLASS/` and below. Nothing is opened; hidden files and folders are no one's pictures.
+
+    Raises:
+        OSError: a folder cannot be read.
+        ValueError: there is no class, or none of a class's files is named like a picture.
+    """
+    folders = sorted(
+        (entry for entry in root.iterdir() if entry.is_dir() and not _hidden(entry.name)), key=lambda entry: entry.name
+    )
+    if not folders:
+        raise ValueError(f"{root} must hold one folder of images for each class; it holds no folder")
+    files: list[tuple[Path, int]] = []
+    notes: list[str] = []
+    for index, folder in enumerate(folders):
+        found, said = _pictures(folder)
+        if not found:
+            raise ValueError(f"{folder} must hold images ({', '.join(SUFFIXES)}); {said[0] if said else 'it is empty'}")
+        files += [(file, index) for file in found]
+        notes += said
+    return ClassFolders(tuple(folder.name for folder in folders), tuple(files), tuple(notes))
+
+
+def _pictures(top: Path) -> tuple[list[Path], list[str]]:
+    """The files below a folder that are named like pictures, and what else is there."""
+    found: list[Path] = []
+    others: Counter[str] = Counter()
+    notes: list[str] = []
+    seen = {str(parent) for parent in Path(os.path.realpath(top)).parents}  # a link to one of them would loop, too
+    for place, folders, names in os.walk(top, followlinks=True, onerror=_refuse):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            notes.append(f"{place} is a link to a folder that is read already: left out")
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not _hidden(name))
+        for name in names:
+            suffix = Path(name).suffix.lower()
+            if suffix in SUFFIXES and not _hidden(name):
+                found.append(Path(place, name))
+            elif not _hidden(name):
+                others[suffix or "no suffix"] += 1
+    if others:
+        kinds = ", ".join(f"{count} of {suffix}" for suffix, count in sorted(others.items()))
+        notes.append(f"{top} has files that are no images of a kind read here: left out {kinds}")
+    return sorted(found), notes
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".")
+
+
+def _refuse(error: OSError) -> None:
+    raise error
