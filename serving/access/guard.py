@@ -185,9 +185,9 @@ def _by_address(connection: HTTPConnection, peer: Caller, needed: str) -> Caller
 
 
 def _through_unknown_proxy(connection: HTTPConnection) -> bool:
-    """Whether a proxy that is not in F2AT_PROXIES passed this on: its callers are anywhere, whatever its own address."""
+    """Whether a proxy that is not in F2AT_PROXIES passed this on: its callers are anywhere, wherever it is."""
     # Of a proxy that is, uvicorn has put the client's address in the place of the proxy's; it knows no port for that.
-    forwarded = connection.headers.keys() & {"x-forwarded-for", "forwarded"}
+    forwarded = {"x-forwarded-for", "forwarded"}.intersection(connection.headers)
     return bool(forwarded) and connection.client is not None and connection.client.port != 0
 
 
@@ -197,7 +197,10 @@ def _check_origin(connection: HTTPConnection) -> None:
     A browser asks first (CORS preflight) before some requests, but not before a form with a file.
     """
     origin = connection.headers.get("origin")
-    if origin is not None and _authority(origin) != _authority("//" + connection.headers.get("host", "")):
+    if origin is None:
+        return
+    own = _authority("//" + connection.headers.get("host", ""))
+    if own is None or _authority(origin) != own:
         raise Problem(
             403,
             "foreign-origin",

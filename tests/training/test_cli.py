@@ -13,7 +13,7 @@ DIGITS = ["--config", str(Path(__file__).parents[2] / "configs/digits.toml")]
         (["--config", "none.toml"], "no configuration at none.toml; see configs/ for examples"),
         (
             [*DIGITS, "--method.name", "magic"],
-            "method.name must be one of plain, sat, trades, mart, seat, f2at; got 'magic'",
+            "method.name must be one of plain, sat, trades, mart, seat, f2at, f2at-fast; got 'magic'",
         ),
         (
             [*DIGITS, "--data.name", "folder", "--data.root", "nowhere"],
