@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from f2at import __version__
-from f2at.models import CheckpointInfo, Classifier, create_model, load_checkpoint, save_checkpoint
+from f2at.models import CheckpointInfo, Classifier, load_checkpoint, save_checkpoint
 from f2at.training.collapse import count_collapses, harden, notice_collapse
 from f2at.training.configuration.files import config_from_table, config_to_table, load_config
 from f2at.training.configuration.options import AttackConfig, Config
@@ -26,7 +26,6 @@ from f2at.training.data import (
     Dataset,
     ImageSet,
     augment,
-    channel_statistics,
     draw_crops,
     draw_images,
     load_dataset,
@@ -44,6 +43,7 @@ from f2at.training.step import TrainingStep
 from f2at.training.weights.averaging import WeightAverage
 from f2at.training.weights.batch_norm import running_statistics
 from f2at.training.weights.folded import FoldedModel
+from f2at.training.weights.initial import starting_model
 from f2at.training.weights.perturbation import weight_perturbation
 
 CHECK_EVERY = 20  # steps between looks at the loss; looking makes the host wait for the device
@@ -89,8 +89,9 @@ def train(
     trainer = Trainer(config, dataset, folder, fabric, progress=progress and fabric.is_global_zero)
     # Only now, when nothing can be wrong with the request any more, is anything written.
     if fabric.is_global_zero:
-        for note in dataset.notes:
-            tqdm.write(note, file=sys.stderr)
+        for note in (*dataset.notes, trainer.note):
+            if note:
+                tqdm.write(note, file=sys.stderr)
         folder.prepare(config, overwrite=overwrite)
         folder.save_reference(draw_images(dataset.test, config.data.reference))
     fabric.barrier()
@@ -116,19 +117,11 @@ class Trainer:
             )
         self.rows: list[dict[str, Any]] = []
 
-        mean, std = channel_statistics(self.train_set.images)
-        self.architecture: dict[str, Any] = {
-            "name": config.model.name,
-            "classes": len(dataset.classes),
-            "width": config.model.width,
-            "depth": config.model.depth,
-            "mean": mean,
-            "std": std,
-        }
+        torch.manual_seed(config.seed)
+        model, self.architecture, self.note = starting_model(config.model, dataset.classes, self.train_set.images)
         # Bytes, and small next to what a step computes: the device holds them all, and augments there.
         self.train_set = ImageSet(*(part.to(fabric.device) for part in self.train_set))
-        torch.manual_seed(config.seed)
-        self.model = create_model(**self.architecture).to(memory_format=torch.channels_last)
+        self.model = model.to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.SGD(
             self.model.parameters(),
             lr=config.optimizer.lr,

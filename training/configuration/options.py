@@ -62,6 +62,7 @@ class ModelConfig:
         None, "channels of the first stage (widening factor of wide_resnet); default: the paper's"
     )
     depth: int | None = option(None, "layers; only wide_resnet has a choice")
+    weights: str | None = option(None, "a checkpoint to start from (fine-tuning); the head is fresh for other classes")
 
 
 @dataclass(frozen=True, kw_only=True)

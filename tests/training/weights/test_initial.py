@@ -1,0 +1,65 @@
+"""Starting from the weights of another run."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from f2at.models import CheckpointInfo, create_model, save_checkpoint
+from f2at.models.checkpoint import CheckpointError
+from f2at.training.configuration.options import ConfigError, ModelConfig
+from f2at.training.weights.initial import starting_model
+
+CLASSES = ("cat", "dog", "ship")
+IMAGES = torch.randint(256, (20, 3, 8, 8), generator=torch.Generator().manual_seed(0)).byte()
+
+
+@pytest.fixture(name="checkpoint")
+def trained(tmp_path: Path) -> tuple[Path, dict[str, Tensor]]:
+    architecture = {"name": "resnet18", "width": 2, "depth": None, "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
+    torch.manual_seed(1)
+    model = create_model(classes=3, **architecture)
+    info = CheckpointInfo(
+        architecture={**architecture, "classes": 3}, classes=CLASSES, input_size=(8, 8), dataset="pets"
+    )
+    save_checkpoint(tmp_path / "best.safetensors", model, info)
+    return tmp_path / "best.safetensors", model.state_dict()
+
+
+def test_the_same_classes_keep_every_weight(checkpoint: tuple[Path, dict[str, Tensor]]) -> None:
+    path, weights = checkpoint
+    start = starting_model(ModelConfig(weights=str(path)), CLASSES, IMAGES)
+    torch.testing.assert_close(dict(start.model.state_dict()), dict(weights), rtol=0, atol=0)
+    assert start.architecture["width"] == 2  # nobody had to say so
+    assert start.note == f"starts from {path}, with its head"
+
+
+@pytest.mark.parametrize("classes", [("dog", "cat", "ship"), ("cat", "dog"), ("a", "b", "c", "d", "e")])
+def test_other_classes_get_a_fresh_head(classes: tuple[str, ...], checkpoint: tuple[Path, dict[str, Tensor]]) -> None:
+    path, weights = checkpoint
+    start = starting_model(ModelConfig(weights=str(path)), classes, IMAGES)
+    found = start.model.state_dict()
+    assert found["head.weight"].shape[0] == start.architecture["classes"] == len(classes)
+    for name in weights.keys() - {"head.weight", "head.bias"}:
+        torch.testing.assert_close(found[name], weights[name], rtol=0, atol=0)
+    rows = min(len(classes), 3)
+    assert not torch.equal(found["head.weight"][:rows], weights["head.weight"][:rows])
+    assert "fresh head" in str(start.note)
+
+
+def test_another_architecture_is_refused(checkpoint: tuple[Path, dict[str, Tensor]]) -> None:
+    weights = str(checkpoint[0])
+    with pytest.raises(ConfigError, match=r"^model\.width must be 2 with model\.weights = .*; got 4$"):
+        starting_model(ModelConfig(weights=weights, width=4), CLASSES, IMAGES)
+    with pytest.raises(ConfigError, match=r"^model\.name must be resnet18 with .*; got vgg16_bn$"):
+        starting_model(ModelConfig(weights=weights, name="vgg16_bn"), CLASSES, IMAGES)
+    with pytest.raises(CheckpointError, match="no checkpoint at nowhere"):
+        starting_model(ModelConfig(weights="nowhere"), CLASSES, IMAGES)
+
+
+def test_without_weights_it_is_fresh_and_knows_the_images() -> None:
+    start = starting_model(ModelConfig(width=2), CLASSES, IMAGES)
+    pixels = IMAGES.double().div(255).transpose(0, 1).flatten(1)
+    torch.testing.assert_close(torch.tensor(start.architecture["mean"]).double(), pixels.mean(1), atol=1e-4, rtol=0)
+    assert start.note is None
