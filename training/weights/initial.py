@@ -34,8 +34,8 @@ def starting_model(config: ModelConfig, classes: Sequence[str], images: Tensor) 
     """
     if config.weights is None:
         mean, std = channel_statistics(images)
-        fresh = {"name": config.name, "classes": len(classes), "width": config.width, "depth": config.depth}
-        architecture = {**fresh, "mean": mean, "std": std}
+        shape = {"name": config.name, "classes": len(classes), "width": config.width, "depth": config.depth}
+        architecture: dict[str, Any] = {**shape, "mean": mean, "std": std}
         return Start(create_model(**architecture), architecture, None)
     trained, info = load_checkpoint(Path(config.weights))
     for key in ("name", "width", "depth"):

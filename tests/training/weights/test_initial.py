@@ -1,6 +1,7 @@
 """Starting from the weights of another run."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,13 @@ IMAGES = torch.randint(256, (20, 3, 8, 8), generator=torch.Generator().manual_se
 
 @pytest.fixture(name="checkpoint")
 def trained(tmp_path: Path) -> tuple[Path, dict[str, Tensor]]:
-    architecture = {"name": "resnet18", "width": 2, "depth": None, "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
+    architecture: dict[str, Any] = {
+        "name": "resnet18",
+        "width": 2,
+        "depth": None,
+        "mean": [0.1, 0.2, 0.3],
+        "std": [0.4, 0.5, 0.6],
+    }
     torch.manual_seed(1)
     model = create_model(classes=3, **architecture)
     info = CheckpointInfo(
