@@ -1,7 +1,36 @@
-"""The most that the attacks of an audit may cost, known before it runs."""
+"""The most that an audit may cost, known before it runs: evaluations of the model, and seconds by its pace."""
 
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from f2at.attacks.registry import Attack
+from f2at.audit.corruptions import CORRUPTIONS as NATURAL
+from f2at.audit.probe import COMPARED
 from f2at.audit.request import AuditRequest
-from f2at.audit.suites import checked
+from f2at.audit.stages import CLEAN, CURVE, ITERATIONS
+from f2at.audit.suites import Probes, checked
+
+_RADII = 4  # of the curve, that a sample is tried at as a rule
+_HARNESS = 3  # forward passes of each clean image for the harness itself
+
+
+class Cost(NamedTuple):
+    """Evaluations of single images."""
+
+    forwards: int
+    gradients: int
+
+
+class Pace(NamedTuple):
+    """Seconds that a model takes for one image of a small batch: for its answer, and for a gradient."""
+
+    forward: float
+    gradient: float
+
+    def seconds(self, cost: Cost) -> float:
+        """What so many evaluations take."""
+        return cost.forwards * self.forward + cost.gradients * self.gradient
 
 
 def most_evaluations(request: AuditRequest, samples: int) -> int:
@@ -13,3 +42,37 @@ def most_evaluations(request: AuditRequest, samples: int) -> int:
     suite = request.chosen_suite
     attacked = {every: sum(checked(p, every) for p in range(samples)) for every in {1, *suite.every.values()}}
     return sum(attack.most_per_sample * attacked[suite.every.get(attack.name, 1)] for attack in suite.attacks)
+
+
+def attack_cost(attack: Attack, samples: int) -> Cost:
+    """The most that an attack takes on so many samples: gradients, or answers alone."""
+    most = samples * attack.most_per_sample
+    return Cost(most, 0) if attack.knowledge == "black-box" else Cost(0, most)
+
+
+def measurement_cost(stage: str, samples: int, followed: int, probes: Probes) -> Cost:
+    """About the most that what is measured beside the attacks takes, on so many samples of which some are followed."""
+    if stage == CLEAN:
+        attacks = [attack for attack in (probes.single_step, probes.iterative) if attack]
+        compared = sum(attack.most_per_sample for attack in attacks) * min(samples, COMPARED)
+        return Cost(_HARNESS * samples, compared + (2 * samples if attacks else 0))
+    if stage == ITERATIONS:
+        runs = [attack for attack in (probes.iterations, probes.confidences) if attack]
+        return Cost(0, followed * sum(attack.most_per_sample for attack in runs))
+    if stage == CURVE:
+        return attack_cost(probes.curve, followed * _RADII)
+    return Cost(samples * len(NATURAL), 0)
+
+
+def measure_pace(forward: Callable[[], Any], gradient: Callable[[], Any] | None, images: int) -> Pace:
+    """Time two functions that evaluate so many images each: the better of two runs, after one to warm up."""
+
+    def seconds(evaluate: Callable[[], Any]) -> float:
+        taken = []
+        for _ in range(3):
+            started = time.perf_counter()
+            evaluate()
+            taken.append(time.perf_counter() - started)
+        return min(taken[1:]) / images
+
+    return Pace(seconds(forward), seconds(gradient) if gradient else 0.0)

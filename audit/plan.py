@@ -7,10 +7,12 @@
         results.append(audit.run(step, earlier))
     report = audit.report(results)
 
-`run_audit` is that loop. Results and report are JSON values and, times aside, depend on the request alone.
+`f2at.audit.perform.run_audit` is that loop. Results and report are JSON values and, times aside, depend on the request
+alone.
 """
 
 import hashlib
+import json
 import math
 import platform
 import time
@@ -22,8 +24,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from f2at import __version__
 from f2at.attacks.registry import Attack
 from f2at.attacks.target import Target, has_gradients
+from f2at.audit.cost import Cost, Pace, attack_cost, measure_pace, measurement_cost
 from f2at.audit.reports.report import build_report
 from f2at.audit.request import AuditRequest
 from f2at.audit.stages import (
@@ -31,6 +35,7 @@ from f2at.audit.stages import (
     CORRUPTIONS,
     CURVE,
     ITERATIONS,
+    STAGES,
     Ball,
     Shard,
     correct,
@@ -151,7 +156,7 @@ class Audit:
         started = time.perf_counter()
         subject = Subject(self._target, self._to_target, heartbeat, self._surrogate)
         shard, ball = self._shard(step.shard), Ball(self.request.effective_eps, self.request.norm)
-        followed = shard.at([p for p in shard.positions.tolist() if p in self._curve_positions])
+        followed = self._followed(shard)
         # One generator for each step: neither the order of shards nor a resumption changes what it draws.
         rng = np.random.default_rng(np.random.SeedSequence([self.request.seed, 1 + step.place, step.shard]))
         if step.stage == CLEAN:
@@ -206,6 +211,36 @@ class Audit:
             examples=examples,
         )
 
+    def cost(self, step: Step, previous: Sequence[Mapping[str, Any]] = ()) -> Cost:
+        """About the most evaluations that a step takes; the more of its shard's results are known, the closer."""
+        shard = self._shard(step.shard)
+        if step.stage in STAGES:
+            return measurement_cost(step.stage, len(shard), len(self._followed(shard)), self._probes)
+        attack = self._suite.attacks[step.place - 1]
+        every = self._suite.every.get(attack.name, 1)
+        attacked = self._attacked(shard, attack, previous).positions if previous else shard.positions
+        return attack_cost(attack, sum(checked(p, every) for p in attacked))
+
+    def measure(self, images: int = 2) -> Pace:
+        """The model's pace, on the first images of the audit."""
+        subject = Subject(self._target, self._to_target, None)
+        few, labels = self._images[:images], self._labels[:images]
+        return measure_pace(
+            lambda: subject.scores(few, labels),
+            (lambda: subject.gradients(few, labels, "margin")) if has_gradients(self._target) else None,
+            len(few),
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of everything that decides the results: request, models, data, and the version of this package."""
+        parts = [__version__, self.request.model_dump(), self._model, self._surrogate_model, self._data]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("ascii")).hexdigest()
+
+    def _followed(self, shard: Shard) -> Shard:
+        """The samples of a shard that are followed beyond the suite."""
+        return shard.at([p for p in shard.positions.tolist() if p in self._curve_positions])
+
     def _attacked(self, shard: Shard, attack: Attack, previous: Sequence[Mapping[str, Any]]) -> Shard:
         """The samples of a shard that an attack takes on."""
         positions = correct(previous) if attack.name in self._suite.alone else surviving(previous)
@@ -227,21 +262,6 @@ class Audit:
                 f"results must be one for each of {len(steps)} steps; got {len(results)}, missing {missing[:5]}"
             )
         return [found[key] for key in wanted]
-
-
-def run_audit(
-    audit: Audit, *, progress: Callable[[Step], object] | None = None, heartbeat: Heartbeat | None = None
-) -> list[dict[str, Any]]:
-    """Run every step in order and return the results; ``progress`` is called after each step."""
-    results: list[dict[str, Any]] = []
-    for shard in audit.shards:
-        previous: list[dict[str, Any]] = []
-        for step in shard:
-            previous.append(audit.run(step, previous, heartbeat))
-            if progress is not None:
-                progress(step)
-        results += previous
-    return results
 
 
 def _check_data(

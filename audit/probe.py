@@ -10,7 +10,7 @@ from f2at.audit.subject import Subject
 from f2at.audit.suites import Probes
 from f2at.images.pixels import Images, Labels, to_inputs
 
-_COMPARED = 10  # samples of a shard on which a single step and many are compared
+COMPARED = 10  # samples of a shard on which a single step and many are compared
 _SUM_TOLERANCE = 1e-3
 
 
@@ -37,7 +37,7 @@ def probe(
         for objective in (("cross_entropy", "margin") if subject.differentiable else ())
     }
 
-    rows = np.flatnonzero(correct)[: _COMPARED if subject.differentiable else 0]
+    rows = np.flatnonzero(correct)[: COMPARED if subject.differentiable else 0]
     fooled = {}
     for name, attack in (("single_step", probes.single_step), ("iterative", probes.iterative)):
         fooled[name] = np.zeros(len(rows), dtype=bool)

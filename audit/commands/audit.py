@@ -2,23 +2,26 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from f2at.attacks.threat import NORMS
-from f2at.audit import AuditRequest, Step
+from f2at.audit import AuditRequest
+from f2at.audit.commands.bar import progress_bar
 from f2at.audit.commands.foreign import add_foreign_options
 from f2at.audit.commands.model import open_audit
+from f2at.audit.journal import Journal
 from f2at.audit.perform import perform
 from f2at.audit.reports.files import page_path, write_report
 from f2at.audit.suites import CUSTOM, SUITES
 from f2at.command_line import Parser
 
 EXIT_CODES = {None: 0, "pass": 0, "fail": 3, "inconclusive": 4}
+INTERRUPTED = 130
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -32,15 +35,21 @@ def run(arguments: Sequence[str]) -> int:
             raise ValueError(f"{path} exists; give --overwrite or another --output")
     audit = open_audit(options, _request(options))
 
-    output.parent.mkdir(parents=True, exist_ok=True)  # now rather than after minutes of work
-    with tqdm(total=len(audit.steps), unit="step", disable=options.quiet) as bar:
-
-        def advance(step: Step) -> None:
-            bar.set_description(f"shard {step.shard + 1}/{len(audit.shards)} {step.stage}")
-            bar.update()
-
-        report = perform(audit, progress=advance)
-    write_report(report, output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    # The first write to the folder is now rather than after minutes of work.
+    journal = Journal(output.with_suffix(".unfinished"), audit, anew=options.overwrite)
+    try:
+        with nullcontext() if options.quiet else progress_bar(audit, kept=len(journal)) as meter:
+            report = perform(audit, journal=journal, meter=meter)
+        write_report(report, output)
+    except KeyboardInterrupt:
+        kept = f"{len(journal)} of {len(audit.steps)} steps are kept; the same command goes on from there"
+        print(f"f2at audit: interrupted: {kept}", file=sys.stderr)
+        return INTERRUPTED
+    finally:
+        if not len(journal):
+            journal.delete()
+    journal.delete()
     print(_summary(report))
     print(f"\n{output}\n{page}")
     return EXIT_CODES[report["verdict"]["outcome"]]
@@ -134,7 +143,8 @@ def _parser() -> Parser:
         "       f2at audit MODEL.onnx --data IMAGES.npz --output REPORT.json [options]",
         description="Attack a model with labelled images and report how many of its answers survive.",
         epilog="exit codes: 0 done (and the threshold, if any, is met); 2 bad input; 3 the threshold is not met; "
-        "4 the threshold lies inside the confidence interval, so more samples are needed to tell",
+        "4 the threshold lies inside the confidence interval, so more samples are needed to tell; 130 interrupted: "
+        "what is done is kept beside the report, and the same command goes on",
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help="a bundle's folder, or an ONNX file with --data")
     parser.add_argument("--suite", help=f"list of attacks: {', '.join(SUITES)} (default quick, or black-box)")

@@ -1,6 +1,7 @@
 """Reports as files: JSON for programs, and a page for people beside it."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ def page_path(report: Path, *, name: str) -> Path:
 def write_report(report: Mapping[str, Any], path: str | Path) -> Path:
     """Write a report as JSON, and as a page to the same name ending in .html, which is returned.
 
-    Missing folders are made; files that are there are replaced.
+    Missing folders are made; files that are there are replaced, both or neither where the disk is full.
 
     Raises:
         ValueError: the name does not end in .json.
@@ -32,8 +33,16 @@ def write_report(report: Mapping[str, Any], path: str | Path) -> Path:
     path = Path(path)
     page = page_path(path, name="path")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="ascii")
-    page.write_text(render_report(report), encoding="utf-8")
+    texts = {path: json.dumps(report, indent=2, allow_nan=False) + "\n", page: render_report(report)}
+    written = {file: file.with_name(f".{file.name}.{os.getpid()}") for file in texts}
+    try:
+        for file, text in texts.items():
+            written[file].write_text(text, encoding="utf-8")
+        for file in texts:
+            written[file].replace(file)
+    finally:
+        for temporary in written.values():
+            temporary.unlink(missing_ok=True)
     return page
 
 
