@@ -108,7 +108,9 @@ def test_audit_of_a_bundle_without_torch(bundle: Path, tmp_path: Path) -> None:
     assert "threshold 10.0%: pass" in done.stdout
     report = json.loads((tmp_path / "report.json").read_text())
     assert (report["clean"]["k"], report["robust"]["k"]) == (36, 12)
-    assert {d["index"]: d["levels"] for d in report["curve"]["minimal_perturbations"]} == dict(enumerate(DISTANCES))
+    nearest = {d["index"]: d["levels"] for d in report["curve"]["minimal_perturbations"]}
+    assert nearest == {index: DISTANCES[index] for index in nearest}
+    assert len(nearest) == 18  # every other one is followed
     assert [flag["name"] for flag in report["flags"] if flag["raised"]] == []
     assert report["model"]["digest"] == json.loads((bundle / "manifest.json").read_text())["digest"]
     assert report["run"]["environments"][0]["provider"].endswith("ExecutionProvider")
@@ -228,7 +230,9 @@ def test_any_onnx_file_by_its_gradients(run: Run, normalised: Path, tmp_path: Pa
     }
     assert report["model"]["digest"] == f"sha256:{sha256(normalised.read_bytes()).hexdigest()}"
     assert report["model"]["digest"] in out
-    assert {d["index"]: d["levels"] for d in report["curve"]["minimal_perturbations"]} == dict(enumerate(DISTANCES))
+    nearest = {d["index"]: d["levels"] for d in report["curve"]["minimal_perturbations"]}
+    assert nearest == {index: DISTANCES[index] for index in nearest}
+    assert len(nearest) == 18  # every other one is followed
 
 
 def test_any_onnx_file_by_its_answers(run: Run, normalised: Path, tmp_path: Path) -> None:

@@ -390,7 +390,8 @@ def test_no_long_run_where_nothing_stands() -> None:
     """The second shard is attacked no further; its images count as fallen at the first step."""
     audit = grey_audit([60] * 25 + [1] * 25, eps="8/255", suite="quick", seed=1)
     results = run_audit(audit)
-    spent = {r["shard"]: r["gradient_evaluations"] for r in results if r["stage"] == "iterations"}
+    for run in (r for r in results if r["stage"] == "iterations"):
+        assert run["gradient_evaluations"] > 20 * len(run["confidences"])  # of the usual PGD, and of the run
     standing = {s["index"] for s in audit.report(results)["samples"] if s["broken_by"] is None}
     assert standing == set(range(25))
     alone = grey_audit([1] * 25, eps="8/255", suite="quick")
@@ -399,7 +400,6 @@ def test_no_long_run_where_nothing_stands() -> None:
     confidences = 20 * len(run["confidences"])
     assert run["gradient_evaluations"] == confidences  # of the usual PGD, and none of the run
     assert run["standing"] == [25, *([0] * (len(run["standing"]) - 1))]
-    assert min(spent.values()) > confidences
     points = alone.report(results)["iterations"]["points"]
     assert [point["k"] for point in points[:3]] == [25, 0, 0]
 

@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -183,9 +183,8 @@ def other_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return random_bundle(tmp_path_factory.mktemp("bundles") / "other", 1)
 
 
-@pytest.fixture(scope="session")
-def start_server(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
-    """Start a server with a state folder and environment of its own; stopped at the end if still running."""
+@contextmanager
+def _servers(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
     with ExitStack() as stack:
 
         def start(target: str = SERVICE, cwd: Path = REPOSITORY, **environment: str) -> Server:
@@ -197,13 +196,24 @@ def start_server(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> It
         yield start
 
 
+@pytest.fixture(scope="module")
+def start_server(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+    """Start a server with a state folder and environment of its own; stopped with the module, if still running.
+
+    A server that is left idle still polls its database, so ten of them would slow down all tests that follow.
+    """
+    with _servers(bundle, tmp_path_factory) as start:
+        yield start
+
+
 @pytest.fixture(scope="session")
-def server(start_server: Callable[..., Server]) -> Server:
+def server(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The server most tests share."""
-    return start_server()
+    with _servers(bundle, tmp_path_factory) as start:
+        yield start()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def narrow_server(start_server: Callable[..., Server]) -> Server:
     """A server where two predictions may wait and two audits, which never run."""
     return start_server(F2AT_MAX_PENDING="2", F2AT_MAX_AUDITS="2", F2AT_WORKER="off")
