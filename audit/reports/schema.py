@@ -10,5 +10,7 @@ from f2at.audit.request import AuditRequest
 def report_schema() -> dict[str, Any]:
     """The schema of reports of version `f2at.audit.reports.report.SCHEMA_VERSION`; a copy of the caller's own."""
     schema: dict[str, Any] = json.loads(Path(__file__).with_name("report.schema.json").read_text(encoding="ascii"))
-    schema["properties"]["request"] = AuditRequest.model_json_schema(mode="serialization")
+    request = AuditRequest.model_json_schema(mode="serialization")
+    request["required"].remove("curve")  # earlier reports of this version have a curve and do not say so
+    schema["properties"]["request"] = request
     return schema

@@ -84,7 +84,7 @@ def test_an_audit_with_a_key(start_server: Callable[..., "Server"], bundle: Bund
 
     with Client(server.url, key=token) as client:
         audit = client.start_audit(idempotency_key="nightly", **LIGHT)
-        assert client.start_audit(idempotency_key="nightly", **LIGHT).id == audit.id == "nightly"
+        assert client.start_audit(idempotency_key="nightly", **LIGHT).id == audit.id == "client:nightly"
         seen: list[Audit] = []
         done = client.wait(audit.id, progress=seen.append)
         assert done.state == "done"
