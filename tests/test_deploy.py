@@ -1,5 +1,7 @@
 """deploy/kubernetes against the schemas of Kubernetes, and against what it deploys."""
 
+import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,9 +10,12 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from f2at.__main__ import COMMANDS
 from f2at.serving.settings import Settings
 
-FOLDER = Path(__file__).parents[1] / "deploy" / "kubernetes"
+REPOSITORY = Path(__file__).parents[1]
+FOLDER = REPOSITORY / "deploy" / "kubernetes"
+README = (REPOSITORY / "deploy" / "README.md").read_text(encoding="utf-8")
 VERSION = "1.31"  # preStop.sleep is from 1.30 on
 FILES = sorted(path.name for path in FOLDER.glob("*.yaml") if path.name != "kustomization.yaml")
 Manifest = dict[str, Any]
@@ -114,3 +119,17 @@ def test_what_is_probed_is_served() -> None:
     assert server["args"] == ["serve", "--port", str(server["ports"][0]["containerPort"])]
     stop = int(environment(server)["F2AT_GRACE"]) + server["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert stop < pod(manifests("Deployment")[0])["terminationGracePeriodSeconds"]
+
+
+def test_what_is_run_is_a_command() -> None:
+    """Of containers, what the image's entry point does not take for itself; and what the README says to type."""
+    scripts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["scripts"]
+    for _, container in containers():
+        program, *arguments = container["args"]
+        if program != "serve":  # BentoML's, which serves the Bento of the image
+            assert program in scripts
+            assert arguments[0] in COMMANDS
+    blocks = "".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL))
+    typed = re.findall(r"(?:^|&& )(?:\w+=\S+ )*f2at (\S+)", blocks, re.MULTILINE)
+    assert "pin" in typed
+    assert set(typed) <= set(COMMANDS)

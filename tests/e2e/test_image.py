@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from f2at.bundle.format import Bundle
 
@@ -72,8 +73,10 @@ def test_server_and_worker_run_from_a_read_only_image(
     assert server.client.get("/model").json()["digest"] == bundle.digest
     identifier = server.submit(eps="1/255", samples=4)["id"]
     database = f"sqlite:///{server.environment['F2AT_STATE']}/audits.sqlite"
+    (manifest, _) = yaml.safe_load_all((REPOSITORY / "deploy" / "kubernetes" / "worker.yaml").read_text())
+    program, *arguments = manifest["spec"]["template"]["spec"]["containers"][0]["args"]
     worker = subprocess.Popen(
-        [sys.executable, "-m", "f2at", "worker"],
+        [Path(sys.executable).with_name(program), *arguments],
         cwd=image / "src",
         env={**server.environment, "F2AT_STATE": str(tmp_path / "state"), "F2AT_DATABASE_URL": database},
     )
