@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from array_api_compat import array_namespace
+
 T = TypeVar("T")
 
 
@@ -22,6 +24,8 @@ class Target(Protocol):
     (N,), weights float32 (N, J). A target that snaps moves the inputs onto the uint8 grid, round(255 x) / 255,
     before both kinds of evaluation: the attack then sees what a deployed 8-bit model sees, and the gradient is
     passed straight through the rounding.
+
+    A target may say how many images it takes at once, as `forwards_at_once` and `gradients_at_once`.
     """
 
     @property
@@ -38,7 +42,8 @@ class Target(Protocol):
 class CountingTarget:
     """Counts evaluations per sample, and beats at each: `heartbeat(n)` before n samples are evaluated.
 
-    A heartbeat that raises stops the attack: that is how a caller cancels it.
+    A heartbeat that raises stops the attack: that is how a caller cancels it. Batches that are more than the target
+    takes at once are evaluated in parts, each with a heartbeat of its own.
     """
 
     def __init__(self, target: Target, heartbeat: Callable[[int], None] | None = None) -> None:
@@ -60,13 +65,26 @@ class CountingTarget:
 
     def logits(self, inputs: Any) -> Any:
         """Logits of the target."""
-        self.forward_evaluations += inputs.shape[0]
-        return self._timed(inputs.shape[0], lambda: self.target.logits(inputs))
+        n = inputs.shape[0]
+        self.forward_evaluations += n
+        parts = [
+            self._timed(stop - start, lambda: self.target.logits(inputs[start:stop]))  # noqa: B023 (called at once)
+            for start, stop in _parts(n, getattr(self.target, "forwards_at_once", n))
+        ]
+        return parts[0] if len(parts) == 1 else array_namespace(parts[0]).concat(parts)
 
     def gradient(self, inputs: Any, labels: Any, targets: Any, weights: Any) -> Evaluation:
         """Evaluation by the target."""
-        self.gradient_batches.append(inputs.shape[0])
-        return self._timed(inputs.shape[0], lambda: self.target.gradient(inputs, labels, targets, weights))
+        n = inputs.shape[0]
+        self.gradient_batches.append(n)
+        whole = (inputs, labels, targets, weights)
+        parts = [
+            self._timed(stop - start, lambda: self.target.gradient(*(array[start:stop] for array in whole)))  # noqa: B023
+            for start, stop in _parts(n, getattr(self.target, "gradients_at_once", n))
+        ]
+        if len(parts) == 1:
+            return parts[0]
+        return Evaluation(*(array_namespace(part[0]).concat(part) for part in zip(*parts, strict=True)))
 
     def _timed(self, samples: int, evaluate: Callable[[], T]) -> T:
         if self.heartbeat is not None:
@@ -75,6 +93,12 @@ class CountingTarget:
         found = evaluate()
         self.seconds += time.perf_counter() - started
         return found
+
+
+def _parts(n: int, most: int) -> list[tuple[int, int]]:
+    """Where to cut n samples into parts of at most `most`: as few as can be, of nearly one size."""
+    count = max(1, -(-n // max(1, most)))
+    return [(n * part // count, n * (part + 1) // count) for part in range(count)]
 
 
 def has_gradients(target: Target) -> bool:

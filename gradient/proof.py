@@ -15,7 +15,7 @@ import onnx
 from numpy.typing import NDArray
 
 from f2at.attacks.objectives import OBJECTIVES, objectives
-from f2at.bundle.runtime import RUNTIME_ERRORS
+from f2at.bundle.runtime import RUNTIME_ERRORS, create_session
 from f2at.gradient.batch import chunks
 from f2at.gradient.classifier import Classifier, gradient_graph
 from f2at.gradient.trace import input_of, quiet_session, reached
@@ -107,7 +107,7 @@ def _errors(
 
 
 def _runner(graph: onnx.ModelProto, batch: int | None) -> Callable[[Array, Array, Array, int], tuple[Array, ...]]:
-    session = quiet_session(graph)
+    session = create_session(graph.SerializeToString())  # as it will be run
 
     def run(x: Array, labels: Array, targets: Array, index: int) -> tuple[Array, ...]:
         weights = np.zeros((len(x), len(OBJECTIVES)), np.float32)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import helper, inliner, numpy_helper, version_converter
 
 from f2at.bundle.onnx_check import read_names
-from f2at.gradient.builder import WRITTEN, Tensor
+from f2at.gradient.builder import WRITTEN, Builder, Tensor
 
 OPSET = 20
 _SHAPES = ("Shape", "Size")  # depend on images by their size only
@@ -51,14 +51,15 @@ def trace(
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     images = input_of(model, besides=indices)
     batches, sizes = _sizes(images, shape)
-    run = _everything(model)
-    first, second = (run(_random(images, (batch, *sizes), indices)) for batch in batches)
     active = reached(model.graph.node, {images.name})
     varying = active | reached(model.graph.node, indices)
+    run = _everything(model, varying)
+    first, second = (run(_random(images, (batch, *sizes), indices)) for batch in batches)
     tensors = {name: Tensor(value.shape, value.dtype, False, value) for name, value in weights.items()}
-    for name, value in first.items():
-        same = name not in varying and value.shape == second[name].shape and np.array_equal(value, second[name])
-        tensors[name] = Tensor(value.shape, value.dtype, name in active, value if same else None)
+    for name, (dims, dtype, value) in first.items():
+        other = second[name].value
+        same = value is not None and other is not None and np.array_equal(value, other)
+        tensors[name] = Tensor(dims, dtype, name in active, value if same else None)
     return Trace(_folded(model, tensors), images.name, tensors)
 
 
@@ -127,15 +128,49 @@ def _random(images: onnx.ValueInfoProto, shape: tuple[int, ...], indices: Mappin
     }
 
 
-def _everything(model: onnx.ModelProto) -> Callable[[dict[str, NDArray[Any]]], dict[str, NDArray[Any]]]:
-    """From inputs to every tensor there is, the inputs included."""
+class _Found(NamedTuple):
+    """A tensor in a run; its value is None where only its shape and type were asked for."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    value: NDArray[Any] | None
+
+
+def _everything(
+    model: onnx.ModelProto, varying: Collection[str]
+) -> Callable[[dict[str, NDArray[Any]]], dict[str, _Found]]:
+    """From inputs to every tensor there is, the inputs included.
+
+    Of those that vary, which together may be gigabytes, only the shape and, as no elements at all, the type are kept.
+    """
     names = [name for node in model.graph.node for name in node.output if name]
+    described = {name: (f"{WRITTEN}shape_{i}", f"{WRITTEN}none_{i}") for i, name in enumerate(names) if name in varying}
+    b = Builder({}, f"{WRITTEN}probe/")
+    flat, none = b.integers(-1), b.integers(0)
+    for name, (shape, empty) in described.items():
+        part = b("Slice", b("Reshape", name, flat), none, none)
+        b.nodes += [helper.make_node("Shape", [name], [shape]), helper.make_node("Identity", [part], [empty])]
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
+    probe.graph.node.extend(b.nodes)
+    probe.graph.initializer.extend(b.initializers)
+    fetched = [output for name in names for output in described.get(name, (name,))]
     del probe.graph.output[:]
-    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in fetched)
     session = quiet_session(probe)
-    return lambda feeds: {**feeds, **dict(zip(names, session.run(names, feeds), strict=True))}
+
+    def run(feeds: dict[str, NDArray[Any]]) -> dict[str, _Found]:
+        values = dict(zip(fetched, session.run(fetched, feeds), strict=True))
+        found = {name: _Found(value.shape, value.dtype, None) for name, value in feeds.items()}
+        for name in names:
+            if name in described:
+                shape, empty = (values[output] for output in described[name])
+                found[name] = _Found(tuple(shape.tolist()), empty.dtype, None)
+            else:
+                found[name] = _Found(values[name].shape, values[name].dtype, values[name])
+        return found
+
+    return run
 
 
 def quiet_session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:

@@ -1,5 +1,6 @@
 """An exported bundle as a target: gradients of gradient.onnx, logits of the deployed classifier.onnx."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,20 @@ class OnnxTarget:
     Without a gradient graph only attacks that need none can be run. Graphs whose batches have one size get their images
     in such batches, the last one filled up.
 
+    at_once: the most images per run of the classifier and of the gradient graph that memory should be given for.
+
     quantized: the classifier's weights are the gradient graph's, rounded. Attacks then follow the gradient from before
         rounding, and stop where the classifier itself is wrong: its logits, at the cost of a forward pass, are given.
     """
 
-    def __init__(self, classifier: Any, gradient: Any = None, *, quantized: bool = False) -> None:
+    def __init__(
+        self,
+        classifier: Any,
+        gradient: Any = None,
+        *,
+        at_once: Sequence[int] = (),
+        quantized: bool = False,
+    ) -> None:
         classes = classifier.get_outputs()[0].shape[1]
         if not isinstance(classes, int):
             raise ValueError(f"classifier must have a fixed number of classes; its output has {classes!r}")
@@ -34,6 +44,8 @@ class OnnxTarget:
         self.gradient_session = gradient
         self.gradients = gradient is not None
         self.quantized = quantized
+        if at_once:
+            self.forwards_at_once, self.gradients_at_once = at_once[0], at_once[-1]
         batch = classifier.get_inputs()[0].shape[0]
         self._batch = batch if isinstance(batch, int) else None
 

@@ -9,6 +9,7 @@ from f2at.audit import AuditRequest, Step
 from f2at.audit.opening.model import Model
 from f2at.audit.perform import perform
 from f2at.bundle.format import CLASSIFIER, GRADIENT, Bundle, load_bundle
+from f2at.bundle.memory import images_at_once
 from f2at.bundle.runtime import active_provider, create_session
 from f2at.images.labelled import read_labelled
 from f2at.images.pixels import Images, Labels
@@ -52,9 +53,11 @@ def open_bundle(path: Path, *, threads: int) -> tuple[Model, Images, Labels]:
 
 def open_model(bundle: Bundle, *, threads: int) -> Model:
     """The two graphs of a bundle that is loaded already."""
-    classifier, gradient = (create_session(bundle.files[name], threads=threads) for name in (CLASSIFIER, GRADIENT))
+    graphs = [bundle.files[name] for name in (CLASSIFIER, GRADIENT)]
+    classifier, gradient = (create_session(graph, threads=threads, plan_memory=False) for graph in graphs)
+    at_once = [images_at_once(graph) for graph in graphs]
     return Model(
-        OnnxTarget(classifier, gradient, quantized=bundle.precision != "float32"),
+        OnnxTarget(classifier, gradient, at_once=at_once, quantized=bundle.precision != "float32"),
         bundle.classes,
         bundle.input_size,
         {"digest": bundle.digest, "manifest": dict(bundle.manifest)},

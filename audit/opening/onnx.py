@@ -12,6 +12,7 @@ from f2at.audit import AuditRequest, Step
 from f2at.audit.opening.bundle import open_surrogate
 from f2at.audit.opening.model import Model
 from f2at.audit.perform import perform
+from f2at.bundle.memory import images_at_once
 from f2at.bundle.runtime import RUNTIME_ERRORS, active_provider, create_session
 from f2at.gradient.builder import UnsupportedOperationError
 from f2at.gradient.cache import Derived, cached
@@ -108,7 +109,8 @@ def open_onnx(
     key = {"digest": digest, "size": list(size), "black_box": black_box, **given}
     try:
         derived = cached(key, derive)
-        sessions = [create_session(graph, threads=threads) for graph in derived[:2] if graph]
+        graphs = [graph for graph in derived[:2] if graph]
+        sessions = [create_session(graph, threads=threads, plan_memory=False) for graph in graphs]
     except UnsupportedOperationError as error:
         raise ValueError(
             f"{path} has operations without a gradient here: {error}; black-box attacks need none (--black-box)"
@@ -123,7 +125,7 @@ def open_onnx(
     if not black_box:
         environment["gradient_provider"] = active_provider(sessions[1])
     return Model(
-        OnnxTarget(*sessions, quantized=facts["quantized"]),
+        OnnxTarget(*sessions, at_once=[images_at_once(graph) for graph in graphs], quantized=facts["quantized"]),
         [str(number) for number in range(facts["classes"])] if classes is None else classes,
         tuple(facts["size"]),
         {"digest": digest, "file": path.name, "preprocessing": facts["preprocessing"], "gradient": facts["gradient"]},

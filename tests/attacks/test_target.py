@@ -163,6 +163,22 @@ def test_numpy_and_torch_arrays_give_the_same_images(convnet: Callable[..., nn.M
     np.testing.assert_allclose(found.numpy(), viewed, atol=1e-6)
 
 
+def test_large_batches_are_evaluated_in_parts_that_beat(pair: tuple[OnnxTarget, TorchTarget]) -> None:
+    """The parts are of nearly one size, and the counts are those of the whole batch."""
+    whole, beats = pair[0], list[int]()
+    parted = OnnxTarget(whole.classifier, whole.gradient_session, at_once=(4, 3))
+    counting = CountingTarget(parted, beats.append)
+    labels = np.zeros(7, int)
+    arguments = (images(7), labels, 1 - labels, objective_weights(np, "cross_entropy", 7))
+    for mine, other in zip(counting.gradient(*arguments), whole.gradient(*arguments), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-6)
+    assert beats == [2, 2, 3]
+    assert counting.gradient_batches == [7]
+    np.testing.assert_allclose(counting.logits(images(7)), whole.logits(images(7)), rtol=1e-6)
+    assert beats[3:] == [3, 4]
+    assert (counting.gradient_evaluations, counting.forward_evaluations) == (7, 7)
+
+
 def test_onnx_target_wants_a_fixed_number_of_classes() -> None:
     free = session("free (uint8[N, C] images) => (uint8[N, C] logits) { logits = Identity (images) }")
     with pytest.raises(ValueError, match="classifier must have a fixed number of classes"):
