@@ -92,6 +92,7 @@ class Deployment:
             wait_for(
                 lambda: not any(map(_alive, found.values())), 60, "nothing is left of a server without its arbiter"
             )
+            self._server.stop()
             self.start()
         return True
 

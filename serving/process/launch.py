@@ -20,6 +20,8 @@ from typing import IO, Self
 
 import httpx
 
+from f2at.serving.process.family import Family
+
 _TAIL_LINES, _TAIL_BYTES = 20, 1 << 14  # of the log, included in errors
 
 
@@ -31,30 +33,33 @@ class LaunchError(RuntimeError):
 class RunningServer:
     """A server that is ready; use it as a context manager, or `stop` it.
 
+    It ends with all the processes that it started, at the latest when the process that launched it does, however that
+    ends.
+
     Attributes:
         url: its address, without a trailing slash.
-        process: its main process.
+        family: its processes.
         seconds: until it was ready.
     """
 
     url: str
-    process: subprocess.Popen[bytes]
+    family: Family
     seconds: float
 
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """Its main process."""
+        return self.family.process
+
     def stop(self, number: int = signal.SIGTERM, *, patience: float = 60) -> bool:
-        """Stop the server with a signal, and with SIGKILL if it has not exited after `patience` seconds.
+        """Stop the server with a signal to its main process.
+
+        What has not exited after `patience` seconds is killed, and so is what is left for long after the main process.
 
         Returns:
             Whether the signal was enough.
         """
-        self.process.send_signal(number)  # does nothing if it has already exited
-        try:
-            self.process.wait(patience)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            return False
-        return True
+        return self.family.stop(number, patience)
 
     def __enter__(self) -> Self:
         return self
@@ -126,17 +131,17 @@ def launch(
     with tempfile.TemporaryFile() if log is None else log.open("a+b") as output:
         logged_before = os.fstat(output.fileno()).st_size
         begun = time.monotonic()
-        process = subprocess.Popen(words, cwd=cwd, env=environment, stdout=output, stderr=output)
+        family = Family(words, environment=environment, cwd=cwd, output=output)
         try:
             if ready is not None:
-                _wait(process, ready, url, begun + patience)
+                _wait(family.process, ready, url, begun + patience)
         except LaunchError as error:
-            RunningServer(url, process, 0).stop()
+            RunningServer(url, family, 0).stop()
             raise LaunchError(f"{error}: {' '.join(words)}\n{_tail(output, logged_before)}") from None
         except BaseException:
-            RunningServer(url, process, 0).stop()
+            RunningServer(url, family, 0).stop()
             raise
-        return RunningServer(url, process, time.monotonic() - begun)
+        return RunningServer(url, family, time.monotonic() - begun)
 
 
 def free_port() -> int:

@@ -252,9 +252,12 @@ def test_a_worker_may_run_on_its_own(narrow_server: "Server") -> None:
         narrow_server.client.delete(f"/audits/{audit['id']}").raise_for_status()
     identifier = narrow_server.submit(**SHORT)["id"]
     worker = subprocess.Popen([sys.executable, "-m", "f2at", "worker"], env=narrow_server.environment)
-    assert narrow_server.finish(identifier)["clean"]["n"] == SHORT["samples"]
-    worker.terminate()
-    assert worker.wait(5) == 0
+    try:
+        assert narrow_server.finish(identifier)["clean"]["n"] == SHORT["samples"]
+    finally:
+        worker.terminate()
+        status = worker.wait(30)
+    assert status == 0
 
 
 @pytest.fixture(scope="session")
