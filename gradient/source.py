@@ -44,6 +44,10 @@ def read_onnx(path: Path) -> tuple[onnx.ModelProto, str]:
             raise ValueError(
                 f"{path} keeps weights in {', '.join(sorted(names))}, which do not fit: {error}"
             ) from error
+    for value in model.graph.input:
+        for axis in value.type.tensor_type.shape.dim:
+            if axis.dim_value < 0:  # how some exporters say "any"
+                axis.ClearField("dim_value")
     return model, f"sha256:{parts[0] if not names else hashlib.sha256(' '.join(parts).encode()).hexdigest()}"
 
 
