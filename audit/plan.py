@@ -279,15 +279,21 @@ def _check_models(request: AuditRequest, target: Target, surrogate: Target | Non
     if suite.needs_gradients and not has_gradients(target):
         accepted = [name for name, other in SUITES.items() if not other.needs_gradients]
         raise ValueError(
-            f"suite must be one without white-box attacks ({', '.join(accepted)}) for a model without gradients; "
-            f"got {request.suite!r}"
+            f"suite must be one without white-box attacks ({', '.join(accepted)}) for a model without gradients"
+            f"{_obstacle(target)}; got {request.suite!r}"
         )
     if suite.needs_surrogate and surrogate is None:
         raise ValueError(f"surrogate must be given for suite {request.suite!r}: its attacks follow another model")
     if surrogate is not None and not has_gradients(surrogate):
-        raise ValueError("surrogate must be a model with gradients; got one without")
+        raise ValueError(f"surrogate must be a model with gradients; got one without{_obstacle(surrogate)}")
     if surrogate is not None and surrogate.classes != target.classes:
         raise ValueError(f"surrogate must have {target.classes} classes, as the model; got {surrogate.classes}")
+
+
+def _obstacle(target: Target) -> str:
+    """Why it has no gradients, where the target says."""
+    reason = getattr(target, "obstacle", "")
+    return f" ({reason})" if reason else ""
 
 
 def _digest(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> str:

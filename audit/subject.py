@@ -61,7 +61,9 @@ class Subject:
     def attack(
         self, attack: Attack, images: Images, labels: Labels, *, eps: Fraction, norm: str, rng: np.random.Generator
     ) -> NDArray[Any]:
-        """What the attack returns for these images, unchecked: floats (N, 3, H, W)."""
+        """What the attack returns for these images, unchecked: floats (N, 3, H, W). For no image nothing is asked."""
+        if not len(images):
+            return to_inputs(images)
         inputs = self._to_target(to_inputs(images))
         target = self.spent_on_surrogate if attack.knowledge == "transfer" else self.spent
         assert target is not None
@@ -69,7 +71,9 @@ class Subject:
         return _to_numpy(found)
 
     def logits(self, inputs: NDArray[Any]) -> NDArray[np.float64]:
-        """Logits (N, C) of inputs (N, 3, H, W)."""
+        """Logits (N, C) of inputs (N, 3, H, W); of none without the model, since not every graph takes no image."""
+        if not len(inputs):
+            return np.zeros((0, self._own.classes))
         return _to_numpy(self._own.logits(self._to_target(inputs.astype(np.float32)))).astype(np.float64)
 
     def gradients(self, images: Images, labels: Labels, objective: str) -> NDArray[Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from f2at.attacks.targets.onnx_target import OnnxTarget
 from f2at.audit import AuditRequest, Step
@@ -20,15 +21,14 @@ from f2at.gradient.classifier import Classifier, classifier_graph, gradient_grap
 from f2at.gradient.proof import TOLERANCE, GradientError, prove
 from f2at.gradient.source import read_onnx
 from f2at.images.labelled import check_labelled
-from f2at.images.pixels import Images, Labels
 
 _PROVEN_ON = 2  # images
 
 
 def audit_onnx(
     path: str | Path,
-    images: Images,
-    labels: Labels,
+    images: ArrayLike,
+    labels: ArrayLike,
     request: AuditRequest | None = None,
     *,
     classes: Sequence[str] | None = None,
@@ -43,7 +43,7 @@ def audit_onnx(
     Args:
         path: the file; weights in files beside it belong to it.
         images: uint8 (N, H, W, 3), labelled images that the model was not trained on.
-        labels: integers (N,).
+        labels: integers (N,); an array or a list.
         request: what to do; None is the suite "quick" at 8/255, or "black-box" if `black_box`.
         classes: a name for each output; None numbers them.
         black_box: attack by the model's answers alone, without gradients of its graph.
@@ -58,18 +58,19 @@ def audit_onnx(
         ValueError: the file is no classifier that ONNX Runtime can run, operations of it have no gradient here and
             `black_box` is false, or the arguments do not fit together.
     """
-    check_labelled(images, labels)
+    pixels, truth = np.asarray(images), np.asarray(labels)
+    check_labelled(pixels, truth)
     model = open_onnx(
         Path(path),
         classes=classes,
-        size=images.shape[1:3],
+        size=pixels.shape[1:3],
         threads=threads,
         black_box=black_box,
         **preprocessing,
     )
     request = request or AuditRequest(suite="black-box" if black_box else "quick")
     other = open_surrogate(surrogate, threads=threads)
-    return perform(model.audit(images, labels, request, surrogate=other), progress=progress)
+    return perform(model.audit(pixels, truth, request, surrogate=other), progress=progress)
 
 
 def open_onnx(

@@ -59,3 +59,4 @@ def test_distances(norm: str, expected: float) -> None:
     other = clean.copy()
     other[0, 0, 0, 0], other[0, 0, 1, 2] = 13, 6
     assert distances(other, clean, norm).tolist() == [expected]
+    assert distances(clean[:0], clean[:0], norm).tolist() == []

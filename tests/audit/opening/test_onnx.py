@@ -9,8 +9,9 @@ import pytest
 
 from f2at.attacks.registry import ATTACKS
 from f2at.attacks.target import CountingTarget, has_gradients
+from f2at.audit import AuditRequest, run_audit
 from f2at.audit.opening.model import Model
-from f2at.audit.opening.onnx import open_onnx
+from f2at.audit.opening.onnx import audit_onnx, open_onnx
 from f2at.gradient import classifier as derivation
 from f2at.images.pixels import to_inputs
 from tests.gradient.networks import SIDE, logits_of, network
@@ -54,8 +55,8 @@ def with_weights_beside(folder: Path, scale: float = 1) -> Path:
     return folder / "model.onnx"
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-def test_batches_of_one_size_are_filled_up(tmp_path: Path, path: Path, batch: int) -> None:
+def with_one_size_of_batch(folder: Path, batch: int) -> Path:
+    """A file that takes batches of this size only: scores are laid in a line on the way."""
     model = network(shape=(batch, 3, SIDE, SIDE))
     shapes = {"line": [batch * 4], "wide": [batch, 4]}
     for name, shape in shapes.items():
@@ -63,8 +64,13 @@ def test_batches_of_one_size_are_filled_up(tmp_path: Path, path: Path, batch: in
     model.graph.node.append(onnx.helper.make_node("Reshape", ["y0", "line"], ["l"]))
     model.graph.node.append(onnx.helper.make_node("Reshape", ["l", "wide"], ["last"]))
     model.graph.output[0].name = "last"
-    onnx.save(model, tmp_path / "fixed.onnx")
-    fixed, free = opened(tmp_path / "fixed.onnx").target, opened(path).target
+    onnx.save(model, folder / "fixed.onnx")
+    return folder / "fixed.onnx"
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_batches_of_one_size_are_filled_up(tmp_path: Path, path: Path, batch: int) -> None:
+    fixed, free = opened(with_one_size_of_batch(tmp_path, batch)).target, opened(path).target
     assert [value.shape[0] for value in fixed.classifier.get_inputs()] == [batch]  # type: ignore[attr-defined]
     np.testing.assert_allclose(fixed.logits(INPUTS), free.logits(INPUTS), rtol=1e-5)
     weights = np.ones((7, 5), np.float32)
@@ -74,6 +80,23 @@ def test_batches_of_one_size_are_filled_up(tmp_path: Path, path: Path, batch: in
         strict=True,
     ):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_more_images_than_are_followed(tmp_path: Path) -> None:
+    """Of 651 images every 27th is followed, so that one shard of 25 has none: not every graph takes a batch of none."""
+    images = np.random.default_rng(0).integers(0, 256, (651, SIDE, SIDE, 3), dtype=np.uint8)
+    labels = logits_of(to_inputs(images)).argmax(axis=1)
+    model = opened(with_one_size_of_batch(tmp_path, 25))
+    audit = model.audit(images, labels, AuditRequest(suite="quick"))
+    assert min(len(audit._followed(audit._shard(shard))) for shard in range(len(audit.shards))) == 0
+    report = audit.report(run_audit(audit))
+    assert report["clean"]["k"] == 651
+    assert report["iterations"]["samples"] == report["curve"]["samples"] == 25
+
+
+def test_labels_may_be_a_list(path: Path) -> None:
+    request = AuditRequest(suite="custom", attacks=[{"name": "fgsm"}], curve=False)
+    assert audit_onnx(path, IMAGES, LABELS.tolist(), request)["clean"]["k"] == 7
 
 
 def test_weights_in_another_file_count(tmp_path: Path, path: Path) -> None:

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from dbos import DBOS, DBOSPortableJSONSerializer
+from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer
 from sqlalchemy import MetaData, func, select, text
 
+from f2at.attacks.objectives import objectives
+from f2at.attacks.target import Evaluation
 from f2at.audit import Audit, AuditRequest, Step, run_audit
 from f2at.audit.reports.report import deterministic_part
+from f2at.images.pixels import to_inputs
 from f2at.serving.jobs.audits import APPLICATION, FINISHED, QUEUE, Audits
 from f2at.serving.jobs.database import server_engine, worker_engine
 from f2at.serving.jobs.retention import purge
@@ -89,10 +92,31 @@ class Sign:
         raise AssertionError
 
 
+class Mean(Sign):
+    """The same with gradients, for batches of at least one image."""
+
+    gradients = True
+
+    def logits(self, inputs: Any) -> Any:
+        assert len(inputs)
+        return super().logits(inputs)
+
+    def gradient(self, inputs: Any, labels: Any, targets: Any, weights: Any) -> Evaluation:
+        logits = self.logits(inputs)
+        slope = weights.sum(axis=1) * (1 - 2 * labels) / inputs[0].size
+        gradient = np.broadcast_to(slope[:, None, None, None].astype(np.float32), inputs.shape)
+        return Evaluation(logits, objectives(logits, labels, targets), gradient)
+
+
 MODEL = Sign()
+MANY = "sha256:many"  # of a model that is audited by more images than are followed
 
 
 def open_audit(request: dict[str, Any], digest: str) -> Audit:
+    if digest == MANY:
+        images = np.random.default_rng(1).integers(0, 256, (651, 2, 2, 3), dtype=np.uint8)
+        labels = Mean().logits(to_inputs(images)).argmax(axis=1)
+        return Audit(Mean(), images, labels, AuditRequest(**request), classes=["dark", "light"])
     labels = (IMAGES.mean((1, 2, 3)) > 127.5).astype(np.int64)
     return Audit(MODEL, IMAGES, labels, AuditRequest(**request), classes=["dark", "light"], model={"digest": digest})
 
@@ -181,6 +205,23 @@ def test_the_report_is_stored_once_and_a_purged_audit_leaves_nothing(audits: Aud
     assert purge(DBOS, days=0) > 0
     assert audits.list() == []
     assert set(rows(url).values()) == {0}
+
+
+def test_a_shard_of_many_in_which_no_image_is_followed(audits: Audits, url: str) -> None:
+    """Of 651 images every 27th is followed: none of those from 325 to 349."""
+    del audits  # which has the engine running
+    engine, serializer = server_engine(url), DBOSPortableJSONSerializer()
+    client = DBOSClient(system_database_engine=engine, serializer=serializer, application_name=APPLICATION)
+    options: Any = {"workflow_name": SHARD, "queue_name": SHARDS, "app_version": application_version(DIGEST)}
+    handle: Any = client.enqueue(options, {"suite": "quick", "eps": "1/255"}, MANY, 13)
+    handle.get_result()
+    stages: dict[str, Any] = {
+        step["function_name"]: step["output"] for step in DBOS.list_workflow_steps(handle.workflow_id)
+    }
+    assert stages["clean"]["attempted"] == list(range(325, 350))
+    assert stages["iterations"]["attempted"] == stages["curve"]["attempted"] == []
+    client.destroy()
+    engine.dispose()
 
 
 def test_shards_are_not_audits(audits: Audits) -> None:
