@@ -22,15 +22,9 @@ from f2at.models import CheckpointInfo, Classifier, load_checkpoint, save_checkp
 from f2at.training.collapse import count_collapses, harden, notice_collapse
 from f2at.training.configuration.files import config_from_table, config_to_table, load_config
 from f2at.training.configuration.options import AttackConfig, Config
-from f2at.training.data import (
-    Dataset,
-    ImageSet,
-    augment,
-    draw_crops,
-    draw_images,
-    load_dataset,
-    split_validation,
-)
+from f2at.training.data import Dataset, draw_images, hold_out, load_dataset
+from f2at.training.data.feed import Feed
+from f2at.training.data.folder import describe
 from f2at.training.divergence import require_finite
 from f2at.training.evaluation import evaluate
 from f2at.training.inner_attack import begin, draw_noise, find_adversarial
@@ -89,10 +83,10 @@ def train(
     trainer = Trainer(config, dataset, folder, fabric, progress=progress and fabric.is_global_zero)
     # Only now, when nothing can be wrong with the request any more, is anything written.
     if fabric.is_global_zero:
-        for note in (*dataset.notes, trainer.note):
-            if note:
-                tqdm.write(note, file=sys.stderr)
+        for note in (*dataset.notes, *trainer.notes):
+            tqdm.write(note, file=sys.stderr)
         folder.prepare(config, overwrite=overwrite)
+        folder.save_split(trainer.split)
         folder.save_reference(draw_images(dataset.test, config.data.reference))
     fabric.barrier()
     return trainer.run()
@@ -109,18 +103,21 @@ class Trainer:
             fabric,
             progress,
         )
-        self.train_set, self.validation_set = split_validation(dataset.train, config.data.validation)
-        if not self._batches(np.random.default_rng(0)):
-            raise ValueError(
-                f"optimizer.batch_size {config.optimizer.batch_size} and the {len(self.train_set.labels)} training "
-                f"images left by data.validation give no batch of 2 images for each of {fabric.world_size} processes"
-            )
+        kept, held_out = hold_out(dataset.train.labels, config.data.validation)
+        train_set, self.validation_set = dataset.train.select(kept), dataset.train.select(held_out)
+        self.feed = Feed(train_set, config, fabric.device, fabric.global_rank, fabric.world_size)
         self.rows: list[dict[str, Any]] = []
 
         torch.manual_seed(config.seed)
-        model, self.architecture, self.note = starting_model(config.model, dataset.classes, self.train_set.images)
-        # Bytes, and small next to what a step computes: the device holds them all, and augments there.
-        self.train_set = ImageSet(*(part.to(fabric.device) for part in self.train_set))
+        model, self.architecture, note = starting_model(config.model, dataset.classes, train_set.images)
+        self.notes = [note] if note else []
+        self.split: dict[str, list[str]] = {}
+        if dataset.train_files:
+            parts = {"train": train_set.labels, "validation": self.validation_set.labels, "test": dataset.test.labels}
+            self.notes.append(describe(parts, dataset.classes))
+            rows = {"train": kept.sort().values, "validation": held_out.sort().values}
+            self.split = {part: [dataset.train_files[row] for row in rows[part]] for part in rows}
+            self.split["test"] = sorted(dataset.test_files)
         self.model = model.to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.SGD(
             self.model.parameters(),
@@ -169,26 +166,23 @@ class Trainer:
     def _epoch(self, epoch: int, attack: AttackConfig) -> dict[str, float]:
         """One pass over the training images, with this inner attack; the mean of each term of the loss."""
         config, fabric = self.config, self.fabric
-        # Every draw of an epoch follows from (seed, epoch), so a resumed run repeats them. All processes draw the same,
-        # and each takes its share: their number matters to BatchNorm alone, which sees one share at a time.
+        # Every draw of an epoch follows from (seed, epoch), so a resumed run repeats them.
         rng = np.random.default_rng((config.seed, epoch))
-        batches, padding = self._batches(rng), config.data.crop_padding
-        crops = draw_crops(rng, len(self.train_set.labels), padding=padding, flip=config.data.flip).to(fabric.device)
+        feed, total = self.feed.epoch(rng), self.feed.batches
         generator = torch.Generator(fabric.device).manual_seed(int(rng.integers(2**62)))
         self.objective.method = config.method.at(epoch)
         self.model.train()
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=fabric.device))
         bar = tqdm(
-            batches,
+            feed,
+            total=total,
             desc=f"epoch {epoch + 1:>3}/{config.optimizer.epochs}",
             unit="batch",
             disable=not self.progress,
         )
-        for index, batch in enumerate(bar):
+        for index, (images, labels) in enumerate(bar):
             for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate(config.optimizer, epoch + index / len(batches))
-            images = augment(self.train_set.images[batch], crops[batch], padding=padding).float() / 255
-            labels = self.train_set.labels[batch]
+                group["lr"] = learning_rate(config.optimizer, epoch + index / total)
             adversarial, shared = images, None
             if config.adversarial:
                 whole = (len(images) * fabric.world_size, *images.shape[1:])
@@ -209,7 +203,7 @@ class Trainer:
             terms = self._update(images, adversarial, labels, shared, perturb=perturb)
             for name, value in terms.items():
                 sums[name] += value.detach()
-            if index % CHECK_EVERY == 0 or index == len(batches) - 1:
+            if index % CHECK_EVERY == 0 or index == total - 1:
                 means = {name: float(value) / (index + 1) for name, value in sums.items()}
                 require_finite(means, epoch)
                 bar.set_postfix(loss=f"{means['loss']:.3f}")
@@ -235,17 +229,6 @@ class Trainer:
         if self.average:
             self.average.update(self.model)
         return terms
-
-    def _batches(self, rng: np.random.Generator) -> list[Tensor]:
-        """This process's share of each batch of a permutation; a last one too small for BatchNorm is left out.
-
-        Indices of training images, on the device.
-        """
-        rank, world = self.fabric.global_rank, self.fabric.world_size
-        order = torch.from_numpy(rng.permutation(len(self.train_set.labels))).to(self.fabric.device)
-        batches = order.split(self.config.optimizer.batch_size)
-        shares = [batch[: len(batch) - len(batch) % world][rank::world] for batch in batches]
-        return [share for share in shares if len(share) >= 2]
 
     def _record(self, epoch: int, terms: Mapping[str, float]) -> None:
         """Measure on the validation images, and save what the run would need if it stopped here."""

@@ -28,7 +28,7 @@ from f2at.training.configuration.files import config_to_table
 from f2at.training.configuration.options import Config, ConfigError, DataConfig
 from f2at.training.cost import forward_passes
 from f2at.training.critic import train_critics
-from f2at.training.data import Dataset, ImageSet, load_dataset
+from f2at.training.data import Dataset, ImageSet, hold_out, load_dataset
 from f2at.training.divergence import DivergenceError
 from f2at.training.loop import Trainer, train
 from f2at.training.methods import F2AT
@@ -223,7 +223,7 @@ def estimate(runner: Runner, experiment: Experiment) -> tuple[float, list[str]]:
     for config in runner.missing(experiment):
         kind = replace(config, seed=0)
         if config.data not in sizes:
-            sizes[config.data] = len(load_dataset(config.data).train.labels) - config.data.validation
+            sizes[config.data] = len(hold_out(load_dataset(config.data).train.labels, config.data.validation)[0])
         if kind not in times:
             times[kind] = seconds_per_image(config)
         training = times[kind] * sizes[config.data] * config.optimizer.epochs

@@ -124,7 +124,9 @@ def _convert(value: Any, wanted: Any, name: str) -> Any:
         return float(value)
     if wanted == tuple[int, ...] and isinstance(value, list) and all(type(item) is int for item in value):
         return tuple(value)
-    accepted = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    if wanted == int | float and type(value) in (int, float):
+        return value
+    accepted = {int | float: "a number", int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     for kind, words in accepted.items():
         if wanted in (kind, kind | None) and type(value) is not kind:
             raise ConfigError(f"{name} must be {words}; got {value!r}")

@@ -29,12 +29,18 @@ def _require_one_of(name: str, value: str, accepted: tuple[str, ...]) -> None:
 class DataConfig:
     """Which images, and how they are prepared."""
 
-    name: str = option("digits", "data set: digits, cifar10, cifar100, tiny-imagenet, or folder (one folder per class)")
+    name: str = option(
+        "digits",
+        "data set: digits, cifar10, cifar100, tiny-imagenet, or folder (pictures of your own, one folder per class)",
+    )
     root: str = option("data", "folder that holds the data set (digits needs none)")
     size: int = option(32, "height and width of the images in pixels; others are resized")
     fit: str = option("crop", "how others are made square: squash, crop (the centre) or pad (with black)")
     interpolation: str = option("bilinear", f"how they are resized: {', '.join(INTERPOLATIONS)}")
-    validation: int = option(1000, "training images held out to choose the best checkpoint")
+    validation: int | float = option(
+        1000, "training images held out to choose the best checkpoint: how many, or a share (0.15) of each class"
+    )
+    test: float = option(0.2, "folder without test/: share of each class that is set apart as the test images")
     reference: int = option(1000, "test images kept with the run, on which the exported model is audited")
     crop_padding: int = option(4, "augmentation: random crop of the image padded by this many pixels; 0 for none")
     flip: bool = option(True, "augmentation: random horizontal flip")
@@ -48,7 +54,11 @@ class DataConfig:
         _require(self.size >= 8, f"data.size must be at least 8 pixels; got {self.size}")
         _require_one_of("data.fit", self.fit, FITS)
         _require_one_of("data.interpolation", self.interpolation, tuple(INTERPOLATIONS))
-        _require(self.validation >= 1, f"data.validation must be at least 1 image; got {self.validation}")
+        _require(
+            self.validation >= 1 if isinstance(self.validation, int) else 0 < self.validation < 1,
+            f"data.validation must be at least 1 image, or a share between 0 and 1; got {self.validation}",
+        )
+        _require(0 < self.test < 1, f"data.test must be a share between 0 and 1; got {self.test}")
         _require(self.reference >= 1, f"data.reference must be at least 1 image; got {self.reference}")
         _require(self.crop_padding >= 0, f"data.crop_padding must be 0 or more; got {self.crop_padding}")
 

@@ -5,10 +5,12 @@ metrics.jsonl        one row per epoch
 curves.png           the same as a picture
 best.safetensors     the checkpoint chosen on the validation images
 last.safetensors     the checkpoint of the last epoch
+split.csv            which picture of a folder of one's own is trained on, validated and tested with
 reference.npz        labelled test images, on which the exported model is audited
 state.safetensors    what an interrupted run needs to resume; gone when the run is finished
 """
 
+import csv
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -19,9 +21,11 @@ import numpy as np
 import tomli_w
 
 from f2at.models.checkpoint import load_tensors, save_tensors
-from f2at.training.configuration.files import config_to_table
-from f2at.training.configuration.options import Config
+from f2at.training.configuration.files import config_from_table, config_to_table
+from f2at.training.configuration.options import Config, ConfigError
 from f2at.training.data import ImageSet
+
+_SPLIT = ("part", "file")
 
 
 class RunError(ValueError):
@@ -38,6 +42,7 @@ class RunFolder:
         self.curves = path / "curves.png"
         self.best = path / "best.safetensors"
         self.last = path / "last.safetensors"
+        self.split = path / "split.csv"
         self.reference = path / "reference.npz"
         self.state = path / "state.safetensors"
 
@@ -70,7 +75,7 @@ class RunFolder:
                 return
             if self.last.is_file() and not self.state.is_file():
                 raise RunError(f"output {self.path} holds a finished run; choose another folder or pass --overwrite")
-            found, table = tomllib.loads(self.config.read_text()), config_to_table(config)
+            found, table = _completed(tomllib.loads(self.config.read_text())), config_to_table(config)
             if found != table:
                 raise RunError(
                     f"output {self.path} holds an interrupted run with another configuration "
@@ -78,7 +83,7 @@ class RunFolder:
                 )
 
     def _files(self) -> tuple[Path, ...]:
-        return (self.config, self.metrics, self.curves, self.best, self.last, self.reference, self.state)
+        return (self.config, self.metrics, self.curves, self.best, self.last, self.split, self.reference, self.state)
 
     def _require_nothing_else(self) -> None:
         """Whatever is replaced must be this package's to replace; a killed run leaves `.NAME.PID` behind."""
@@ -88,6 +93,29 @@ class RunFolder:
         )
         if foreign:
             raise RunError(f"output {self.path} also holds {foreign[0]}, which is no part of a run; move it away first")
+
+    def save_split(self, parts: Mapping[str, Sequence[str]]) -> None:
+        """Note which files each part is made of, where they are known, or check that they still are those.
+
+        Raises:
+            RunError: an interrupted run began with other pictures.
+        """
+        if not parts:
+            return
+        rows = [(part, file) for part, files in parts.items() for file in files]
+        if self.split.is_file():
+            with self.split.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+                before = {tuple(row) for row in csv.reader(file)} - {_SPLIT}
+            came, went = set(rows) - before, before - set(rows)
+            if came or went:
+                raise RunError(
+                    f"output {self.path} holds an interrupted run of other pictures: {len(came)} have come or moved, "
+                    f"{len(went)} are gone ({next(iter(sorted(went or came)))[-1]}, for one); put them back, choose "
+                    "another folder or pass --overwrite"
+                )
+            return
+        with self.split.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            csv.writer(file).writerows([_SPLIT, *rows])
 
     def save_reference(self, data: ImageSet) -> None:
         """Keep labelled uint8 images (N, H, W, 3)."""
@@ -111,6 +139,14 @@ class RunFolder:
             return None
         tensors, description = load_tensors(self.state)
         return tensors, description["rows"]
+
+
+def _completed(table: dict[str, Any]) -> dict[str, Any]:
+    """With the values of options that did not exist yet when it was written."""
+    try:
+        return config_to_table(config_from_table(table))
+    except ConfigError:
+        return table
 
 
 def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> str:
