@@ -14,8 +14,8 @@ from f2at.attacks.targets.torch_target import TorchTarget
 from f2at.audit.perform import perform
 from f2at.audit.plan import Audit, Step
 from f2at.audit.request import AuditRequest
-from f2at.images.labelled import check_labelled
 from f2at.images.pixels import to_inputs
+from f2at.images.sets.base import in_memory
 
 _REAL = (torch.float64, torch.bfloat16, torch.float16)  # what images are turned into for a module of such weights
 
@@ -47,8 +47,8 @@ def audit_module(
         ValueError: a module is in training mode, cannot classify these images, or has no gradients where they are
             needed; or images, labels, classes and request do not fit together.
     """
-    pixels, truth = _array(images), _array(labels)
-    check_labelled(pixels, truth)
+    pixels = _array(images)
+    data = in_memory(pixels, _array(labels))
     device = next((tensor.device for _, tensor in _tensors(model)), torch.device("cpu"))
     with torch.inference_mode(False):  # in which a caller may be, and gradients could not be had
         inputs = torch.from_numpy(to_inputs(pixels[[0, -1]])).to(device)
@@ -59,8 +59,7 @@ def audit_module(
         }
         audit = Audit(
             targets["model"],
-            pixels,
-            truth,
+            data,
             request,
             classes=classes,
             model={"digest": module_digest(model)},

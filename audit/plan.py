@@ -1,6 +1,6 @@
 """The audit: a fixed plan of short steps over shards of samples, and the report they add up to.
 
-    audit = Audit(target, images, labels, AuditRequest(eps="32/255"), classes=names)
+    audit = Audit(target, in_memory(images, labels), AuditRequest(eps="32/255"), classes=names)
     results = []
     for step in audit.steps:                        # any order of shards, any number of workers
         earlier = [r for r in results if r["shard"] == step.shard]
@@ -22,7 +22,6 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from f2at import __version__
 from f2at.attacks.registry import Attack
@@ -48,7 +47,7 @@ from f2at.audit.stages import (
 )
 from f2at.audit.subject import Subject, ToTarget
 from f2at.audit.suites import SUITES, checked, probes
-from f2at.images.labelled import check_labelled
+from f2at.images.sets.base import LabelledSet
 
 SHARD_SIZE = 25
 Heartbeat = Callable[[int], None]
@@ -73,8 +72,7 @@ class Audit:
 
     Args:
         target: the model under attack. Its ``logits`` must be those of the deployed classifier: they decide.
-        images: uint8 (N, H, W, 3), the labelled images to draw samples from.
-        labels: int64 (N,).
+        data: the labelled images to draw samples from, at the model's size; only those that are drawn are kept.
         request: what to do.
         classes: a name for each output of the model.
         model: JSON description of the model for the report (digest, manifest); copied into it as it is.
@@ -97,8 +95,7 @@ class Audit:
     def __init__(
         self,
         target: Target,
-        images: NDArray[np.uint8],
-        labels: NDArray[np.int64],
+        data: LabelledSet,
         request: AuditRequest,
         *,
         classes: Sequence[str],
@@ -108,7 +105,7 @@ class Audit:
         surrogate: Target | None = None,
         surrogate_model: Mapping[str, Any] | None = None,
     ) -> None:
-        _check_data(images, labels, request, classes, target)
+        _check_data(data, request, classes, target)
         _check_models(request, target, surrogate)
         self.request = request
         self.classes = tuple(classes)
@@ -116,11 +113,11 @@ class Audit:
         self._surrogate_model = None if surrogate is None else dict(surrogate_model or {})
         self._model = dict(model or {})
         self._environment = {**_versions(), **(environment or {})}
-        self._data = {"set_size": len(labels), "sha256": _digest(images, labels), "shard_size": SHARD_SIZE}
+        self._data = {"set_size": len(data), "sha256": data.digest(), "shard_size": SHARD_SIZE}
 
-        n = request.samples or len(labels)
-        self._indices = np.random.default_rng(np.random.SeedSequence([request.seed])).permutation(len(labels))[:n]
-        self._images, self._labels = images[self._indices], labels[self._indices].astype(np.int64)
+        n = request.samples or len(data)
+        self._indices = np.random.default_rng(np.random.SeedSequence([request.seed])).permutation(len(data))[:n]
+        self._images, self._labels = data.read(self._indices), data.labels[self._indices]
         self._suite = request.chosen_suite
         self._curve_positions = range(0, n, math.ceil(n / self._suite.followed))
         self._probes = probes(self._suite, gradients=has_gradients(target))
@@ -264,14 +261,13 @@ class Audit:
         return [found[key] for key in wanted]
 
 
-def _check_data(
-    images: NDArray[Any], labels: NDArray[Any], request: AuditRequest, classes: Sequence[str], target: Target
-) -> None:
+def _check_data(data: LabelledSet, request: AuditRequest, classes: Sequence[str], target: Target) -> None:
     if len(classes) != target.classes:
         raise ValueError(f"classes must be {target.classes} names, one for each output; got {len(classes)}")
-    check_labelled(images, labels, classes=len(classes))
-    if request.samples is not None and request.samples > len(labels):
-        raise ValueError(f"samples must be at most {len(labels)}, all there are; got {request.samples}")
+    if data.labels.min() < 0 or data.labels.max() >= len(classes):
+        raise ValueError(f"labels must lie in [0, {len(classes)}); got {data.labels.min()} to {data.labels.max()}")
+    if request.samples is not None and request.samples > len(data):
+        raise ValueError(f"samples must be at most {len(data)}, all there are; got {request.samples}")
 
 
 def _check_models(request: AuditRequest, target: Target, surrogate: Target | None) -> None:
@@ -294,14 +290,6 @@ def _obstacle(target: Target) -> str:
     """Why it has no gradients, where the target says."""
     reason = getattr(target, "obstacle", "")
     return f" ({reason})" if reason else ""
-
-
-def _digest(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> str:
-    """sha256 over shape, pixels and labels (little-endian int64): of what is in the set, not of how it is stored."""
-    digest = hashlib.sha256(repr(images.shape).encode("ascii"))
-    digest.update(np.ascontiguousarray(images).data)
-    digest.update(labels.astype("<i8").tobytes())
-    return digest.hexdigest()
 
 
 def _versions() -> dict[str, Any]:

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from f2at.bundle.onnx_check import OnnxError, check_interface, check_same_weights, parse_model
 from f2at.command_line import next_step
-from f2at.images.labelled import read_labelled
 from f2at.images.preparation import Preparation
+from f2at.images.sets.npz import read_labelled
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"

@@ -11,8 +11,8 @@ from f2at.bundle.format import Bundle, BundleError
 from f2at.export.graphs import export_graphs
 from f2at.export.parity import check_parity
 from f2at.export.writing import check_request, write_export
-from f2at.images.labelled import read_labelled
 from f2at.images.preparation import Preparation
+from f2at.images.sets.npz import read_labelled
 from f2at.models import CheckpointInfo, load_checkpoint
 
 

@@ -3,15 +3,16 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from f2at.audit.commands.foreign import OPTIONS, add_foreign_options, reading
+from f2at.audit.commands.foreign import OPTIONS, add_foreign_options, fitting, reading
 from f2at.bundle.format import CLASSIFIER, GRADIENT, MANIFEST, PRECISIONS, REFERENCE, Bundle, check_destination
 from f2at.command_line import Parser, next_step
-from f2at.export.foreign import export_onnx
-from f2at.images.preparation import FITS, INTERPOLATIONS
+from f2at.export.foreign import SAMPLES, export_onnx
+from f2at.images.sets.opening import ACCEPTED
 
 _OF_RUNS = ("checkpoint", "reference")
-_OF_FILES = ("data", "fit", "interpolation", *OPTIONS)
+_OF_FILES = ("data", "samples", *OPTIONS)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -42,8 +43,9 @@ def _run_onnx(options: argparse.Namespace) -> int:
         if getattr(options, name) is not None:
             raise ValueError(f"{name} goes with a training run or a checkpoint only; --onnx takes --data")
     if options.data is None:
-        raise ValueError("data must be given with --onnx: an .npz file with labelled test images")
-    given = {name: getattr(options, name) for name in ("fit", "interpolation", "output_name")}
+        raise ValueError(f"data must be given with --onnx, labelled test images: {ACCEPTED}")
+    given: dict[str, Any] = {name: getattr(options, name) for name in ("size", "samples", "output_name")}
+    given |= fitting(options)
     bundle = export_onnx(
         options.onnx,
         options.data,
@@ -62,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="f2at export",
         usage="f2at export RUN --output FOLDER [options]\n"
-        "       f2at export --onnx MODEL.onnx --data IMAGES.npz --classes NAMES.txt --output FOLDER [options]",
+        "       f2at export --onnx MODEL.onnx --data DATA --classes NAMES.txt --output FOLDER [options]",
         description="Export a trained model as a bundle: a folder with the model and its gradient as ONNX graphs, "
         "proven equal to where they come from, that can be served and audited without PyTorch.",
         epilog="example: f2at export runs/digits --output bundles/digits",
@@ -98,11 +100,12 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--data",
         type=Path,
-        metavar="IMAGES.npz",
-        help="labelled test images of its size, uint8 (N, H, W, 3), and labels",
+        metavar="DATA",
+        help="labelled test images: a folder with one for each class, an .npz or a .parquet file",
     )
-    group.add_argument("--fit", choices=FITS, help="how pictures were made to fit in its training (default crop)")
-    group.add_argument("--interpolation", choices=INTERPOLATIONS, help="how they were resized (default bilinear)")
+    group.add_argument(
+        "--samples", type=int, help=f"how many of them to draw for the bundle (default all, up to {SAMPLES:,})"
+    )
     add_foreign_options(group)
     return parser
 

@@ -19,13 +19,14 @@ from f2at.gradient.proof import TOLERANCE, prove
 from f2at.gradient.scores import choose_output
 from f2at.gradient.source import read_onnx
 from f2at.gradient.trace import input_of
-from f2at.images.labelled import check_labelled, read_labelled
 from f2at.images.pixels import Images, Labels
 from f2at.images.preparation import Preparation
+from f2at.images.sets.opening import open_labelled
 
 _COMPARED = 32  # images on which the graph must say what the file says
 _PROVEN_ON = 2  # images through which the gradient is held against differences
 _MEASURED = 512  # images for the accuracy
+SAMPLES = 2000  # images in a bundle if nobody says how many
 _TOGETHER = 16  # images in a run, so that memory stays bounded
 
 
@@ -39,6 +40,8 @@ def export_onnx(
     output: str | Path,
     *,
     classes: Sequence[str] | None = None,
+    samples: int | None = None,
+    size: tuple[int, int] | None = None,
     fit: str = "crop",
     interpolation: str = "bilinear",
     output_name: str | None = None,
@@ -53,10 +56,12 @@ def export_onnx(
 
     Args:
         path: the file; weights in files beside it belong to it.
-        data: an .npz file with labelled test images: images uint8 (N, H, W, 3) of the size that the graph takes, and
-            labels, integers (N,).
+        data: labelled test images, as `f2at.images.sets.opening.open_labelled` takes them: a folder with one folder
+            for each class, an .npz or a Parquet file.
         output: the folder to write.
-        classes: a name for each output, in their order; None numbers them.
+        classes: a name for each output, in their order; None takes those of the data, or numbers them.
+        samples: how many of the images to draw for the bundle; None takes all, up to SAMPLES.
+        size: (H, W) of the model's images, where neither the graph nor the data tells.
         fit, interpolation: how pictures were brought to that size when the model was trained; see
             `f2at.images.preparation.Preparation`.
         output_name: the output with the scores, where the file has several.
@@ -73,13 +78,16 @@ def export_onnx(
     path, data, output = Path(path), Path(data), Path(output)
     check_request(output, precision=precision, overwrite=overwrite)
     source, digest = read_onnx(path)
-    images, labels = read_labelled(data, name="data")
-    preparation = Preparation((int(images.shape[1]), int(images.shape[2])), fit, interpolation)
-    classifier = _read(path, source, output=output_name, size=preparation.size, **reading)
-    classes = [str(number) for number in range(classifier.classes)] if classes is None else classes
-    if len(classes) != classifier.classes:
+    labelled = open_labelled(data)
+    classifier = _read(path, source, output=output_name, size=size or labelled.size, **reading)
+    preparation = Preparation(classifier.entry.size, fit, interpolation)
+    if classes is not None and len(classes) != classifier.classes:
         raise ValueError(f"classes must be {classifier.classes} names, one for each output; got {len(classes)}")
-    check_labelled(images, labels, name="data", classes=len(classes))
+    numbers = [str(number) for number in range(classifier.classes)]
+    labelled = labelled.prepared(preparation).of_classes(classes or numbers, named=classes is not None)
+    classes = labelled.names or numbers
+    rows = _drawn(len(labelled), samples)
+    images, labels = labelled.read(rows), labelled.labels[rows]
     rounded = any(node.op_type == "DequantizeLinear" for node in classifier.model.graph.node)
     if rounded and precision != "float32":
         raise ValueError(f"precision must be left out: {path} holds integers already; got {precision!r}")
@@ -96,6 +104,7 @@ def export_onnx(
         manifest={
             "classes": list(classes),
             "dataset": data.name,
+            "reference": {"drawn": len(rows), "of": len(labelled), "sha256": labelled.digest()},
             "input_size": list(preparation.size),
             "metrics": _accuracy(deployed, images[:_MEASURED], labels[:_MEASURED]),
             "parity": {
@@ -113,10 +122,18 @@ def export_onnx(
         classifier=deployed,
         gradient=gradient,
         images=images,
-        labels=labels.astype(np.int64),
+        labels=labels,
         precision=precision,
         overwrite=overwrite,
     )
+
+
+def _drawn(count: int, samples: int | None) -> NDArray[np.int64]:
+    """Which images are taken: all in their order, or some at random, always the same."""
+    if samples is not None and not 1 <= samples <= count:
+        raise ValueError(f"samples must be from 1 to {count}, all there are; got {samples}")
+    wanted = min(count, SAMPLES) if samples is None else samples
+    return np.arange(count) if wanted == count else np.sort(np.random.default_rng(0).permutation(count)[:wanted])
 
 
 def _read(path: Path, source: onnx.ModelProto, **reading: Any) -> Classifier:

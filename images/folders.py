@@ -29,13 +29,21 @@ def class_folders(root: Path) -> ClassFolders:
         OSError: a folder cannot be read.
         ValueError: there is no class, or none of a class's files is named like a picture.
     """
-    folders = sorted(
-        (entry for entry in root.iterdir() if entry.is_dir() and not _hidden(entry.name)), key=lambda entry: entry.name
-    )
-    if not folders:
-        raise ValueError(f"{root} must hold one folder of images for each class; it holds no folder")
+    above = {Path(os.path.realpath(root)), *Path(os.path.realpath(root)).parents}
+    folders: list[Path] = []
     files: list[tuple[Path, int]] = []
     notes: list[str] = []
+    for entry in sorted(root.iterdir(), key=lambda entry: entry.name):
+        if _hidden(entry.name):
+            continue
+        if entry.is_symlink() and not entry.exists():
+            notes.append(f"{entry} is a link that leads nowhere: left out")
+        elif entry.is_symlink() and Path(os.path.realpath(entry)) in above:
+            notes.append(f"{entry} is a link to a folder that is read already: left out")
+        elif entry.is_dir():
+            folders.append(entry)
+    if not folders:
+        raise ValueError(f"{root} must hold one folder of images for each class; it holds no folder")
     for index, folder in enumerate(folders):
         found, said = _pictures(folder)
         if not found:

@@ -1,17 +1,9 @@
-"""Labelled images, uint8 (N, H, W, 3) with a class for each: their one check, and the .npz files that hold them."""
+"""Labelled images, uint8 (N, H, W, 3) with a class for each: their one check."""
 
-import zipfile
-import zlib
-from contextlib import nullcontext
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from f2at.images.pixels import Images, Labels
-
-_DAMAGE = (ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def check_labelled(
@@ -45,28 +37,3 @@ def check_labelled(
         raise ValueError(f"{which}labels must be integers ({len(images)},); got {labels.dtype} {labels.shape}")
     if classes is not None and (labels.min() < 0 or labels.max() >= classes):
         raise ValueError(f"{which}labels must lie in [0, {classes}); got {labels.min()} to {labels.max()}")
-
-
-def read_labelled(
-    file: Path | IO[bytes], *, name: str, size: tuple[int, int] | None = None, classes: int | None = None
-) -> tuple[Images, Labels]:
-    """The arrays "images" and "labels" of an .npz file, checked as `check_labelled` does.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: it does not hold labelled images; the message says `name` and the file's path.
-    """
-    stream = file.open("rb") if isinstance(file, Path) else nullcontext(file)
-    try:
-        with stream as opened, np.load(opened, allow_pickle=False) as arrays:
-            images, labels = arrays["images"], arrays["labels"]
-    except _DAMAGE as error:
-        raise ValueError(
-            f"{name} must be an .npz file with images, uint8 (N, H, W, 3), and labels, integers (N,)"
-            + (f"; got {file}" if isinstance(file, Path) else "")
-        ) from error
-    try:
-        check_labelled(images, labels, name=name, size=size, classes=classes)
-    except ValueError as error:
-        raise ValueError(f"{error} in {file}" if isinstance(file, Path) else str(error)) from None
-    return images, labels

@@ -140,7 +140,7 @@ def _parser() -> Parser:
     parser = Parser(
         prog="f2at audit",
         usage="f2at audit BUNDLE --output REPORT.json [options]\n"
-        "       f2at audit MODEL.onnx --data IMAGES.npz --output REPORT.json [options]",
+        "       f2at audit MODEL.onnx --data DATA --output REPORT.json [options]",
         description="Attack a model with labelled images and report how many of its answers survive.",
         epilog="exit codes: 0 done (and the threshold, if any, is met); 2 bad input; 3 the threshold is not met; "
         "4 the threshold lies inside the confidence interval, so more samples are needed to tell; 130 interrupted: "
@@ -167,7 +167,10 @@ def _parser() -> Parser:
     )
     parser.add_argument("--examples", type=int, default=8, help="pictures of adversarial images to show (default 8)")
     parser.add_argument(
-        "--data", type=Path, metavar="IMAGES.npz", help="images, uint8 (N, H, W, 3), and labels (default the bundle's)"
+        "--data",
+        type=Path,
+        metavar="DATA",
+        help="labelled images: a folder with one for each class, an .npz or a .parquet file (default the bundle's)",
     )
     parser.add_argument(
         "--surrogate", type=Path, metavar="BUNDLE", help="another model, whose gradients transfer attacks follow"

@@ -6,9 +6,11 @@ from typing import Any
 
 from f2at.gradient.entry import CHANNELS, LAYOUTS
 from f2at.gradient.scores import SCORES
+from f2at.images.preparation import FITS, INTERPOLATIONS
 
 _READING = ("mean", "std", "scale", "layout", "channels", "output_name", "scores")
-OPTIONS = ("classes", *_READING)
+_FITTING = ("fit", "interpolation")
+OPTIONS = ("classes", "size", *_FITTING, *_READING)
 
 
 def add_foreign_options(group: argparse._ArgumentGroup) -> None:
@@ -19,6 +21,14 @@ def add_foreign_options(group: argparse._ArgumentGroup) -> None:
         metavar="FILE|A,B,...",
         help="a name for each output: a text file of a line for each, or the names themselves (default 0,1,...)",
     )
+    group.add_argument(
+        "--size",
+        type=_size,
+        metavar="HEIGHT,WIDTH",
+        help="of its images, where the graph takes any (default data's)",
+    )
+    group.add_argument("--fit", choices=FITS, help="how pictures were made to fit in its training (default crop)")
+    group.add_argument("--interpolation", choices=INTERPOLATIONS, help="how they were resized (default bilinear)")
     group.add_argument("--mean", type=_channels, metavar="R,G,B", help="subtracted from pixels in [0, 1] (default 0)")
     group.add_argument("--std", type=_channels, metavar="R,G,B", help="then divided by (default 1)")
     group.add_argument("--scale", type=float, help="multiplied by before, 255 for a graph of levels (default 1)")
@@ -35,6 +45,11 @@ def reading(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
+def fitting(options: argparse.Namespace) -> dict[str, str]:
+    """The keywords of `f2at.images.preparation.Preparation` that these options give."""
+    return {name: getattr(options, name) for name in _FITTING if getattr(options, name) is not None}
+
+
 def class_names(text: str) -> list[str]:
     """The lines of a text file, or names with commas between them."""
     path = Path(text)
@@ -46,6 +61,14 @@ def class_names(text: str) -> list[str]:
         return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except UnicodeDecodeError:
         raise argparse.ArgumentTypeError(f"must be a text file of a line for each class; got {text}") from None
+
+
+def _size(text: str) -> tuple[int, int]:
+    """(height, width), or one number for both."""
+    sides = text.split(",")
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) for side in sides):
+        raise argparse.ArgumentTypeError(f"must be height and width in pixels, as in 224,224; got {text!r}")
+    return int(sides[0]), int(sides[-1])
 
 
 def _channels(text: str) -> list[float]:

@@ -11,8 +11,9 @@ from f2at.audit.perform import perform
 from f2at.bundle.format import CLASSIFIER, GRADIENT, Bundle, load_bundle
 from f2at.bundle.memory import images_at_once
 from f2at.bundle.runtime import active_provider, create_session
-from f2at.images.labelled import read_labelled
 from f2at.images.pixels import Images, Labels
+from f2at.images.sets.base import in_memory
+from f2at.images.sets.opening import open_labelled
 
 
 def audit_bundle(
@@ -29,7 +30,8 @@ def audit_bundle(
     Args:
         path: the bundle's folder.
         request: what to do; None is `AuditRequest()`, the suite "quick" at 8/255.
-        data: an .npz file with images, uint8 (N, H, W, 3), and labels; None takes the bundle's reference images.
+        data: labelled images, as `f2at.images.sets.opening.open_labelled` takes them: a folder with one folder for each
+            class, an .npz or a Parquet file; None takes the bundle's reference images.
         surrogate: another bundle of the same classes, for suites with transfer attacks.
         threads: threads of ONNX Runtime; 0 is every core.
         progress: called after every step.
@@ -39,10 +41,9 @@ def audit_bundle(
         ValueError: a bundle is refused (`BundleError`), or bundle, data, surrogate and request do not fit together.
     """
     model, images, labels = open_bundle(Path(path), threads=threads)
-    if data is not None:
-        images, labels = read_labelled(Path(data), name="data")
+    labelled = in_memory(images, labels) if data is None else open_labelled(Path(data))
     other = open_surrogate(surrogate, threads=threads)
-    return perform(model.audit(images, labels, request or AuditRequest(), surrogate=other), progress=progress)
+    return perform(model.audit(labelled, request or AuditRequest(), surrogate=other), progress=progress)
 
 
 def open_bundle(path: Path, *, threads: int) -> tuple[Model, Images, Labels]:
@@ -59,7 +60,7 @@ def open_model(bundle: Bundle, *, threads: int) -> Model:
     return Model(
         OnnxTarget(classifier, gradient, at_once=at_once, quantized=bundle.precision != "float32"),
         bundle.classes,
-        bundle.input_size,
+        bundle.preparation,
         {"digest": bundle.digest, "manifest": dict(bundle.manifest)},
         {"provider": active_provider(classifier), "gradient_provider": active_provider(gradient)},
     )

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 from f2at.attacks.target import Target
 from f2at.audit import Audit, AuditRequest
-from f2at.images.pixels import Images, Labels
+from f2at.images.preparation import Preparation
+from f2at.images.sets.base import LabelledSet
 
 
 class Model(NamedTuple):
@@ -13,18 +14,21 @@ class Model(NamedTuple):
 
     target: Target
     classes: Sequence[str]
-    size: tuple[int, int]  # (H, W) of its images
+    preparation: Preparation  # how pictures become its images
     description: dict[str, Any]  # what the report says of it
     environment: dict[str, Any]  # what it runs on
     named: bool = True  # False: the classes are numbers, since nobody has named them
 
-    def audit(
-        self, images: Images, labels: Labels, request: AuditRequest, *, surrogate: "Model | None" = None
-    ) -> Audit:
-        """The audit of this model by labelled images; see `Audit`.
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of its images."""
+        return self.preparation.size
+
+    def audit(self, data: LabelledSet, request: AuditRequest, *, surrogate: "Model | None" = None) -> Audit:
+        """The audit of this model by labelled images, which are prepared for it and matched with its classes.
 
         Raises:
-            ValueError: images, surrogate and request do not fit the model.
+            ValueError: data, surrogate and request do not fit the model.
         """
         if surrogate is not None and surrogate.size != self.size:
             raise ValueError(
@@ -32,16 +36,12 @@ class Model(NamedTuple):
             )
         if surrogate is not None and self.named and tuple(surrogate.classes) != tuple(self.classes):
             raise ValueError("surrogate must have the classes of the model, in the same order")
-        if images.shape[1:3] != self.size:
-            raise ValueError(
-                f"data must be images of {_size(self.size)} for this model; got {_size(images.shape[1:3])}"
-            )
+        data = data.prepared(self.preparation).of_classes(self.classes, named=self.named)
         return Audit(
             self.target,
-            images,
-            labels,
+            data,
             request,
-            classes=self.classes,
+            classes=data.names or self.classes,
             model=self.description,
             environment=self.environment,
             surrogate=None if surrogate is None else surrogate.target,

@@ -20,18 +20,23 @@ from f2at.gradient.cache import Derived, cached
 from f2at.gradient.classifier import Classifier, classifier_graph, gradient_graph, read_classifier
 from f2at.gradient.proof import TOLERANCE, GradientError, prove
 from f2at.gradient.source import read_onnx
-from f2at.images.labelled import check_labelled
+from f2at.images.preparation import Preparation
+from f2at.images.sets.base import in_memory
+from f2at.images.sets.opening import open_labelled
 
 _PROVEN_ON = 2  # images
 
 
 def audit_onnx(
     path: str | Path,
-    images: ArrayLike,
-    labels: ArrayLike,
+    images: ArrayLike | Path,
+    labels: ArrayLike | None = None,
     request: AuditRequest | None = None,
     *,
     classes: Sequence[str] | None = None,
+    size: tuple[int, int] | None = None,
+    fit: str = "crop",
+    interpolation: str = "bilinear",
     black_box: bool = False,
     surrogate: str | Path | None = None,
     threads: int = 0,
@@ -42,10 +47,14 @@ def audit_onnx(
 
     Args:
         path: the file; weights in files beside it belong to it.
-        images: uint8 (N, H, W, 3), labelled images that the model was not trained on.
-        labels: integers (N,); an array or a list.
+        images: labelled images that the model was not trained on: uint8 (N, H, W, 3), or where they are, as
+            `f2at.images.sets.opening.open_labelled` takes it: a folder with one folder for each class, an .npz or a
+            Parquet file.
+        labels: integers (N,), an array or a list, if `images` are arrays.
         request: what to do; None is the suite "quick" at 8/255, or "black-box" if `black_box`.
-        classes: a name for each output; None numbers them.
+        classes: a name for each output; None takes those of the data, or numbers them.
+        size: (H, W) of its images, where neither the graph nor the data tells.
+        fit, interpolation: how pictures are brought to that size; see `f2at.images.preparation.Preparation`.
         black_box: attack by the model's answers alone, without gradients of its graph.
         surrogate: a bundle of the same classes, for suites with transfer attacks.
         threads: threads of ONNX Runtime; 0 is every core.
@@ -58,28 +67,36 @@ def audit_onnx(
         ValueError: the file is no classifier that ONNX Runtime can run, operations of it have no gradient here and
             `black_box` is false, or the arguments do not fit together.
     """
-    pixels, truth = np.asarray(images), np.asarray(labels)
-    check_labelled(pixels, truth)
+    if isinstance(images, str | Path):
+        data = open_labelled(Path(images))
+    elif labels is None:
+        raise ValueError("labels must be given with images that are arrays")
+    else:
+        data = in_memory(np.asarray(images), np.asarray(labels))
     model = open_onnx(
         Path(path),
         classes=classes,
-        size=pixels.shape[1:3],
+        size=size or data.size,
+        fit=fit,
+        interpolation=interpolation,
         threads=threads,
         black_box=black_box,
         **preprocessing,
     )
     request = request or AuditRequest(suite="black-box" if black_box else "quick")
     other = open_surrogate(surrogate, threads=threads)
-    return perform(model.audit(pixels, truth, request, surrogate=other), progress=progress)
+    return perform(model.audit(data, request, surrogate=other), progress=progress)
 
 
 def open_onnx(
     path: Path,
     *,
     classes: Sequence[str] | None,
-    size: tuple[int, int],
+    size: tuple[int, int] | None,
     threads: int,
     black_box: bool = False,
+    fit: str = "crop",
+    interpolation: str = "bilinear",
     **preprocessing: Any,
 ) -> Model:
     """Any classifier in an ONNX file, with the gradients of its graph.
@@ -87,9 +104,10 @@ def open_onnx(
     Args:
         path: the file.
         classes: a name for each output; None numbers them.
-        size: (H, W) of the images at hand, for a graph that takes any.
+        size: (H, W) of the images at hand, for a graph that takes any; None leaves it to the graph.
         threads: see `create_session`.
         black_box: leave the gradients out.
+        fit, interpolation: how pictures are brought to the size.
         preprocessing: keywords of `read_classifier`; those that are None are left to it.
     """
     given = {name: value for name, value in preprocessing.items() if value is not None}
@@ -107,7 +125,7 @@ def open_onnx(
         }
         return Derived(classifier_graph(classifier).SerializeToString(), gradient, facts)
 
-    key = {"digest": digest, "size": list(size), "black_box": black_box, **given}
+    key = {"digest": digest, "size": size and list(size), "black_box": black_box, **given}
     try:
         derived = cached(key, derive)
         graphs = [graph for graph in derived[:2] if graph]
@@ -128,7 +146,7 @@ def open_onnx(
     return Model(
         OnnxTarget(*sessions, at_once=[images_at_once(graph) for graph in graphs], quantized=facts["quantized"]),
         [str(number) for number in range(facts["classes"])] if classes is None else classes,
-        tuple(facts["size"]),
+        Preparation((facts["size"][0], facts["size"][1]), fit, interpolation),
         {"digest": digest, "file": path.name, "preprocessing": facts["preprocessing"], "gradient": facts["gradient"]},
         environment,
         named=classes is not None,

@@ -38,8 +38,8 @@ from f2at.attacks.threat import NORMS, parse_eps
 from f2at.audit.suites import SUITES, suite_for
 from f2at.bundle.format import CLASSIFIER, GRADIENT, MANIFEST, load_bundle
 from f2at.bundle.runtime import create_session
-from f2at.images.labelled import read_labelled
 from f2at.images.pixels import Images
+from f2at.images.sets.npz import read_labelled
 from f2at.models.checkpoint import load_checkpoint
 
 _CHUNK = 100  # batch size of the official evaluation, and the most that an interrupted run repeats

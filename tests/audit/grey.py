@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from f2at.attacks.targets.torch_target import TorchTarget
 from f2at.audit import Audit, AuditRequest
+from f2at.images.sets.base import in_memory
 
 SIDE = 4
 # What the harness is tried with: gradients, restarts and queries, all samples followed.
@@ -51,8 +52,7 @@ def grey_audit(
         request |= {"suite": "custom", "attacks": FIVE}
     return Audit(
         TorchTarget(wrap(Grey()), classes=2, snap=snap),
-        images,
-        labels,
+        in_memory(images, labels),
         AuditRequest(**request),
         classes=["dark", "light"],
         to_target=torch.from_numpy,

@@ -23,6 +23,7 @@ from f2at.audit.reports.schema import report_schema
 from f2at.audit.suites import SUITES
 from f2at.bundle.format import write_bundle
 from f2at.export.graphs import export_graphs
+from f2at.images.png import png
 from tests.audit.grey import SIDE, grey_images
 from tests.readme import commands
 
@@ -146,7 +147,7 @@ def test_thresholds_become_exit_codes_and_reports_are_not_overwritten(run: Run, 
         ),
         (["--attack", "pgd:steps=few"], "pgd: steps must be an integer of at least 1; got 'few'"),
         (["--surrogate", "nowhere"], "nowhere: there is no such folder; a bundle is a folder that `f2at export` wrote"),
-        (["--data", "pyproject.toml"], "data must be an .npz file with images, uint8 (N, H, W, 3), and labels"),
+        (["--data", "pyproject.toml"], "data must be a folder with one folder of images for each class, an .npz file"),
         (["--data", "nowhere.npz"], "nowhere.npz: No such file or directory"),
     ],
 )
@@ -203,6 +204,26 @@ def test_other_images_for_a_bundle(run: Run, tmp_path: Path) -> None:
     assert (report["data"]["n"], report["robust"]["k"]) == (6, 6)
 
 
+def test_a_folder_of_pictures_is_matched_with_the_classes_of_a_bundle(run: Run, tmp_path: Path) -> None:
+    """Of several sizes, beside a file that is no picture."""
+    images, labels = grey_images([3, 20] * 3)
+    for number, (pixels, label) in enumerate(zip(images, labels, strict=True)):
+        place = tmp_path / "photos" / ("light", "dark")[1 - label]
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{number}.png").write_bytes(png(np.repeat(pixels, 1 + number, axis=1)))
+    (tmp_path / "photos" / "light" / "notes.txt").touch()
+    data = ("--data", str(tmp_path / "photos"), "--attack", "fgsm", "--eps", "8/255")
+    code, _, (note,) = run(*data)
+    assert code == 0
+    assert note.endswith("photos/light has files that are no images of a kind read here: left out 1 of .txt")
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["clean"]["k"], report["clean"]["n"]) == (6, 6)
+    assert report["robust"]["k"] == 3
+    (tmp_path / "photos" / "light").rename(tmp_path / "photos" / "sunny")
+    _, _, (_, error) = run(*data, "--overwrite")
+    assert error == "f2at audit: data has classes that the model has not: sunny; the model's classes are dark, light"
+
+
 FLOATS = ("--mean", ",".join(map(str, MEAN)), "--std", ",".join(map(str, STD)))
 
 
@@ -254,6 +275,26 @@ def test_an_onnx_file_of_uint8_pixels_needs_no_options(run: Run, bundle: Path, t
     report = json.loads((tmp_path / "report.json").read_text())
     assert (report["clean"]["k"], report["robust"]["k"]) == (2, 1)
     assert report["model"]["classes"] == ["0", "1"]
+
+
+def test_an_onnx_file_without_names_takes_those_of_the_pictures(run: Run, normalised: Path, tmp_path: Path) -> None:
+    model = onnx.load(normalised)
+    for axis in model.graph.input[0].type.tensor_type.shape.dim[2:]:
+        axis.ClearField("dim_value")
+    path = tmp_path / "any.onnx"
+    onnx.save(model, path)
+    images, labels = grey_images([2, 20, 20, 2])
+    for number, (pixels, label) in enumerate(zip(images, labels, strict=True)):
+        place = tmp_path / "photos" / ("a night", "day")[label]
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{number}.png").write_bytes(png(pixels))
+    data = ("--data", str(tmp_path / "photos"), *FLOATS, "--attack", "fgsm", "--eps", "8/255")
+    _, _, (error,) = run(*data, source=path)
+    assert "size must be given, (H, W), for an input (any, 3, any, any)" in error
+    assert run(*data, "--size", f"{SIDE},{SIDE}", source=path)[0] == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["clean"]["k"], report["robust"]["k"]) == (4, 2)
+    assert report["model"]["classes"] == ["a night", "day"]
 
 
 def test_an_operation_without_a_gradient_is_named(run: Run, normalised: Path, tmp_path: Path) -> None:
@@ -311,7 +352,7 @@ def test_the_documentation_s_audits_of_an_onnx_file_run_as_they_are_printed(
     ("arguments", "reason"),
     [
         (["{bundle}", "--mean", "0.5"], "mean goes with an ONNX file only; a bundle knows its own"),
-        (["{model}"], "data must be given for an ONNX file: an .npz file with images and labels"),
+        (["{model}"], "data must be given for an ONNX file: a folder with one folder of images for each class"),
         (["{data}", "--data", "{data}"], "{data} is no ONNX model: "),
         (["{model}", "--data", "{data}", "--suite", "quick", "--black-box"], "suite must be one without white-box"),
         (

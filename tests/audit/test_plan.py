@@ -20,6 +20,7 @@ from f2at.audit.plan import SHARD_SIZE
 from f2at.audit.reports.report import deterministic_part
 from f2at.images.pixels import to_images, to_inputs
 from f2at.images.png import base64_png
+from f2at.images.sets.base import in_memory
 from tests.audit.grey import FIVE, Grey, grey_audit, grey_images
 
 DISTANCES = [1 + i % 12 for i in range(36)]  # three of each from 1 to 12
@@ -89,7 +90,9 @@ def test_misclassified_images_are_not_attacked_and_count_as_broken() -> None:
     images, labels = grey_images([20] * 10)
     labels[:4] = 1 - labels[:4]
     audit = grey_audit([20] * 10, eps="8/255")
-    wrong = Audit(audit._target, images, labels, audit.request, classes=audit.classes, to_target=torch.from_numpy)
+    wrong = Audit(
+        audit._target, in_memory(images, labels), audit.request, classes=audit.classes, to_target=torch.from_numpy
+    )
     report = wrong.report(run_audit(wrong))
     assert (report["clean"]["k"], report["robust"]["k"]) == (6, 6)
     assert all(attack["attempted"] == 6 for attack in report["attacks"])
@@ -145,7 +148,7 @@ def make_audit(convnet: Callable[..., nn.Module]) -> Callable[..., Audit]:
 
     def make(**request: Any) -> Audit:
         asked = AuditRequest(**{"suite": "custom", "attacks": FIVE, "eps": "3/255", "samples": 30, **request})
-        return Audit(target, images, labels, asked, classes=list("0123456789"), to_target=torch.from_numpy)
+        return Audit(target, in_memory(images, labels), asked, classes=list("0123456789"), to_target=torch.from_numpy)
 
     return make
 
@@ -322,7 +325,7 @@ def test_data_that_does_not_fit_is_named() -> None:
     target = grey_audit([3])._target
 
     def audit(images: np.ndarray = images, labels: np.ndarray = labels, classes: str = "ab", **request: Any) -> None:
-        Audit(target, images, labels, AuditRequest(**request), classes=list(classes))
+        Audit(target, in_memory(images, labels), AuditRequest(**request), classes=list(classes))
 
     for arguments, message in (
         ({"images": images.astype(np.float32)}, r"images must be uint8 \(N, H, W, 3\); got float32"),
@@ -444,7 +447,9 @@ def test_a_model_without_gradients_takes_black_box_suites_only() -> None:
 
     def audit(suite: str) -> Audit:
         request = AuditRequest(suite=suite, eps="8/255")
-        return Audit(Answers(), images, labels, request, classes=["dark", "light"], to_target=torch.from_numpy)
+        return Audit(
+            Answers(), in_memory(images, labels), request, classes=["dark", "light"], to_target=torch.from_numpy
+        )
 
     with pytest.raises(ValueError, match=r"suite must be one without white-box attacks .*black-box.*; got 'quick'"):
         audit("quick")
@@ -461,8 +466,7 @@ def test_transfer_attacks_follow_the_surrogate() -> None:
     def broken(surrogate: nn.Module) -> dict[str, int]:
         audit = Audit(
             TorchTarget(Grey(), classes=2),
-            images,
-            labels,
+            in_memory(images, labels),
             AuditRequest(suite="transfer", eps="8/255"),
             classes=["dark", "light"],
             to_target=torch.from_numpy,

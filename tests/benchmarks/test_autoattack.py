@@ -19,6 +19,7 @@ from f2at.attacks.targets.torch_target import TorchTarget
 from f2at.audit import Audit, AuditRequest, run_audit
 from f2at.audit.suites import SUITES
 from f2at.images.pixels import to_inputs
+from f2at.images.sets.base import in_memory
 from f2at.models import create_model
 from f2at.models.checkpoint import CheckpointInfo, save_checkpoint
 
@@ -114,7 +115,11 @@ def test_a_suite_breaks_what_the_audit_breaks_at_the_same_cost(
     request = AuditRequest(suite=suite, eps=str(EPS), norm="linf")
     names = [str(i) for i in range(CLASSES)]
     audit = Audit(
-        TorchTarget(model, classes=CLASSES), images, labels, request, classes=names, to_target=torch.from_numpy
+        TorchTarget(model, classes=CLASSES),
+        in_memory(images, labels),
+        request,
+        classes=names,
+        to_target=torch.from_numpy,
     )
     results = run_audit(audit)
     for place, attack in enumerate(record.attacks):

@@ -19,6 +19,7 @@ from f2at.audit import Audit, AuditRequest, run_audit
 from f2at.audit.opening.bundle import open_model
 from f2at.audit.reports.report import deterministic_part
 from f2at.bundle.format import CLASSIFIER, GRADIENT, Bundle, write_bundle
+from f2at.images.sets.base import in_memory
 from f2at.serving.jobs.audits import APPLICATION, FINISHED, WORKFLOW, Audits
 from f2at.serving.jobs.workflows import SHARD
 
@@ -61,7 +62,7 @@ def offline(bundle: Bundle) -> str:
     model = open_model(bundle, threads=1)
     audit = Audit(
         model.target,
-        *bundle.reference(),
+        in_memory(*bundle.reference()),
         AuditRequest(**LIGHT),
         classes=model.classes,
         model=model.description,

@@ -19,6 +19,7 @@ from f2at.audit import AuditRequest, run_audit
 from f2at.audit.opening.bundle import open_model
 from f2at.audit.reports.report import deterministic_part
 from f2at.bundle.format import Bundle
+from f2at.images.sets.base import in_memory
 from f2at.serving.process.launch import is_ready
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def test_an_outage_of_the_database_is_waited_out(
             time.sleep(3)  # so that the worker also gets the error
         assert server.client.post("/audits", **request).status_code == 202
     model = open_model(bundle, threads=1)
-    plan = model.audit(*bundle.reference(), AuditRequest(**REQUEST))
+    plan = model.audit(in_memory(*bundle.reference()), AuditRequest(**REQUEST))
     report, undisturbed = server.finish("patient", seconds=300), plan.report(run_audit(plan))
     assert deterministic_part(report) == deterministic_part(undisturbed)
     listener.join(30)

@@ -24,6 +24,7 @@ from f2at.audit.opening.bundle import open_model
 from f2at.audit.reports.report import deterministic_part
 from f2at.bundle.format import Bundle
 from f2at.images.png import png
+from f2at.images.sets.base import in_memory
 from f2at.serving.jobs.audits import Audits, connect
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def test_a_stopped_server_loses_neither_predictions_nor_audits(
         audits.close()
         worker.terminate()
         assert worker.wait(10) == 0
-    audit = open_model(bundle, threads=1).audit(*bundle.reference(), AuditRequest(**AUDIT))
+    audit = open_model(bundle, threads=1).audit(in_memory(*bundle.reference()), AuditRequest(**AUDIT))
     offline = audit.report(run_audit(audit))
     assert json.dumps(deterministic_part(report), sort_keys=True) == json.dumps(
         deterministic_part(offline), sort_keys=True

@@ -114,6 +114,24 @@ def test_from_the_command_line_to_a_signed_bundle_and_a_report(
     assert any(attack["gradient_evaluations"] for attack in found["attacks"])
 
 
+def test_a_bundle_of_pictures_drawn_from_a_folder(sources: tuple[Path, Path], tmp_path: Path) -> None:
+    with np.load(sources[1]) as arrays:
+        images, labels = arrays["images"], arrays["labels"]
+    for number, (pixels, label) in enumerate(zip(images, labels, strict=True)):
+        place = tmp_path / "photos" / NAMES[label]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(place / f"{number:02}.png")
+    options = {**OPTIONS, "classes": None}
+    found = export_onnx(sources[0], tmp_path / "photos", tmp_path / "bundle", samples=20, **options)
+    assert found.classes == NAMES  # in alphabetical order, as the outputs are
+    assert found.manifest["metrics"] == {"clean": 1.0, "images": 20}
+    drawn = found.manifest["reference"]
+    assert (drawn["drawn"], drawn["of"], len(drawn["sha256"])) == (20, 60, 64)
+    assert len(load_bundle(found.path).reference()[1]) == 20
+    with pytest.raises(ValueError, match="samples must be from 1 to 60, all there are; got 61"):
+        export_onnx(sources[0], tmp_path / "photos", tmp_path / "more", samples=61, **options)
+
+
 def _private_key(folder: Path) -> Path:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
@@ -254,7 +272,7 @@ def test_the_two_forms_of_the_command_are_told_apart(tmp_path: Path, capsys: pyt
         (["run", "--onnx", "m.onnx"], "either a training run or --onnx is exported; got run and m.onnx"),
         (["run", "--mean", "0.5"], "mean goes with --onnx only; a training run knows its own"),
         (["--onnx", "m.onnx", "--reference", "r.npz"], "reference goes with a training run or a checkpoint only"),
-        (["--onnx", "m.onnx", "--classes", "a,b"], "data must be given with --onnx: an .npz file"),
+        (["--onnx", "m.onnx", "--classes", "a,b"], "data must be given with --onnx, labelled test images: a folder"),
     ):
         assert main(["export", *words, *output]) == 2
         assert message in capsys.readouterr().err

@@ -58,6 +58,20 @@ def test_links_that_loop_are_left_out(tmp_path: Path) -> None:
     ]
 
 
+def test_links_to_folders_above_or_to_nowhere_are_no_classes(tmp_path: Path) -> None:
+    touch(tmp_path / "root/a/0.png")
+    for name, target in (("here", "."), ("above", ".."), ("itself", "itself"), ("gone", "absent")):
+        (tmp_path / "root" / name).symlink_to(target)
+    found = class_folders(tmp_path / "root")
+    assert (found.classes, len(found.files)) == (("a",), 1)
+    assert [note.partition(" is a link ")[::2] for note in found.notes] == [
+        (f"{tmp_path}/root/above", "to a folder that is read already: left out"),
+        (f"{tmp_path}/root/gone", "that leads nowhere: left out"),
+        (f"{tmp_path}/root/here", "to a folder that is read already: left out"),
+        (f"{tmp_path}/root/itself", "that leads nowhere: left out"),
+    ]
+
+
 def test_a_class_without_pictures_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="one folder of images for each class"):
         class_folders(tmp_path)

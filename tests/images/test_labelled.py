@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from f2at.images.labelled import check_labelled, read_labelled
+from f2at.images.labelled import check_labelled
+from f2at.images.sets.npz import read_labelled
 
 IMAGES = np.zeros((3, 4, 5, 3), np.uint8)
 LABELS = np.array([0, 1, 2])
@@ -86,9 +87,9 @@ def damaged() -> bytes:
 )
 def test_a_file_that_is_no_labelled_set_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "set.npz").write_bytes(content)
-    with pytest.raises(ValueError, match=r"^data must be an .npz file with images, uint8 .*; got .*set.npz$"):
+    with pytest.raises(ValueError, match=r"^data must be an .npz file with images, uint8 .*; got .*set.npz: .+$"):
         read_labelled(tmp_path / "set.npz", name="data")
-    with pytest.raises(ValueError, match=r"integers \(N,\)$"):
+    with pytest.raises(ValueError, match=r"integers \(N,\); got .+$"):
         read_labelled(io.BytesIO(content), name="data")
 
 

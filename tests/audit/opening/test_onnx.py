@@ -14,6 +14,7 @@ from f2at.audit.opening.model import Model
 from f2at.audit.opening.onnx import audit_onnx, open_onnx
 from f2at.gradient import classifier as derivation
 from f2at.images.pixels import to_inputs
+from f2at.images.sets.base import in_memory
 from tests.gradient.networks import SIDE, logits_of, network
 
 IMAGES = np.random.default_rng(2).integers(0, 256, (7, SIDE, SIDE, 3), dtype=np.uint8)
@@ -87,7 +88,7 @@ def test_more_images_than_are_followed(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (651, SIDE, SIDE, 3), dtype=np.uint8)
     labels = logits_of(to_inputs(images)).argmax(axis=1)
     model = opened(with_one_size_of_batch(tmp_path, 25))
-    audit = model.audit(images, labels, AuditRequest(suite="quick"))
+    audit = model.audit(in_memory(images, labels), AuditRequest(suite="quick"))
     assert min(len(audit._followed(audit._shard(shard))) for shard in range(len(audit.shards))) == 0
     report = audit.report(run_audit(audit))
     assert report["clean"]["k"] == 651

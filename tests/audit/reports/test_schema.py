@@ -12,6 +12,7 @@ from f2at.attacks.targets.torch_target import TorchTarget
 from f2at.audit import Audit, AuditRequest, run_audit
 from f2at.audit.reports.report import SCHEMA_VERSION, without_examples
 from f2at.audit.reports.schema import report_schema
+from f2at.images.sets.base import in_memory
 from tests.audit.grey import Grey, grey_audit, grey_images
 
 Report = dict[str, Any]
@@ -39,8 +40,7 @@ def described_audit() -> Audit:
     images, labels = grey_images(MIXED)
     return Audit(
         TorchTarget(Grey(), classes=2),
-        images,
-        labels,
+        in_memory(images, labels),
         AuditRequest(
             suite="custom",
             attacks=[{"name": "pgd", "steps": 5}, {"name": "pgd", "as": "again", "restarts": 2}],
@@ -61,8 +61,7 @@ def transfer_audit() -> Audit:
     images, labels = grey_images(MIXED[:6])
     return Audit(
         TorchTarget(Grey(), classes=2),
-        images,
-        labels,
+        in_memory(images, labels),
         AuditRequest(suite="transfer", eps="3/255", examples=0),
         classes=["dark", "light"],
         surrogate=TorchTarget(Grey(), classes=2),
@@ -74,8 +73,7 @@ def audit_without_gradients() -> Audit:
     images, labels = grey_images(MIXED[:5])
     return Audit(
         NoGradients(Grey(), classes=2),
-        images,
-        labels,
+        in_memory(images, labels),
         AuditRequest(suite="custom", attacks=[{"name": "square", "queries": 10}], eps="4/255", examples=0),
         classes=["dark", "light"],
         to_target=torch.from_numpy,

@@ -17,6 +17,7 @@ from f2at.attacks.target import Evaluation
 from f2at.audit import Audit, AuditRequest, Step, run_audit
 from f2at.audit.reports.report import deterministic_part
 from f2at.images.pixels import to_inputs
+from f2at.images.sets.base import in_memory
 from f2at.serving.jobs.audits import APPLICATION, FINISHED, QUEUE, Audits
 from f2at.serving.jobs.database import server_engine, worker_engine
 from f2at.serving.jobs.retention import purge
@@ -116,9 +117,11 @@ def open_audit(request: dict[str, Any], digest: str) -> Audit:
     if digest == MANY:
         images = np.random.default_rng(1).integers(0, 256, (651, 2, 2, 3), dtype=np.uint8)
         labels = Mean().logits(to_inputs(images)).argmax(axis=1)
-        return Audit(Mean(), images, labels, AuditRequest(**request), classes=["dark", "light"])
+        return Audit(Mean(), in_memory(images, labels), AuditRequest(**request), classes=["dark", "light"])
     labels = (IMAGES.mean((1, 2, 3)) > 127.5).astype(np.int64)
-    return Audit(MODEL, IMAGES, labels, AuditRequest(**request), classes=["dark", "light"], model={"digest": digest})
+    return Audit(
+        MODEL, in_memory(IMAGES, labels), AuditRequest(**request), classes=["dark", "light"], model={"digest": digest}
+    )
 
 
 @pytest.fixture(scope="module")

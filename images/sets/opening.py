@@ -1,0 +1,33 @@
+"""Labelled images, whatever they are kept in."""
+
+from pathlib import Path
+
+from f2at.images.sets.base import LabelledSet
+from f2at.images.sets.npz import open_npz
+from f2at.images.sets.parquet import open_parquet
+from f2at.images.sets.pictures import open_folder
+
+ACCEPTED = "a folder with one folder of images for each class, an .npz file or a .parquet file"
+_ARROW, _ZIP = b"PAR1", b"PK"
+
+
+def open_labelled(path: Path) -> LabelledSet:
+    """The labelled images at a path. Labels are read, pixels are not.
+
+    Args:
+        path: a folder with one folder of pictures for each class; an .npz file with images, uint8 (N, H, W, 3), and
+            labels, integers (N,); or a Parquet file with columns `image` and `label`.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is none of these, or not whole.
+    """
+    if path.is_dir():
+        return open_folder(path)
+    with path.open("rb") as file:
+        start = file.read(len(_ARROW))
+    if start == _ARROW or path.suffix == ".parquet":
+        return open_parquet(path)
+    if path.suffix == ".npz" or start.startswith(_ZIP):
+        return open_npz(path)
+    raise ValueError(f"data must be {ACCEPTED}; got {path}")
