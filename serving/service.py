@@ -17,6 +17,7 @@ from f2at.serving.api import predictions
 from f2at.serving.api.middleware import Gate, Observer
 from f2at.serving.api.readiness import Readiness
 from f2at.serving.api.routes import Backend, create_app
+from f2at.serving.bento.connections import allow_open_files, bound_connections
 from f2at.serving.bento.environment import export_settings, refuse
 from f2at.serving.bento.models import MODEL_NAME, pinned_bundle
 from f2at.serving.bento.routes import every_route
@@ -73,6 +74,7 @@ class RobustClassifier:
     def __init__(self) -> None:
         settings = backend.settings = Settings()
         logs.configure(settings.log_format)
+        allow_open_files(settings)
         backend.guard = Guard(settings, routes)
         backend.switch = Switch(settings)
         self.supervisor = Supervisor(settings, backend.switch.models_needing_workers)
@@ -118,6 +120,7 @@ class RobustClassifier:
         return await predictions.predict_batch(images)
 
 
+bound_connections(lambda: backend.settings)
 RobustClassifier.add_asgi_middleware(Observer)
 RobustClassifier.add_asgi_middleware(Gate, settings=lambda: backend.settings, deployment=lambda: backend.deployment)
 RobustClassifier.add_asgi_middleware(Access, guard=lambda: backend.guard)

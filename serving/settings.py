@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Callable
-from ipaddress import ip_network
+from functools import cache
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,12 +30,16 @@ def _sqlite(settings: dict[str, Any]) -> str:
     return f"sqlite:///{settings['state'] / 'audits.sqlite'}"
 
 
+@cache
+def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(part.strip()) for part in text.split(","))
+
+
 def _check_networks(text: str) -> str:
-    for part in text.split(","):
-        try:
-            ip_network(part.strip())
-        except ValueError:
-            raise ArgumentError("proxies", "addresses and networks, with commas between them", text) from None
+    try:
+        _networks(text)
+    except ValueError:
+        raise ArgumentError("proxies", "addresses and networks, with commas between them", text) from None
     return text
 
 
@@ -75,6 +80,11 @@ class Settings(BaseSettings):
     keep_days: _Number = 0  # days after which an ended audit is deleted; 0: never
     max_pending: _Count = 64  # prediction requests waiting or running; further ones get 503
     max_batch: _Count = 32  # images per /predict_batch
+    max_connections: _Count = 2048  # open ones of each server process; further ones get 503
+    max_connections_per_address: _Count = Field(default_factory=_half_of("max_connections"))  # default: half
+    max_headers: _Count = 100  # of a request; more get 431
+    max_header_bytes: _Count = 32 << 10  # of a request's path and headers; more get 431
+    header_seconds: _Count = 10  # from a connection, or a head's first byte, until the headers are there; then 408
     max_body: _Count = 16 << 20  # bytes per request body
     max_uploads: _Count = Field(default_factory=_four_bodies)  # bytes of bodies held at once; further ones get 503
     body_idle: _Count = 10  # seconds that a body may pause; then it gets 408
@@ -95,6 +105,13 @@ class Settings(BaseSettings):
         except ValidationError as error:
             wrong = ArgumentError.of(error, Settings)
             raise ArgumentError(f"F2AT_{wrong.argument.upper()}", wrong.accepted, wrong.received) from None
+
+    def is_proxy(self, host: str) -> bool:
+        """Whether this address is one of `proxies`."""
+        try:
+            return self.proxies is not None and any(ip_address(host) in network for network in _networks(self.proxies))
+        except ValueError:  # no address: a Unix socket
+            return False
 
     def paths(self) -> dict[str, str]:
         """The variables that name files and folders, absolute, for processes that start in another folder."""

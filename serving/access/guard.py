@@ -241,8 +241,11 @@ def is_loopback(host: str | None) -> bool:
 
 
 def _peer(connection: HTTPConnection) -> str:
-    """The client's address; for IPv6 its /64 network, since one client may use every address in it."""
-    host = connection.client.host if connection.client else ""
+    return network_of(connection.client.host if connection.client else "")
+
+
+def network_of(host: str) -> str:
+    """Whom limits count for by address: for IPv6 its /64 network, since one client may use every address in it."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -13,6 +13,7 @@ from f2at.serving.settings import Settings
 
 _DRAINED_BYTES = 256 << 20  # of a refused body, so that clients that send everything before they read see the answer
 _DRAINED_SECONDS = 10.0
+_MOST = 1024  # bodies in flight, however small
 _SMALL = 1 << 16  # bytes that may be left unread on a connection that is used again
 
 
@@ -47,7 +48,8 @@ class Body:
         receive: gets the next part of it.
         settings: the limits.
         held: bytes of all bodies. A declared length is counted before the first byte is read, and given back by
-            `release`: what was read is in memory until the request is answered.
+            `release`: what was read is in memory until the request is answered. Each counts for at least a 1024th of
+            all, so that many small ones are too many as well.
     """
 
     def __init__(self, scope: Scope, receive: Receive, settings: Settings, held: Held) -> None:
@@ -73,7 +75,7 @@ class Body:
         if self.complete:
             return await self._receive()
         if self._holding is None:
-            self._hold(self._declared or 0)
+            self._hold(max(self._declared or 0, self._settings.max_uploads // _MOST))
         now = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout_at(min(now + self._settings.body_idle, self._end)):

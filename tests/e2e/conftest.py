@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,11 @@ SERVICE = "f2at.serving.service:RobustClassifier"
 class Server:
     """One `bentoml serve` process group; every server has its own state folder and BENTOML_HOME."""
 
-    def __init__(self, folder: Path, bundle: Path, *, target: str, cwd: Path, **environment: str) -> None:
+    def __init__(
+        self, folder: Path, bundle: Path, *, target: str, cwd: Path, prefix: Sequence[str] = (), **environment: str
+    ) -> None:
         self.folder = folder
+        self.prefix = prefix  # of the command
         self.target = target
         self.cwd = cwd
         self.environment = {
@@ -45,7 +48,7 @@ class Server:
         """Start and wait until it is ready."""
         command = ["-m", "bentoml", "serve", self.target, "--port", "{port}", "--host", "127.0.0.1"]
         self._server = launch(
-            [sys.executable, *command],
+            [*self.prefix, sys.executable, *command],
             cwd=self.cwd,
             environment=self.environment,
             log=self.folder / "log",
@@ -177,9 +180,11 @@ def other_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def _servers(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
     with ExitStack() as stack:
 
-        def start(target: str = SERVICE, cwd: Path = REPOSITORY, **environment: str) -> Server:
+        def start(
+            target: str = SERVICE, cwd: Path = REPOSITORY, prefix: Sequence[str] = (), **environment: str
+        ) -> Server:
             folder = tmp_path_factory.mktemp("server")
-            server = Server(folder, bundle.path, target=target, cwd=cwd, **environment)
+            server = Server(folder, bundle.path, target=target, cwd=cwd, prefix=prefix, **environment)
             stack.callback(server.stop)
             return server
 

@@ -174,6 +174,21 @@ def test_bodies_are_counted_before_they_are_read_and_given_back() -> None:
     asyncio.run(scenario())
 
 
+def test_many_small_bodies_are_too_many_as_well() -> None:
+    app = gate(settings=Settings(max_body=1000, max_uploads=1 << 20, body_idle=1))
+
+    async def scenario() -> None:
+        slow = [Client([b"x"], declared=None if k % 2 else 2, whole=False) for k in range(512)]
+        tasks = [asyncio.create_task(client.ask(app, "0")) for client in slow]
+        await asyncio.sleep(0.1)
+        same, other = Client([b"x"], declared=1), Client([b"x"], declared=1)
+        assert (await same.ask(app, "0")).status == 503
+        assert (await other.ask(app, "1")).status == 200
+        await asyncio.gather(*tasks)
+
+    asyncio.run(scenario())
+
+
 def test_one_body_is_never_too_many() -> None:
     held = Held()
     assert held.hold("a", 1500, 2000)

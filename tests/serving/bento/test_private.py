@@ -52,6 +52,6 @@ def test_only_bento_and_the_service_know_what_serves_them() -> None:
     users = {
         path.relative_to(SERVING).parts[0]
         for path in SERVING.rglob("*.py")
-        if {"bentoml", "circus", "_bentoml_sdk", "_bentoml_impl"} & set(imports(path))
+        if {"bentoml", "uvicorn", "circus", "_bentoml_sdk", "_bentoml_impl"} & set(imports(path))
     }
     assert users == {"bento", "service.py"}
