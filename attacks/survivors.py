@@ -46,8 +46,9 @@ class Survivors:
 
 
 def misclassified(logits: Any, labels: Any) -> Any:
-    """Whether the largest logit is not the label's: (N, C), (N,) -> bool (N,)."""
-    return array_namespace(logits).argmax(logits, axis=1) != labels
+    """Whether the largest logit is not the label's, or one is not finite: (N, C), (N,) -> bool (N,)."""
+    xp = array_namespace(logits)
+    return (xp.argmax(logits, axis=1) != labels) | ~xp.all(xp.isfinite(logits), axis=1)
 
 
 def wrong_classes(logits: Any, labels: Any) -> Any:

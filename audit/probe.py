@@ -29,8 +29,10 @@ def probe(
     Without gradients, what only they can show is left empty.
     """
     inputs = to_inputs(images)
-    logits = subject.logits(inputs)
-    drift = np.abs(subject.logits(inputs) - logits).max() / max(1.0, np.abs(logits).max())
+    logits, again = subject.logits(inputs), subject.logits(inputs)
+    finite = np.isfinite(logits).all(axis=1) & np.isfinite(again).all(axis=1)
+    logits, again = logits[finite], again[finite]
+    drift = np.abs(again - logits).max(initial=0.0) / np.abs(logits).max(initial=1.0)
     probabilities = (logits >= 0).all(axis=1) & (np.abs(logits.sum(axis=1) - 1) < _SUM_TOLERANCE)
     unusable = {
         objective: int((~_usable(subject.gradients(images, labels, objective))).sum())

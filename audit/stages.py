@@ -7,12 +7,13 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from f2at.attacks.grid import clip_to_ball, distances, snap
 from f2at.attacks.registry import Attack
 from f2at.audit.corruptions import CORRUPTIONS as NATURAL
 from f2at.audit.probe import probe
-from f2at.audit.subject import Scores, Subject
+from f2at.audit.subject import NO_ANSWER, Scores, Subject
 from f2at.audit.suites import Probes
 from f2at.images.pixels import LEVELS, Images, Labels
 from f2at.images.png import base64_png
@@ -76,7 +77,7 @@ def run_attack(
     broken = scores.predictions != shard.labels
     # Would the same pixels have fooled the model without the 8-bit grid?
     floats = clip_to_ball(found, shard.images, eps=ball.eps, norm=ball.norm)
-    in_floats = subject.logits(floats).argmax(axis=1) != shard.labels
+    in_floats = subject.judge(floats, shard.labels).predictions != shard.labels
     return {
         "attempted": shard.positions.tolist(),
         "broken": _fallen(subject, shard, images, scores, broken, ball),
@@ -251,12 +252,17 @@ def _fallen(
 
 
 def _record(shard: Shard, scores: Scores) -> dict[str, Any]:
-    """JSON values, rounded: reports are compared as text."""
+    """JSON values, rounded: reports are compared as text. None where the model gave no answer."""
+    answered = (scores.predictions != NO_ANSWER).tolist()
+
+    def column(values: NDArray[Any]) -> list[Any]:
+        return [value if known else None for value, known in zip(values.tolist(), answered, strict=True)]
+
     return {
         "attempted": shard.positions.tolist(),
-        "predictions": scores.predictions.tolist(),
-        "confidences": scores.confidences.round(6).tolist(),
-        "margins": scores.margins.round(6).tolist(),
+        "predictions": column(scores.predictions),
+        "confidences": column(scores.confidences.round(6)),
+        "margins": column(scores.margins.round(6)),
     }
 
 

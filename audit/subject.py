@@ -16,13 +16,16 @@ from f2at.images.pixels import Images, Labels, to_inputs
 ToTarget = Callable[[NDArray[Any]], Any]
 
 
-class Scores(NamedTuple):
-    """What the deployed classifier says of N labelled images."""
+NO_ANSWER = -1
 
-    predictions: Labels
-    confidences: NDArray[np.float64]  # softmax probability of the prediction
-    margins: NDArray[np.float64]  # largest logit of another class minus the label's; positive when wrong
-    label_confidences: NDArray[np.float64]  # softmax probability of the label
+
+class Scores(NamedTuple):
+    """What the deployed classifier says of N labelled images; of one with logits that are not finite, nothing."""
+
+    predictions: Labels  # NO_ANSWER where there is none, which is wrong whatever the label is
+    confidences: NDArray[np.float64]  # softmax probability of the prediction; nan without one
+    margins: NDArray[np.float64]  # largest logit of another class minus the label's; positive when wrong, nan without
+    label_confidences: NDArray[np.float64]  # softmax probability of the label; 0 without an answer
 
 
 class Subject:
@@ -47,14 +50,18 @@ class Subject:
         self.differentiable = has_gradients(target)
         self._own = CountingTarget(target, heartbeat)
         self._to_target = to_target
+        self._unanswered = 0
 
     @property
     def costs(self) -> dict[str, Any]:
-        """What attacks spent, on the model and its surrogate, and the seconds inside them for whatever reason."""
+        """What attacks spent, on the model and its surrogate, the seconds inside them for whatever reason, and how
+        often the model had no answer when the harness asked.
+        """
         counters = [self.spent] if self.spent_on_surrogate is None else [self.spent, self.spent_on_surrogate]
         return {
             "forward_evaluations": sum(counter.forward_evaluations for counter in counters),
             "gradient_evaluations": sum(counter.gradient_evaluations for counter in counters),
+            "unanswered": self._unanswered,
             "model_seconds": round(sum(counter.seconds for counter in (*counters, self._own)), 3),
         }
 
@@ -86,17 +93,19 @@ class Subject:
 
     def scores(self, images: Images, labels: Labels) -> Scores:
         """The verdict of the deployed classifier on 8-bit images."""
-        return score(self.logits(to_inputs(images)), labels)
+        return self.judge(to_inputs(images), labels)
+
+    def judge(self, inputs: NDArray[Any], labels: Labels) -> Scores:
+        """The verdict of the deployed classifier on inputs (N, 3, H, W)."""
+        scores = score(self.logits(inputs), labels)
+        self._unanswered += int((scores.predictions == NO_ANSWER).sum())
+        return scores
 
 
 def score(logits: NDArray[np.float64], labels: Labels) -> Scores:
-    """Prediction, confidence and margin from logits (N, C).
-
-    Raises:
-        ValueError: a logit is not a finite number; there is no verdict to give then.
-    """
-    if not np.isfinite(logits).all():
-        raise ValueError("the model must return finite logits; some are infinite or not a number")
+    """Prediction, confidence and margin from logits (N, C)."""
+    answered = np.asarray(np.isfinite(logits).all(axis=1))
+    logits = np.where(answered[:, None], logits, 0.0)
     rows = np.arange(len(labels))
     predictions = logits.argmax(axis=1)
     leads = logits - logits.max(axis=1, keepdims=True)
@@ -104,10 +113,10 @@ def score(logits: NDArray[np.float64], labels: Labels) -> Scores:
     others[rows, labels] = -np.inf
     probabilities = np.exp(leads) / np.exp(leads).sum(axis=1, keepdims=True)
     return Scores(
-        predictions=predictions,
-        confidences=probabilities[rows, predictions],
-        margins=others.max(axis=1) - logits[rows, labels],
-        label_confidences=probabilities[rows, labels],
+        predictions=np.where(answered, predictions, NO_ANSWER),
+        confidences=np.where(answered, probabilities[rows, predictions], np.nan),
+        margins=np.where(answered, others.max(axis=1) - logits[rows, labels], np.nan),
+        label_confidences=np.where(answered, probabilities[rows, labels], 0.0),
     )
 
 

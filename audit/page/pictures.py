@@ -13,6 +13,7 @@ from f2at.images.png import base64_png, read_base64_png
 PLANES = 2  # K of the patterns shown, the paper's
 _SHOWN_SIDE = 128  # small images are enlarged to at least this many pixels, so that no viewer blurs them
 _PLANE_SIDE = 96  # bit-planes of larger images show every second pixel, every third, ...
+NOTHING = "nothing (no finite answer)"
 # What a pixel's three bits, red first, look like.
 _BIT_COLOURS = [255 * (code >> shift & 1) for code in range(8) for shift in (2, 1, 0)]
 
@@ -34,7 +35,8 @@ def _pictures(example: Mapping[str, Any], classes: Sequence[str]) -> dict[str, A
         ("Natural pattern", natural_pattern(adversarial, planes=PLANES)),
         (f"Perturbed pattern, \u00d7{lift}", lift * perturbed_pattern(adversarial, planes=PLANES)),
     ]
-    name, mistaken_for = classes[example["label"]], classes[example["adversarial_prediction"]]
+    name, prediction = classes[example["label"]], example["adversarial_prediction"]
+    mistaken_for = NOTHING if prediction is None else classes[prediction]
     return {
         **example,
         "name": name,

@@ -12,6 +12,8 @@ from f2at.audit.reports.statistics import wilson_interval
 
 _REPEAT_TOLERANCE = 1e-4  # relative to the largest logit; graphics cards repeat themselves to about 1e-6
 
+_NAMED = 5  # samples
+
 _TITLES = {
     "softmax_outputs": (
         "The model returns probabilities, not logits",
@@ -48,6 +50,11 @@ _TITLES = {
         "At the largest radius tried every image can be turned into plain grey, so no classifier can do better than "
         "chance. The attacks do not find the errors that must be there, and the other figures suffer from the same.",
     ),
+    "answers_missing": (
+        "Some images get no answer",
+        "The model returned infinite values, or none that are numbers. Such images count as errors: whoever sends one "
+        "has made the model fail. Look for an overflow, often of 16-bit numbers, or a division by zero.",
+    ),
     "success_lost_on_grid": (
         "Rounding to 8 bits undoes attacks",
         "Some perturbations fool the model as real numbers but not as the 8-bit images that it accepts. The images "
@@ -64,6 +71,8 @@ def flags(
     iterations: Mapping[str, Any] | None,
     curve: Sequence[Mapping[str, Any]],
     chance: float,
+    unanswered: Sequence[str] = (),
+    asked_in_vain: int = 0,
 ) -> list[dict[str, Any]]:
     """Every flag, raised or not (None: not looked for), with what it means and the numbers it rests on.
 
@@ -73,6 +82,8 @@ def flags(
         lost: samples that only unrounded perturbations broke.
         iterations: the report's "iterations".
         curve: points of accuracy against eps, ascending; none if it was left out.
+        unanswered: the samples that got no answer, in words.
+        asked_in_vain: how often there was none, also for images that are no sample's.
         chance: the best that one answer to every image could do: the share of the largest class.
     """
     n = sum(p["n"] for p in probes)
@@ -125,6 +136,7 @@ def flags(
             if curve
             else "the search at larger radii was left out",
         ),
+        "answers_missing": (asked_in_vain > 0, _unanswered(unanswered, asked_in_vain)),
         "success_lost_on_grid": (lost >= few, f"{lost} of {n} images"),
     }
     return [
@@ -137,3 +149,11 @@ def flags(
         }
         for name, (raised, text) in judged.items()
     ]
+
+
+def _unanswered(samples: Sequence[str], times: int) -> str:
+    if not times:
+        return "every answer was made of finite numbers"
+    more = f" and {len(samples) - _NAMED} more" if len(samples) > _NAMED else ""
+    named = f"; {', '.join(samples[:_NAMED])}{more}" if samples else ", for corrupted images or beyond eps"
+    return f"no finite answer when asked {times} times{named}" if times > 1 else f"no finite answer once{named}"

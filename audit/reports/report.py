@@ -133,6 +133,12 @@ def build_report(
             lost=sum(samples[p]["broken_by"] is None for p in lost),
             iterations=iterations,
             curve=curve["points"] if curve else [],
+            unanswered=[
+                f"image {s['index']} ({s['broken_by'] or CLEAN})"
+                for s in samples
+                if s["prediction"] is None or s.get("adversarial_prediction", 0) is None
+            ],
+            asked_in_vain=sum(r.get("unanswered", 0) for r in results),  # earlier versions stopped at the first
             chance=max(Counter(labels).values()) / n,
         ),
         "samples": samples,
