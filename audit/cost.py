@@ -13,6 +13,7 @@ from f2at.audit.suites import Probes, checked
 
 _RADII = 4  # of the curve, that a sample is tried at as a rule
 _HARNESS = 3  # forward passes of each clean image for the harness itself
+_GRADIENT = 3.0  # forward passes that a gradient takes, as a rule
 
 
 class Cost(NamedTuple):
@@ -62,6 +63,12 @@ def measurement_cost(stage: str, samples: int, followed: int, probes: Probes) ->
     if stage == CURVE:
         return attack_cost(probes.curve, followed * _RADII)
     return Cost(samples * len(NATURAL), 0)
+
+
+def observed_pace(seconds: float, cost: Cost) -> Pace | None:
+    """The pace at which so many evaluations took so long; None before there are any."""
+    passes = cost.forwards + _GRADIENT * cost.gradients
+    return Pace(seconds / passes, _GRADIENT * seconds / passes) if passes else None
 
 
 def measure_pace(forward: Callable[[], Any], gradient: Callable[[], Any] | None, images: int) -> Pace:

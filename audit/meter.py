@@ -19,53 +19,64 @@ class Meter:
         pace: of its model.
 
     Attributes:
-        step: the one that is running.
+        pace: may be set to a better one at any time.
+        step: the one that began last, while it runs.
         show: called at every step and every evaluation.
     """
 
     def __init__(self, audit: Audit, pace: Pace) -> None:
-        self._audit, self._pace = audit, pace
-        self._planned = {step: pace.seconds(audit.cost(step)) for step in audit.steps}
+        self.pace = pace
+        self._audit = audit
+        self._costs = {step: audit.cost(step) for step in audit.steps}  # of those that are not done
+        self._evaluated: dict[Step, int] = {}  # images, in the steps that run
         self._taken: dict[str, list[float]] = {}
         self._worked = 0.0  # seconds, in steps that are done
-        self._share = 0.0  # of the step that is running, which is done
         self.step: Step | None = None
         self.show: Callable[[], object] = lambda: None
 
     def begin(self, step: Step, previous: Sequence[Mapping[str, Any]]) -> None:
         """A step begins, after those of its shard whose results these are."""
-        self.step, self._share = step, 0.0
         for later in self._audit.shards[step.shard][step.place :]:
-            self._planned[later] = self._pace.seconds(self._audit.cost(later, previous))
-        cost = self._audit.cost(step, previous)
-        self._one = 1 / max(1, cost.forwards + cost.gradients)
+            self._costs[later] = self._audit.cost(later, previous)
+        self.step, self._evaluated[step] = step, 0
         self.show()
 
     def beat(self, images: int) -> None:
-        """So many images are evaluated next; for `Audit.run`."""
-        self._share = min(1.0, self._share + images * self._one)
+        """So many images are evaluated next, in the step that began last; for `Audit.run`."""
+        assert self.step is not None
+        self.reach(self.step, self._evaluated[self.step] + images)
+
+    def reach(self, step: Step, images: int) -> None:
+        """So many images have been evaluated in a step that runs, here or elsewhere."""
+        self._evaluated[step] = images
         self.show()
 
     def end(self, step: Step, seconds: float) -> None:
         """A step is done, now or by an earlier run, and took so long."""
-        del self._planned[step]
+        del self._costs[step]
+        self._evaluated.pop(step, None)
         self._taken.setdefault(step.stage, []).append(seconds)
-        self._worked, self._share, self.step = self._worked + seconds, 0.0, None
+        self._worked, self.step = self._worked + seconds, None
         self.show()
 
     @property
     def seconds_left(self) -> float:
-        """About how long it will still take."""
-        total = 0.0
-        for step, planned in self._planned.items():
-            taken = self._taken.get(step.stage)
-            expected = planned if taken is None else fmean(taken)
-            total += expected * (1 - self._share) if step == self.step else expected
-        return total
+        """About how long it will still take, if the steps run one after the other."""
+        return sum(self._expected(step) * (1 - self._share(step)) for step in self._costs)
 
     @property
     def share(self) -> float:
         """How much of the work is done, from 0 to 1."""
-        running = self._planned.get(self.step, 0.0) * self._share if self.step else 0.0
-        done, left = self._worked + running, self.seconds_left
-        return done / (done + left) if done + left else 1.0
+        done = self._worked + sum(self._expected(step) * self._share(step) for step in self._evaluated)
+        left = self.seconds_left
+        return done / (done + left) if done + left else float(not self._costs)
+
+    def _expected(self, step: Step) -> float:
+        """Seconds that a step takes, in all."""
+        taken = self._taken.get(step.stage)
+        return self.pace.seconds(self._costs[step]) if taken is None else fmean(taken)
+
+    def _share(self, step: Step) -> float:
+        """How much of a step is done, from 0 to 1."""
+        evaluated = self._evaluated.get(step, 0)
+        return min(1.0, evaluated / sum(self._costs[step])) if evaluated and sum(self._costs[step]) else 0.0

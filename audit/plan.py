@@ -153,7 +153,8 @@ class Audit:
         started = time.perf_counter()
         subject = Subject(self._target, self._to_target, heartbeat, self._surrogate)
         shard, ball = self._shard(step.shard), Ball(self.request.effective_eps, self.request.norm)
-        followed = self._followed(shard)
+        positions = shard.positions.tolist()
+        followed = shard.at(self._followed(positions))
         # One generator for each step: neither the order of shards nor a resumption changes what it draws.
         rng = np.random.default_rng(np.random.SeedSequence([self.request.seed, 1 + step.place, step.shard]))
         if step.stage == CLEAN:
@@ -167,7 +168,8 @@ class Audit:
         else:
             attack = self._suite.attacks[step.place - 1]
             shown = math.ceil(self.request.examples / len(self.shards))
-            outcome = run_attack(subject, self._attacked(shard, attack, previous), ball, attack, rng, shown)
+            attacked = shard.at(self._attacked(positions, attack, previous))
+            outcome = run_attack(subject, attacked, ball, attack, rng, shown)
         return {
             "shard": step.shard,
             "stage": step.stage,
@@ -210,13 +212,11 @@ class Audit:
 
     def cost(self, step: Step, previous: Sequence[Mapping[str, Any]] = ()) -> Cost:
         """About the most evaluations that a step takes; the more of its shard's results are known, the closer."""
-        shard = self._shard(step.shard)
+        positions = self._positions(step.shard).tolist()
         if step.stage in STAGES:
-            return measurement_cost(step.stage, len(shard), len(self._followed(shard)), self._probes)
+            return measurement_cost(step.stage, len(positions), len(self._followed(positions)), self._probes)
         attack = self._suite.attacks[step.place - 1]
-        every = self._suite.every.get(attack.name, 1)
-        attacked = self._attacked(shard, attack, previous).positions if previous else shard.positions
-        return attack_cost(attack, sum(checked(p, every) for p in attacked))
+        return attack_cost(attack, len(self._attacked(positions, attack, previous)))
 
     def measure(self, images: int = 2) -> Pace:
         """The model's pace, on the first images of the audit."""
@@ -234,18 +234,22 @@ class Audit:
         parts = [__version__, self.request.model_dump(), self._model, self._surrogate_model, self._data]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("ascii")).hexdigest()
 
-    def _followed(self, shard: Shard) -> Shard:
-        """The samples of a shard that are followed beyond the suite."""
-        return shard.at([p for p in shard.positions.tolist() if p in self._curve_positions])
+    def _followed(self, positions: Sequence[int]) -> list[int]:
+        """Those of a shard's samples that are followed beyond the suite."""
+        return [p for p in positions if p in self._curve_positions]
 
-    def _attacked(self, shard: Shard, attack: Attack, previous: Sequence[Mapping[str, Any]]) -> Shard:
-        """The samples of a shard that an attack takes on."""
-        positions = correct(previous) if attack.name in self._suite.alone else surviving(previous)
+    def _attacked(self, positions: Sequence[int], attack: Attack, previous: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Those of a shard's samples that an attack takes on; with no results yet, those that it may."""
         every = self._suite.every.get(attack.name, 1)
-        return shard.at([p for p in positions if checked(p, every)])
+        if previous:
+            positions = correct(previous) if attack.name in self._suite.alone else surviving(previous)
+        return [p for p in positions if checked(p, every)]
+
+    def _positions(self, shard: int) -> NDArray[np.int64]:
+        return np.arange(shard * SHARD_SIZE, min((shard + 1) * SHARD_SIZE, len(self._labels)))
 
     def _shard(self, number: int) -> Shard:
-        positions = np.arange(number * SHARD_SIZE, min((number + 1) * SHARD_SIZE, len(self._labels)))
+        positions = self._positions(number)
         return Shard(positions, self._images[positions], self._labels[positions])
 
     @staticmethod

@@ -21,13 +21,16 @@ from dbos import error as dbos_error
 from f2at.audit import Audit, Step
 from f2at.audit.stages import surviving
 from f2at.serving.jobs.audits import PROGRESS, REPORT, WORKFLOW
+from f2at.serving.jobs.forecast import Forecast
 
 SHARD = "shard"
 SHARDS = "shards"  # the queue
+WORKING = "working"  # name of the event with what a shard's worker is doing
 _RECOVERIES = 10  # a shard that crashes its worker this often is given up
 _POLL = 0.25  # seconds between polls of an audit's shards
 _LONGEST_POLL = 5.0  # the same, where polling is slow: many shards, or a database outage
 _CHECK = 0.5  # seconds between checks whether the audit was cancelled
+_TELL = 2.0  # seconds between events within a step
 
 Result = dict[str, Any]
 OpenAudit = Callable[[dict[str, Any], str], Audit]
@@ -52,7 +55,7 @@ def register(open_audit: OpenAudit, *, max_seconds: float = math.inf) -> None:
 
         def run(step: Step, previous: list[Result]) -> Result:
             # Converted as if read back from the database, so that resumed and uninterrupted shards see the same values.
-            beat = _until_spent(max_seconds, _worked(previous), heartbeat)
+            beat = _telling(step, _until_spent(max_seconds, _worked(previous), heartbeat))
             result: Result = json.loads(json.dumps(plan.run(step, previous, beat)))
             return result
 
@@ -102,7 +105,7 @@ def _report(plan: Audit, identifier: str, shards: Sequence[str], max_seconds: fl
     """
     heartbeat = _heartbeat(identifier)
     results: dict[str, list[Result]] = {child: [] for child in shards}
-    waiting, published = set(shards), -1
+    waiting, forecast, published = set(shards), Forecast(plan), None
     while waiting:
         started = time.monotonic()
         heartbeat(0)
@@ -112,9 +115,15 @@ def _report(plan: Audit, identifier: str, shards: Sequence[str], max_seconds: fl
                 found = results[child.workflow_id]
                 steps = DBOS.list_workflow_steps(child.workflow_id, offset=len(found))
                 found += [step["output"] for step in steps if step["output"] is not None]
-        if sum(map(len, results.values())) > published:
-            published = sum(map(len, results.values()))
-            DBOS.set_event(PROGRESS, progress(plan.steps, results.values()))
+        working = {
+            shards.index(child.workflow_id): DBOS.get_event(child.workflow_id, WORKING, timeout_seconds=0)
+            for child in children
+            if child.status == "PENDING" and child.recovery_attempts
+        }
+        state = progress(plan.steps, results.values()) | forecast.of(list(results.values()), working)
+        if state != published:
+            published = state
+            DBOS.set_event(PROGRESS, state)
         _stop_at_failure(children, waiting)
         if sum(map(_worked, results.values())) > max_seconds:
             DBOS.cancel_workflows(list(waiting))
@@ -173,6 +182,23 @@ def _until_spent(max_seconds: float, worked: float, beat: Callable[[int], None])
             raise _too_long(max_seconds)
 
     return watched
+
+
+def _telling(step: Step, beat: Callable[[int], None]) -> Callable[[int], None]:
+    """Like `beat`, and tells every few seconds how far the step is."""
+    began = told = time.monotonic()
+    evaluated = 0
+
+    def telling(samples: int) -> None:
+        nonlocal told, evaluated
+        beat(samples)
+        evaluated += samples
+        now = time.monotonic()
+        if now - told > _TELL:
+            told = now
+            DBOS.set_event(WORKING, {"place": step.place, "evaluated": evaluated, "seconds": now - began})
+
+    return telling
 
 
 def _worked(results: Iterable[Result]) -> float:

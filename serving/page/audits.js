@@ -102,7 +102,7 @@ function draw(audit, place = "prepend") {
   if (audit.error || audit.detail) {
     node.append(element("p", { className: audit.error ? "error" : "muted", textContent: audit.error ?? audit.detail }));
   }
-  if (progress && state === "running") node.append(bar(progress.done, progress.total, `${progress.done} of ${progress.total} steps`));
+  if (progress && state === "running") node.append(...running(progress));
   if (progress?.done) node.append(state === "done" ? summary(progress.stages) : table(progress.stages));
   const old = card(audit.id);
   const focused = old?.contains(document.activeElement) && document.activeElement.tagName;
@@ -112,6 +112,17 @@ function draw(audit, place = "prepend") {
     $("audits")[place](node);
   }
   if (focused) (node.querySelector(focused) ?? node.querySelector("a, button"))?.focus(); // keep a keyboard user's place
+}
+
+function running({ done, total, share, seconds_left: left }) {
+  const steps = `${done} of ${total} steps`;
+  if (left == null) return [bar(done, total, steps)];
+  return [bar(share, 1, `${percent(share)}, ${steps}`), element("span", { className: "muted", textContent: ` about ${duration(left)} left` })];
+}
+
+function duration(seconds) {
+  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
+  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
 
 const when = (seconds) => new Date(1000 * seconds).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });

@@ -18,6 +18,7 @@ from f2at.audit import Audit, AuditRequest, Step, run_audit
 from f2at.audit.reports.report import deterministic_part
 from f2at.images.pixels import to_inputs
 from f2at.images.sets.base import in_memory
+from f2at.serving.jobs import workflows
 from f2at.serving.jobs.audits import APPLICATION, FINISHED, QUEUE, Audits
 from f2at.serving.jobs.database import server_engine, worker_engine
 from f2at.serving.jobs.retention import purge
@@ -180,6 +181,25 @@ def test_the_report_is_that_of_an_offline_run(audits: Audits) -> None:
     assert (report["run"]["id"], report["run"]["created"] <= report["run"]["finished"]) == ("whole", True)
     assert audit["progress"]["done"] == audit["progress"]["total"] == len(plan.steps)
     assert shards("whole") == dict.fromkeys(["whole/0", "whole/1"], "SUCCESS")
+
+
+def test_progress_moves_within_a_step(audits: Audits, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each evaluation is told of: more is seen than there are steps."""
+    monkeypatch.setattr(workflows, "_TELL", 0.0)
+    monkeypatch.setattr(workflows, "_POLL", 0.02)
+    MODEL.before = lambda: time.sleep(0.02)
+    audits.submit({**REQUEST, "samples": 5, "attacks": [{"name": "square", "queries": 100}]}, "told")
+    seen: list[dict[str, Any]] = []
+    while (audit := audits.get("told"))["state"] not in FINISHED:
+        if audit["progress"] and audit["progress"] not in seen[-1:]:
+            seen.append(audit["progress"])
+        time.sleep(0.02)
+    within = [state for state in seen if state["seconds_left"] is not None and state["done"] == 1]
+    shares = [state["share"] for state in within]
+    assert len(set(shares)) > 1
+    assert shares == sorted(shares)
+    assert audit["progress"]["share"] == 1
+    assert audit["progress"]["seconds_left"] == 0
 
 
 def rows(url: str) -> dict[str, int]:
