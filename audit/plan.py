@@ -47,6 +47,7 @@ from f2at.audit.stages import (
 )
 from f2at.audit.subject import Subject, ToTarget
 from f2at.audit.suites import SUITES, checked, probes
+from f2at.images.pixels import Labels
 from f2at.images.sets.base import LabelledSet
 
 SHARD_SIZE = 25
@@ -245,7 +246,7 @@ class Audit:
             positions = correct(previous) if attack.name in self._suite.alone else surviving(previous)
         return [p for p in positions if checked(p, every)]
 
-    def _positions(self, shard: int) -> NDArray[np.int64]:
+    def _positions(self, shard: int) -> Labels:
         return np.arange(shard * SHARD_SIZE, min((shard + 1) * SHARD_SIZE, len(self._labels)))
 
     def _shard(self, number: int) -> Shard:
