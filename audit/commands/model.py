@@ -46,6 +46,7 @@ def _model(options: argparse.Namespace) -> tuple[Model, LabelledSet]:
         size=options.size or data.size,
         threads=options.threads,
         black_box=options.black_box,
+        tell=(lambda _: None) if options.quiet else (lambda line: print(f"f2at audit: {line}", file=sys.stderr)),
         **fitting(options),
         **reading(options),
     )

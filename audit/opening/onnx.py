@@ -97,6 +97,7 @@ def open_onnx(
     black_box: bool = False,
     fit: str = "crop",
     interpolation: str = "bilinear",
+    tell: Callable[[str], object] = lambda _: None,
     **preprocessing: Any,
 ) -> Model:
     """Any classifier in an ONNX file, with the gradients of its graph.
@@ -108,12 +109,15 @@ def open_onnx(
         threads: see `create_session`.
         black_box: leave the gradients out.
         fit, interpolation: how pictures are brought to the size.
+        tell: is called with a line on what takes long, if anything does.
         preprocessing: keywords of `read_classifier`; those that are None are left to it.
     """
     given = {name: value for name, value in preprocessing.items() if value is not None}
     source, digest = read_onnx(path)
 
     def derive() -> Derived:
+        if not black_box:
+            tell(f"differentiating {path.name} and proving its gradients; the next audit of this file finds them done")
         classifier = read_classifier(source, size=size, **given)
         gradient = b"" if black_box else gradient_graph(classifier).SerializeToString()
         facts = {

@@ -126,7 +126,9 @@ def test_weights_that_are_missing_elsewhere_or_cut_short_are_named(tmp_path: Pat
 
 
 def test_what_was_derived_is_not_derived_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = opened(path)
+    lines: list[str] = []
+    first = opened(path, tell=lines.append)
+    assert len(lines) == 1, "what takes long is announced"
     (folder,) = (path.parent / "cache").iterdir()
     made = folder.stat().st_mtime_ns
 
@@ -135,7 +137,8 @@ def test_what_was_derived_is_not_derived_again(path: Path, monkeypatch: pytest.M
 
     with monkeypatch.context() as patch:
         patch.setattr(derivation, "needed", never)
-        again = opened(path)
+        again = opened(path, tell=lines.append)
+    assert len(lines) == 1
     assert again.description == first.description
     np.testing.assert_array_equal(again.target.logits(INPUTS), first.target.logits(INPUTS))
     assert folder.stat().st_mtime_ns == made
