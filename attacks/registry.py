@@ -39,6 +39,7 @@ class Attack:
     parameters: every keyword of `function` but eps, norm and rng; JSON values.
     most: from the parameters, the most evaluations, forward and gradient, that it takes on one sample.
     norms: the norms that it is made for.
+    needs_scores: whether it goes by the scores of the audited model, and not by its labels alone.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Attack:
     parameters: Parameters
     most: Callable[[Parameters], int]
     norms: tuple[str, ...] = NORMS
+    needs_scores: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parameters", MappingProxyType(dict(self.parameters)))
@@ -121,6 +123,7 @@ def _attack(
     most: Callable[[Parameters], int],
     *,
     norms: tuple[str, ...] = NORMS,
+    needs_scores: bool = False,
     **parameters: Any,
 ) -> Attack:
     """An entry of the registry: all parameters of `function`, at their defaults but for those given."""
@@ -138,6 +141,7 @@ def _attack(
         parameters={**defaults, **parameters},
         most=most,
         norms=norms,
+        needs_scores=needs_scores or knowledge == "white-box",
     )
 
 
@@ -234,7 +238,13 @@ ATTACKS: Mapping[str, Attack] = MappingProxyType(
                 lambda p: 1 + 2 * p["target_classes"] * p["restarts"] * p["steps"],
             ),
             _attack(
-                "square", square, "black-box", "Square attack (Andriushchenko et al. 2020)", "1912.00049", _queries
+                "square",
+                square,
+                "black-box",
+                "Square attack (Andriushchenko et al. 2020)",
+                "1912.00049",
+                _queries,
+                needs_scores=True,
             ),
             _attack(
                 "rays",

@@ -101,6 +101,17 @@ def _parts(n: int, most: int) -> list[tuple[int, int]]:
     return [(n * part // count, n * (part + 1) // count) for part in range(count)]
 
 
+def has_scores(target: Target) -> bool:
+    """Whether the target's logits are more than its labels: all are but those of targets that say `scores = False`."""
+    return bool(getattr(target, "scores", True))
+
+
+def queries_left(target: Target) -> int | None:
+    """How many images the target may still be asked about; None: any number, as of all without `queries`."""
+    queries = getattr(target, "queries", None)
+    return None if queries is None else queries.left
+
+
 def has_gradients(target: Target) -> bool:
     """Whether the target can be asked for gradients: all can but those that say `gradients = False`."""
     return bool(getattr(target, "gradients", True))

@@ -25,7 +25,7 @@ import numpy as np
 
 from f2at import __version__
 from f2at.attacks.registry import Attack
-from f2at.attacks.target import Target, has_gradients
+from f2at.attacks.target import Target, has_gradients, has_scores
 from f2at.audit.cost import Cost, Pace, attack_cost, measure_pace, measurement_cost
 from f2at.audit.reports.report import build_report
 from f2at.audit.request import AuditRequest
@@ -121,7 +121,9 @@ class Audit:
         self._images, self._labels = data.read(self._indices), data.labels[self._indices]
         self._suite = request.chosen_suite
         self._curve_positions = range(0, n, math.ceil(n / self._suite.followed))
-        self._probes = probes(self._suite, gradients=has_gradients(target))
+        self._probes = probes(
+            self._suite, norm=request.norm, gradients=has_gradients(target), scores=has_scores(target)
+        )
         measured = (ITERATIONS, *((CURVE,) if request.curve else ()), CORRUPTIONS)
         stages = (CLEAN, *(attack.name for attack in self._suite.attacks), *measured)
         depth = len(stages)
@@ -282,6 +284,12 @@ def _check_models(request: AuditRequest, target: Target, surrogate: Target | Non
         raise ValueError(
             f"suite must be one without white-box attacks ({', '.join(accepted)}) for a model without gradients"
             f"{_obstacle(target)}; got {request.suite!r}"
+        )
+    if suite.needs_scores and not has_scores(target):
+        accepted = [name for name, other in SUITES.items() if not other.needs_scores]
+        raise ValueError(
+            f"suite must be one that needs no scores ({', '.join(accepted)}) for a model that answers labels alone; "
+            f"{', '.join(suite.needs_scores)} of {request.suite!r} would need them"
         )
     if suite.needs_surrogate and surrogate is None:
         raise ValueError(f"surrogate must be given for suite {request.suite!r}: its attacks follow another model")

@@ -36,6 +36,11 @@ class Suite:
         return any(attack.knowledge == "white-box" for attack in self.attacks)
 
     @property
+    def needs_scores(self) -> tuple[str, ...]:
+        """The attacks for which the labels that the audited model answers are not enough."""
+        return tuple(attack.name for attack in self.attacks if attack.needs_scores)
+
+    @property
     def longest_run(self) -> int:
         """The most steps in a row that a white-box attack may take on any sample; 20 if there is none."""
         everywhere = (a for a in self.attacks if a.knowledge == "white-box" and self.every.get(a.name, 1) == 1)
@@ -75,10 +80,11 @@ class Probes:
     single_step: Attack | None = None
 
 
-def probes(suite: Suite, *, gradients: bool) -> Probes:
-    """The probes that go with a suite, for a model with or without gradients."""
+def probes(suite: Suite, *, norm: str, gradients: bool, scores: bool = True) -> Probes:
+    """The probes that go with a suite, for a model with or without gradients, or with labels alone."""
     if not gradients:
-        return Probes(curve=ATTACKS["square"].override(queries=200))
+        name = "square" if scores else "rays" if norm == "linf" else "hopskipjump"
+        return Probes(curve=ATTACKS[name].override(queries=200))
     return Probes(
         curve=ATTACKS["pgd"].override(objective="margin", steps=10, start="none"),
         iterations=ATTACKS["apgd-ce"].override(objective="margin", steps=min(2 * suite.longest_run, _MOST_STEPS)),
@@ -139,6 +145,10 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
         "black-box": Suite(
             title="For a model of which only the answers are known: scores, then labels alone",
             attacks=(ATTACKS["square"], ATTACKS["rays"], ATTACKS["hopskipjump"]),
+        ),
+        "labels": Suite(
+            title="For a model that answers labels alone, without scores",
+            attacks=(ATTACKS["rays"], ATTACKS["hopskipjump"]),
         ),
     }
 )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from f2at.audit.module import audit_module
     from f2at.audit.opening.bundle import audit_bundle
+    from f2at.audit.opening.endpoint import audit_endpoint
     from f2at.audit.opening.onnx import audit_onnx
     from f2at.audit.page.html import render_report
     from f2at.audit.reports.compare import compare_reports, gate
@@ -35,6 +36,7 @@ __all__ = [
     "ServiceError",
     "__version__",
     "audit_bundle",
+    "audit_endpoint",
     "audit_module",
     "audit_onnx",
     "compare_reports",
@@ -55,6 +57,7 @@ _HOMES = {
     "Client": ("f2at.serving.client", "serve"),
     "ServiceError": ("f2at.serving.client", "serve"),
     "audit_bundle": ("f2at.audit.opening.bundle", ""),
+    "audit_endpoint": ("f2at.audit.opening.endpoint", ""),
     "audit_module": ("f2at.audit.module", "train"),
     "audit_onnx": ("f2at.audit.opening.onnx", ""),
     "compare_reports": ("f2at.audit.reports.compare", ""),

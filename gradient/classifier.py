@@ -165,10 +165,16 @@ def gradient_graph(classifier: Classifier) -> onnx.ModelProto:
 
 def as_entered(entry: Entry, images: NDArray[np.uint8]) -> NDArray[Any]:
     """Images uint8 (N, H, W, 3) as the graph takes them."""
+    graph = entry_graph(entry)
+    return images if graph is None else answer(graph, images)
+
+
+def entry_graph(entry: Entry) -> onnx.ModelProto | None:
+    """The graph from images uint8 (N, H, W, 3) to what another graph takes; None where it takes them as they are."""
     b = Builder({}, _ENTRY)
     entered = entry.from_levels(b, IMAGES)
     if entered == IMAGES:
-        return images
+        return None
     graph = helper.make_graph(
         b.nodes,
         "entry",
@@ -176,7 +182,7 @@ def as_entered(entry: Entry, images: NDArray[np.uint8]) -> NDArray[Any]:
         [onnx.ValueInfoProto(name=entered)],
         b.initializers,
     )
-    return answer(helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9), images)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
 
 
 def _probes(size: tuple[int, int]) -> NDArray[np.uint8]:

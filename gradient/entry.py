@@ -130,12 +130,36 @@ def find_entry(
     """
     images = input_of(model)
     tensor = images.type.tensor_type
-    dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
-    shape = [axis.dim_value or None for axis in tensor.shape.dim]
+    return entry_of(
+        images.name,
+        helper.tensor_dtype_to_np_dtype(tensor.elem_type).name,
+        [axis.dim_value or None for axis in tensor.shape.dim],
+        layout=layout,
+        channels=channels,
+        size=size,
+        mean=mean,
+        std=std,
+        scale=scale,
+    )
+
+
+def entry_of(
+    name: str,
+    dtype: str,
+    shape: Sequence[int | None],
+    *,
+    layout: str | None = None,
+    channels: str | None = None,
+    size: Sequence[int] | None = None,
+    mean: float | Sequence[float] = 0.0,
+    std: float | Sequence[float] = 1.0,
+    scale: float = 1.0,
+) -> Entry:
+    """The same of an input of which name, numpy's name of its type, and shape are known; None: of any length."""
     if dtype not in _DTYPES:
-        raise ValueError(f"input {images.name!r} must be one of {', '.join(_DTYPES)}; got {dtype}")
+        raise ValueError(f"input {name!r} must be one of {', '.join(_DTYPES)}; got {dtype}")
     if len(shape) != 4:
-        raise ValueError(f"input {images.name!r} must have 4 dimensions, a batch of images; got {_text(shape)}")
+        raise ValueError(f"input {name!r} must have 4 dimensions, a batch of images; got {_text(shape)}")
     layout = _layout(shape, layout)
     there = shape[layout.index("C")]
     fitting = {1: ("grey",), 3: ("rgb", "bgr"), None: CHANNELS}[there]

@@ -1,4 +1,4 @@
-"""`f2at audit BUNDLE`: audit a bundle or any ONNX classifier, write report.json and report.html."""
+"""`f2at audit MODEL`: audit a bundle, any ONNX classifier or an endpoint, write report.json and report.html."""
 
 import argparse
 import json
@@ -12,6 +12,7 @@ from typing import Any
 from f2at.attacks.threat import NORMS
 from f2at.audit import AuditRequest
 from f2at.audit.commands.bar import progress_bar
+from f2at.audit.commands.endpoint import add_endpoint_options, is_url
 from f2at.audit.commands.foreign import add_foreign_options
 from f2at.audit.commands.model import open_audit
 from f2at.audit.journal import Journal
@@ -83,7 +84,7 @@ def _value(text: str) -> Any:
 
 def _request(options: argparse.Namespace) -> AuditRequest:
     attacks = [parse_attack(text) for text in options.attack] or None
-    usual = "black-box" if options.black_box else "quick"
+    usual = "black-box" if options.black_box or is_url(options.model) else "quick"
     if attacks and options.suite not in (None, CUSTOM):
         raise ValueError(f"suite must be left out where attacks are given; got {options.suite}")
     return AuditRequest(
@@ -111,7 +112,7 @@ def _summary(report: Mapping[str, Any]) -> str:
     }
     width = max(len(name) for name in ("iterations", *(attack["name"] for attack in report["attacks"]))) + 2
     lines = [
-        f"model {report['model']['digest']}",
+        *(f"model {report['model'][name]}" for name in ("url", "digest") if name in report["model"]),
         *([f"surrogate {report['surrogate']['digest']}"] if report["surrogate"] else []),
         f"{clean['n']} images, {threat['norm']}, eps {threat['eps']}{note}",
         "",
@@ -140,13 +141,19 @@ def _parser() -> Parser:
     parser = Parser(
         prog="f2at audit",
         usage="f2at audit BUNDLE --output REPORT.json [options]\n"
-        "       f2at audit MODEL.onnx --data DATA --output REPORT.json [options]",
+        "       f2at audit MODEL.onnx --data DATA --output REPORT.json [options]\n"
+        "       f2at audit https://HOST/PATH --data DATA --output REPORT.json [options]",
         description="Attack a model with labelled images and report how many of its answers survive.",
         epilog="exit codes: 0 done (and the threshold, if any, is met); 2 bad input; 3 the threshold is not met; "
         "4 the threshold lies inside the confidence interval, so more samples are needed to tell; 130 interrupted: "
         "what is done is kept beside the report, and the same command goes on",
     )
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a bundle's folder, or an ONNX file with --data")
+    parser.add_argument(
+        "model",
+        type=lambda text: text if is_url(text) else Path(text),
+        metavar="MODEL",
+        help="a bundle's folder, an ONNX file, or the URL of a model behind HTTP, whose key is in F2AT_ENDPOINT_KEY",
+    )
     parser.add_argument("--suite", help=f"list of attacks: {', '.join(SUITES)} (default quick, or black-box)")
     parser.add_argument(
         "--attack",
@@ -175,9 +182,10 @@ def _parser() -> Parser:
     parser.add_argument(
         "--surrogate", type=Path, metavar="BUNDLE", help="another model, whose gradients transfer attacks follow"
     )
-    group = parser.add_argument_group("any classifier in an ONNX file")
+    group = parser.add_argument_group("any classifier in an ONNX file, or behind HTTP")
     add_foreign_options(group)
     group.add_argument("--black-box", action="store_true", help="attack it by its answers alone, without gradients")
+    add_endpoint_options(parser.add_argument_group("a model behind HTTP"))
     parser.add_argument("--threads", type=int, default=0, help="threads of ONNX Runtime (default 0: all cores)")
     parser.add_argument("--output", type=Path, required=True, help="report to write, .json; .html goes beside it")
     parser.add_argument("--overwrite", action="store_true", help="replace a report that is there")

@@ -45,7 +45,7 @@ def reading(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def fitting(options: argparse.Namespace) -> dict[str, str]:
+def fitting(options: argparse.Namespace) -> dict[str, Any]:
     """The keywords of `f2at.images.preparation.Preparation` that these options give."""
     return {name: getattr(options, name) for name in _FITTING if getattr(options, name) is not None}
 

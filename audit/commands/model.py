@@ -5,8 +5,11 @@ import sys
 from pathlib import Path
 
 from f2at.audit import Audit, AuditRequest
+from f2at.audit.commands import endpoint
+from f2at.audit.commands.endpoint import endpoint_options, is_url
 from f2at.audit.commands.foreign import OPTIONS, fitting, reading
 from f2at.audit.opening.bundle import open_bundle
+from f2at.audit.opening.endpoint import open_endpoint, usual_suite
 from f2at.audit.opening.model import Model
 from f2at.audit.opening.onnx import open_onnx
 from f2at.images.sets.base import LabelledSet, in_memory
@@ -23,6 +26,8 @@ def open_audit(options: argparse.Namespace, request: AuditRequest) -> Audit:
     model, data = _model(options)
     for note in data.notes:
         print(f"f2at audit: {note}", file=sys.stderr)
+    if is_url(options.model) and options.suite is None and request.attacks is None:
+        request = AuditRequest(**{**request.model_dump(), "suite": usual_suite(model)})
     surrogate = None
     if options.surrogate is not None:
         surrogate, *_ = open_bundle(options.surrogate, threads=options.threads)
@@ -31,6 +36,11 @@ def open_audit(options: argparse.Namespace, request: AuditRequest) -> Audit:
 
 def _model(options: argparse.Namespace) -> tuple[Model, LabelledSet]:
     """The model to audit, and labelled images for it."""
+    if is_url(options.model):
+        return _endpoint(options)
+    for name in endpoint.OPTIONS:
+        if getattr(options, name) is not None:
+            raise ValueError(f"{name.replace('_', '-')} goes with a model behind HTTP only")
     if not is_onnx(options.model):
         for name in (*OPTIONS, "black_box"):
             if getattr(options, name):
@@ -49,5 +59,21 @@ def _model(options: argparse.Namespace) -> tuple[Model, LabelledSet]:
         tell=(lambda _: None) if options.quiet else (lambda line: print(f"f2at audit: {line}", file=sys.stderr)),
         **fitting(options),
         **reading(options),
+    )
+    return model, data
+
+
+def _endpoint(options: argparse.Namespace) -> tuple[Model, LabelledSet]:
+    if options.data is None:
+        raise ValueError(f"data must be given for a model behind HTTP: {ACCEPTED}")
+    data = open_labelled(options.data)
+    model = open_endpoint(
+        options.model,
+        data=data,
+        classes=options.classes,
+        size=options.size,
+        **fitting(options),
+        **reading(options),
+        **endpoint_options(options),
     )
     return model, data

@@ -21,8 +21,7 @@ from f2at.gradient.classifier import Classifier, classifier_graph, gradient_grap
 from f2at.gradient.proof import TOLERANCE, GradientError, prove
 from f2at.gradient.source import read_onnx
 from f2at.images.preparation import Preparation
-from f2at.images.sets.base import in_memory
-from f2at.images.sets.opening import open_labelled
+from f2at.images.sets.opening import as_labelled
 
 _PROVEN_ON = 2  # images
 
@@ -67,12 +66,7 @@ def audit_onnx(
         ValueError: the file is no classifier that ONNX Runtime can run, operations of it have no gradient here and
             `black_box` is false, or the arguments do not fit together.
     """
-    if isinstance(images, str | Path):
-        data = open_labelled(Path(images))
-    elif labels is None:
-        raise ValueError("labels must be given with images that are arrays")
-    else:
-        data = in_memory(np.asarray(images), np.asarray(labels))
+    data = as_labelled(images, labels)
     model = open_onnx(
         Path(path),
         classes=classes,

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from f2at.images.sets.base import LabelledSet
+import numpy as np
+from numpy.typing import ArrayLike
+
+from f2at.images.sets.base import LabelledSet, in_memory
 from f2at.images.sets.npz import open_npz
 from f2at.images.sets.parquet import open_parquet
 from f2at.images.sets.pictures import open_folder
@@ -31,3 +34,12 @@ def open_labelled(path: Path) -> LabelledSet:
     if path.suffix == ".npz" or start.startswith(_ZIP):
         return open_npz(path)
     raise ValueError(f"data must be {ACCEPTED}; got {path}")
+
+
+def as_labelled(images: ArrayLike | Path, labels: ArrayLike | None) -> LabelledSet:
+    """Images, uint8 (N, H, W, 3), with their labels, or the labelled images at a path; see `open_labelled`."""
+    if isinstance(images, str | Path):
+        return open_labelled(Path(images))
+    if labels is None:
+        raise ValueError("labels must be given with images that are arrays")
+    return in_memory(np.asarray(images), np.asarray(labels))

@@ -49,7 +49,7 @@ def described_audit() -> Audit:
             min_robust_accuracy=0.1,
         ),
         classes=["dark", "light"],
-        model={"digest": "sha256:00", "manifest": {"anything": [1, {"deep": None}]}, "more": 1},
+        model={"digest": "sha256:00", "url": "http://a/b", "manifest": {"anything": [1, {"deep": None}]}, "more": 1},
         surrogate=TorchTarget(Grey(), classes=2),
         surrogate_model={"digest": "sha256:11", "manifest": {}},
         to_target=torch.from_numpy,
