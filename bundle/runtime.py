@@ -1,6 +1,7 @@
 """ONNX Runtime sessions: one place for their options, and an honest answer to "which device is it?"."""
 
 import ctypes
+import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -14,9 +15,24 @@ CPU = "CPUExecutionProvider"
 # What ONNX Runtime raises for a model or an input that it does not take; its exceptions have no base of their own.
 RUNTIME_ERRORS = tuple(kind for kind in vars(_state).values() if isinstance(kind, type) and issubclass(kind, Exception))
 
+_BEFORE_REASON = re.compile(
+    r"^\[ONNXRuntimeError\] : \d+ : \w+ : "
+    r"|\S+\.(?:cc|cpp|cu|cuh|h):\d+ .*?\)(?: const)?(?: \[with [^\]]*\])? "  # file, line and function of its source
+    r"|This is an invalid model\. In Node, .* , Error "  # every input and output of the node
+    r"|ONNX Runtime only \*guarantees\* support .*? opset versions\. "
+)
+_LONGEST_REASON = 400
+
 # TF32 rounds to 10 bits of mantissa, and the exhaustive search picks its algorithm by timing, again for every
 # batch size: with either, the verdict of an audit could depend on the card or on the day.
 _CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+
+
+def reason(error: Exception) -> str:
+    """What is wrong in an error of ONNX Runtime or onnx, in one line that begins with it."""
+    text = _BEFORE_REASON.sub("", " ".join(str(error).split())) or type(error).__name__
+    half = _LONGEST_REASON // 2
+    return text if len(text) <= _LONGEST_REASON else f"{text[:half]} ... {text[-half:]}"
 
 
 def cuda_devices() -> int:
@@ -47,8 +63,8 @@ def create_session(
             memory, or more where batches have many sizes.
 
     Raises:
-        ValueError: `threads` is negative, the first provider asked for cannot be used here, or ONNX Runtime is
-            installed twice.
+        ValueError: ONNX Runtime cannot load the model, `threads` is negative, the first provider asked for cannot be
+            used here, or ONNX Runtime is installed twice.
     """
     _check_installation()
     if threads < 0:
@@ -72,9 +88,12 @@ def create_session(
     options.enable_mem_pattern = plan_memory
     # Spinning threads steal the cores from whatever else runs on the machine.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = ort.InferenceSession(
-        model, options, providers=[(name, _CUDA_OPTIONS if name == CUDA else {}) for name in wanted]
-    )
+    try:
+        session = ort.InferenceSession(
+            model, options, providers=[(name, _CUDA_OPTIONS if name == CUDA else {}) for name in wanted]
+        )
+    except RUNTIME_ERRORS as error:
+        raise ValueError(f"ONNX Runtime cannot load the graph: {reason(error)}") from error
     if providers is not None and active_provider(session) != wanted[0]:
         raise ValueError(f"{wanted[0]} was asked for, but ONNX Runtime fell back to {active_provider(session)}")
     return session

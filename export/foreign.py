@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 
 from f2at.bundle.format import Bundle
-from f2at.bundle.runtime import RUNTIME_ERRORS, create_session
+from f2at.bundle.runtime import RUNTIME_ERRORS, create_session, reason
 from f2at.export.writing import check_request, write_export
 from f2at.gradient.batch import answer, tolerance_of
 from f2at.gradient.builder import UnsupportedOperationError
@@ -140,8 +140,7 @@ def _read(path: Path, source: onnx.ModelProto, **reading: Any) -> Classifier:
     try:
         classifier = read_classifier(source, **reading)
     except RUNTIME_ERRORS as error:
-        reason = str(error).splitlines()[0][:200]
-        raise ValueError(f"{path} is no model that ONNX Runtime can run: {reason}") from error
+        raise ValueError(f"{path} is no model that ONNX Runtime can run: {reason(error)}") from error
     if classifier.batch is not None:
         raise ValueError(
             f"{path} takes batches of {classifier.batch} only, and does not say the same when it is opened up for any "

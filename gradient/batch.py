@@ -7,11 +7,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from f2at.bundle.runtime import RUNTIME_ERRORS
+from f2at.bundle.runtime import RUNTIME_ERRORS, reason
 from f2at.gradient.builder import Builder
 from f2at.gradient.trace import input_of, needed, quiet_session, reached
 
 _SYMBOL = "N"
+_LARGEST = 1024  # a number above it is no batch
 
 
 def with_any_batch(model: onnx.ModelProto, images: NDArray[Any]) -> tuple[onnx.ModelProto, int | None, NDArray[Any]]:
@@ -30,13 +31,39 @@ def with_any_batch(model: onnx.ModelProto, images: NDArray[Any]) -> tuple[onnx.M
     Raises:
         ValueError: it cannot classify these images at all.
     """
-    size = input_of(model).type.tensor_type.shape.dim[0].dim_value or 1
-    fixed = _described(model, size)
-    said = answer(fixed, images, size)
+    fixed, size, said = _of_one_size(model, images)
     for candidate in (_described(model, _SYMBOL), _described(_opened(model, size), _SYMBOL)):
         if _agrees(candidate, images, said):
             return candidate, None, said
     return fixed, size, said
+
+
+def _of_one_size(model: onnx.ModelProto, images: NDArray[Any]) -> tuple[onnx.ModelProto, int, NDArray[Any]]:
+    """The graph for batches of the size it states, that size, and what it says.
+
+    Where it states none: of one image or, if it takes no single one, of the size that a Reshape of it was fixed to.
+    """
+    stated = input_of(model).type.tensor_type.shape.dim[0].dim_value
+    sizes = [stated] if stated else [1, *_reshaped_to(model)]
+    errors = []
+    for size in sizes:
+        fixed = _described(model, size)
+        try:
+            return fixed, size, answer(fixed, images, size)
+        except ValueError as error:
+            errors.append(error)
+    raise errors[0]
+
+
+def _reshaped_to(model: onnx.ModelProto) -> list[int]:
+    """The first numbers, above one, of what the graph's Reshape nodes reshape to."""
+    constants = _constants(model.graph)
+    shapes = [
+        numpy_helper.to_array(constants[node.input[1]])
+        for node in model.graph.node
+        if node.op_type == "Reshape" and node.input[1] in constants
+    ]
+    return sorted({int(shape[0]) for shape in shapes if 1 < shape[:1].sum() <= _LARGEST})
 
 
 def answer(
@@ -52,7 +79,7 @@ def answer(
         run = quiet_session(model).run
         found = [run([output], {name: chunk})[0] for chunk in chunks(images, batch or len(images))]
     except RUNTIME_ERRORS as error:
-        raise ValueError(f"ONNX Runtime cannot run the graph: {str(error).splitlines()[0][:200]}") from error
+        raise ValueError(f"ONNX Runtime cannot run the graph: {reason(error)}") from error
     return np.concatenate(found)[: len(images)]
 
 
@@ -103,14 +130,7 @@ def _opened(model: onnx.ModelProto, size: int) -> onnx.ModelProto:
     found = onnx.ModelProto()
     found.CopyFrom(model)
     graph = found.graph
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    constants |= {
-        node.output[0]: attribute.t
-        for node in graph.node
-        if node.op_type == "Constant"
-        for attribute in node.attribute
-        if attribute.name == "value"
-    }
+    constants = _constants(graph)
     b, images = Builder({}, "batch/"), input_of(found).name
     varying = reached(graph.node, {images})
     nodes: list[onnx.NodeProto] = []
@@ -133,3 +153,13 @@ def _opened(model: onnx.ModelProto, size: int) -> onnx.ModelProto:
     graph.node.extend(copies)
     graph.initializer.extend(b.initializers)
     return needed(found, [output.name for output in graph.output])
+
+
+def _constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
+    return {tensor.name: tensor for tensor in graph.initializer} | {
+        node.output[0]: attribute.t
+        for node in graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "value"
+    }

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import helper, inliner, numpy_helper, version_converter
 
 from f2at.bundle.onnx_check import read_names
+from f2at.bundle.runtime import RUNTIME_ERRORS, reason
 from f2at.gradient.builder import WRITTEN, Builder, Tensor
 
 OPSET = 20
@@ -64,9 +65,27 @@ def trace(
 
 
 def upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph in opset OPSET or newer, its functions inlined."""
-    model = inliner.inline_local_functions(model)
-    return version_converter.convert_version(model, OPSET) if opset(model) < OPSET else model
+    """The same graph in opset OPSET or newer, its functions inlined.
+
+    Raises:
+        ValueError: it cannot be brought there, since ONNX does not know its operations, for one.
+    """
+    if not any(item.domain in ("", "ai.onnx") for item in model.opset_import):
+        raise ValueError("the graph must state the opset of ONNX that it uses; it states none")
+    try:
+        model = inliner.inline_local_functions(model)
+        return version_converter.convert_version(model, OPSET) if opset(model) < OPSET else model
+    except Exception as error:  # its errors have no base, and some are failed assertions
+        raise ValueError(_refusal(model) or f"the graph cannot be brought to opset {OPSET}: {reason(error)}") from error
+
+
+def _refusal(model: onnx.ModelProto) -> str:
+    """Why ONNX Runtime does not load a graph, which it says more clearly than a converter that fails; "" if it does."""
+    try:
+        quiet_session(model)
+    except RUNTIME_ERRORS as error:
+        return f"ONNX Runtime cannot load the graph: {reason(error)}"
+    return ""
 
 
 def opset(model: onnx.ModelProto) -> int:

@@ -57,9 +57,7 @@ class Progress(BaseModel):
     done: int = Field(description="finished steps")
     total: int = Field(description="steps in all")
     share: float | None = Field(default=None, description="how much of the work is done, from 0 to 1, within steps too")
-    seconds_left: float | None = Field(
-        default=None, description="about how long its present workers still need"
-    )
+    seconds_left: float | None = Field(default=None, description="about how long its present workers still need")
     stages: list[Stage]
 
 

@@ -14,7 +14,7 @@ from f2at.audit.opening.bundle import open_surrogate
 from f2at.audit.opening.model import Model
 from f2at.audit.perform import perform
 from f2at.bundle.memory import images_at_once
-from f2at.bundle.runtime import RUNTIME_ERRORS, active_provider, create_session
+from f2at.bundle.runtime import RUNTIME_ERRORS, active_provider, create_session, reason
 from f2at.gradient.builder import UnsupportedOperationError
 from f2at.gradient.cache import Derived, cached
 from f2at.gradient.classifier import Classifier, classifier_graph, gradient_graph, read_classifier
@@ -135,8 +135,7 @@ def open_onnx(
     except GradientError as error:
         raise ValueError(f"{path}: {error}; black-box attacks need none (--black-box)") from error
     except RUNTIME_ERRORS as error:
-        reason = str(error).splitlines()[0][:200]
-        raise ValueError(f"{path} is no model that ONNX Runtime can run: {reason}") from error
+        raise ValueError(f"{path} is no model that ONNX Runtime can run: {reason(error)}") from error
     facts = derived.facts
     environment = {"provider": active_provider(sessions[0])}
     if not black_box:

@@ -1,9 +1,10 @@
 import numpy as np
+import onnx
 import pytest
 
 from f2at.bundle import runtime
 from f2at.bundle.format import Bundle
-from f2at.bundle.runtime import CPU, CUDA, active_provider, create_session, cuda_devices
+from f2at.bundle.runtime import CPU, CUDA, active_provider, create_session, cuda_devices, reason
 
 
 def test_a_session_runs_and_says_where(bundle: Bundle) -> None:
@@ -33,6 +34,32 @@ def test_wrong_arguments_are_named(bundle: Bundle, arguments: dict[str, object],
 def test_cuda_is_not_silently_replaced(bundle: Bundle) -> None:
     with pytest.raises(ValueError, match=r"CUDA|providers must be among"):
         create_session(bundle.files["classifier.onnx"], providers=[CUDA])
+
+
+SOURCE = "/onnxruntime_src/onnxruntime/core/graph/model.cc:256 onnxruntime::Model::Model(onnx::ModelProto&&, const"
+SIGNATURE = f"{SOURCE} onnxruntime::logging::Logger&, std::function<void(int)>&)"
+
+
+@pytest.mark.parametrize(
+    ("text", "begins"),
+    [
+        (f"[ONNXRuntimeError] : 1 : FAIL : {SIGNATURE} Unsupported model IR version: 99\n", "Unsupported model IR"),
+        (f"{SIGNATURE} const [with T = float] Out of range", "Out of range"),
+        ("[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Invalid rank for input: x", "Invalid rank for input: x"),
+        ("two\n\nlines", "two lines"),
+        ("", "ValueError"),
+    ],
+)
+def test_an_error_begins_with_its_reason(text: str, begins: str) -> None:
+    assert reason(ValueError(text)).startswith(begins)
+
+
+def test_what_onnx_runtime_does_not_load_is_refused_with_the_reason(bundle: Bundle) -> None:
+    model = onnx.load_model_from_string(bundle.files["classifier.onnx"])
+    model.graph.node[0].op_type = "Nope"
+    model.graph.node[0].name = "n" * 500
+    with pytest.raises(ValueError, match=r"^ONNX Runtime cannot load the graph: No Op registered for Nope"):
+        create_session(model.SerializeToString())
 
 
 def test_two_packages_of_onnx_runtime_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

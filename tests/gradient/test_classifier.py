@@ -194,16 +194,18 @@ def test_a_batch_of_one_size_is_opened_up(batch: int) -> None:
     check(classifier, lambda levels: logits_of(levels / 255))
 
 
-def test_a_reshape_that_fixes_the_batch_behind_an_open_input_is_opened_up() -> None:
-    classifier = read_classifier(network(batch=1))
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_reshape_that_fixes_the_batch_behind_an_open_input_is_opened_up(batch: int) -> None:
+    classifier = read_classifier(network(batch=batch))
     assert classifier.batch is None
     check(classifier, lambda levels: logits_of(levels / 255))
 
 
+@pytest.mark.parametrize("stated", [True, False])
 @pytest.mark.parametrize("batch", [1, 3])
-def test_a_batch_that_cannot_be_opened_is_kept(batch: int) -> None:
+def test_a_batch_that_cannot_be_opened_is_kept(batch: int, stated: bool) -> None:
     """Scores are laid in a line, whose length is that of one batch."""
-    model = network(shape=(batch, 3, SIDE, SIDE))
+    model = network(shape=(batch if stated else "N", 3, SIDE, SIDE))
     model.graph.initializer.append(numpy_helper.from_array(np.array([batch, CLASSES]), "wide"))
     model.graph.initializer.append(numpy_helper.from_array(np.array([batch * CLASSES]), "line"))
     model.graph.node.append(helper.make_node("Reshape", ["y0", "line"], ["l"]))

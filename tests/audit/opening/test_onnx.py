@@ -95,6 +95,44 @@ def test_more_images_than_are_followed(tmp_path: Path) -> None:
     assert report["iterations"]["samples"] == report["curve"]["samples"] == 25
 
 
+def spoilt(**change: Any) -> onnx.ModelProto:
+    """A graph with something in it that ONNX Runtime or ONNX does not know."""
+    model = network()
+    model.ir_version = change.get("ir", model.ir_version)
+    model.opset_import[0].version = change.get("opset", 17)
+    node = model.graph.node[1]
+    node.op_type = change.get("operation", node.op_type)
+    node.input[1] = change.get("weight", node.input[1])
+    node.name = "n" * 300
+    if "domain" in change:
+        node.domain = change["domain"]
+        model.opset_import.append(onnx.helper.make_opsetid(node.domain, 1))
+    if change.get("opset") == 0:
+        del model.opset_import[:]
+    return model
+
+
+@pytest.mark.parametrize("black_box", [False, True])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"ir": 99}, "Unsupported model IR version: 99"),
+        ({"opset": 99}, "Opset 99 is under development"),
+        ({"opset": 0}, "it states none"),
+        ({"operation": "Nope"}, "No Op registered for Nope"),
+        ({"weight": "gone"}, "Invalid model. Node input 'gone' is not a graph input"),
+        ({"domain": "com.acme"}, "com.acme:Conv"),
+    ],
+)
+def test_the_reason_why_a_file_is_refused_comes_first(
+    tmp_path: Path, change: dict[str, Any], reason: str, black_box: bool
+) -> None:
+    onnx.save(spoilt(**change), tmp_path / "model.onnx")
+    with pytest.raises(ValueError, match=reason) as caught:
+        opened(tmp_path / "model.onnx", black_box=black_box)
+    assert str(caught.value).index(reason) < 80
+
+
 def test_labels_may_be_a_list(path: Path) -> None:
     request = AuditRequest(suite="custom", attacks=[{"name": "fgsm"}], curve=False)
     assert audit_onnx(path, IMAGES, LABELS.tolist(), request)["clean"]["k"] == 7
