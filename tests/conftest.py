@@ -1,6 +1,7 @@
 """Fixtures shared by the tests of several packages."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
@@ -14,6 +15,13 @@ if TYPE_CHECKING:
 
 NewDatabase = Callable[[], str]
 Outage = Callable[[str], AbstractContextManager[None]]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with the most slow tests come first, so that no process is left alone with one at the end."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: (-slow[item.path], item.path))  # within a file, the order stays
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -89,7 +89,7 @@ def test_more_images_than_are_followed(tmp_path: Path) -> None:
     labels = logits_of(to_inputs(images)).argmax(axis=1)
     model = opened(with_one_size_of_batch(tmp_path, 25))
     audit = model.audit(in_memory(images, labels), AuditRequest(suite="quick"))
-    assert min(len(audit._followed(audit._shard(shard))) for shard in range(len(audit.shards))) == 0
+    assert min(len(audit._followed(audit._positions(shard).tolist())) for shard in range(len(audit.shards))) == 0
     report = audit.report(run_audit(audit))
     assert report["clean"]["k"] == 651
     assert report["iterations"]["samples"] == report["curve"]["samples"] == 25
