@@ -3,6 +3,7 @@
 import numpy as np
 
 from f2at.gradient.builder import Builder, Node
+from f2at.gradient.rules.blocked import blocks, step
 from f2at.gradient.rules.registry import Gradients, rule
 
 
@@ -15,6 +16,8 @@ def identity(_: Builder, node: Node, gradient: str) -> Gradients:  # noqa: ARG00
 @rule("Relu")
 def relu(b: Builder, node: Node, gradient: str) -> Gradients:
     """0 at 0, as autograd has it."""
+    if blocks(b, node.outputs[0]):
+        return [b("Mul", gradient, step(b, node.outputs[0]))]
     return [b("Mul", gradient, b.mask(b("Greater", node.outputs[0], b.scalar(0))))]
 
 

@@ -24,7 +24,7 @@ def average_pool(b: Builder, node: Node, gradient: str) -> Gradients:
     kernel = tuple(node.attributes["kernel_shape"])
     window = Window.of(node, image[2:], result[2:], kernel)
     gradient = b("Mul", gradient, b.matrix(1 / _counts(node, window, image[2:], result[2:])))
-    ones = np.ones((image[1], 1, *kernel))
+    ones = b.matrix(np.ones((image[1], 1, *kernel)))
     return [transposed(b, gradient, ones, window, image, result, image[1])]
 
 
@@ -38,7 +38,7 @@ def lp_pool(b: Builder, node: Node, gradient: str) -> Gradients:
     window = Window.of(node, image[2:], result[2:], kernel)
     share = b("Div", gradient, y if p == 2 else b("Pow", y, b.scalar(p - 1)))
     share = b.where(b("Greater", y, b.scalar(0)), share)
-    spread = transposed(b, share, np.ones((image[1], 1, *kernel)), window, image, result, image[1])
+    spread = transposed(b, share, b.matrix(np.ones((image[1], 1, *kernel))), window, image, result, image[1])
     slope = x if p == 2 else b("Mul", x, b("Pow", b("Abs", x), b.scalar(p - 2)))
     return [b("Mul", spread, slope)]
 
