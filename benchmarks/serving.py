@@ -157,7 +157,12 @@ def predict(client: httpx.Client, image: bytes, count: int, clients: int, latenc
 def processes(pid: int) -> Iterator[tuple[str, int]]:
     """The server's processes that matter, by what they do (Linux)."""
     command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    kinds = {b"_bentoml_impl.worker": "server process", b"\0worker\0": "audit worker", b"bentoml\0serve": "arbiter"}
+    kinds = {
+        b"_bentoml_impl.worker": "server process",
+        b"\0worker\0": "audit worker",
+        b"bentoml\0serve": "arbiter",
+        b"decoding.worker": "decode worker",
+    }
     yield next((name for mark, name in kinds.items() if mark in command), "other"), pid
     for task in Path(f"/proc/{pid}/task").iterdir():
         for child in (task / "children").read_text().split():

@@ -16,6 +16,8 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_EIGHT_BITS = np.rint(np.arange(1 << 16) / 257).astype(np.uint8)  # of each 16-bit level
+_STRIP = 1 << 18  # pixels
 _PROFILES = 16  # of cameras and editors in use at one time; to make a transform takes longer than to apply it
 
 
@@ -37,16 +39,25 @@ def upright(image: Image.Image) -> Image.Image:
 def opaque(image: Image.Image) -> Image.Image:
     """The picture in mode L, RGB or CMYK: white shows through it, 16 bits are scaled to 8, palettes looked up."""
     if image.mode.startswith("I"):  # 16-bit greyscale, which Pillow would clip at 255
-        levels = np.asarray(image).astype(np.float64) / 257
-        return Image.fromarray(np.clip(np.rint(levels), 0, 255).astype(np.uint8))
+        levels = np.asarray(image)
+        return Image.fromarray(_EIGHT_BITS[levels if levels.dtype.itemsize == 2 else levels.clip(0, 65535)])
     if image.mode in ("LA", "RGBA", "La", "RGBa", "PA") or "transparency" in image.info:
-        layers = image.convert("LA" if image.mode in ("LA", "La") else "RGBA")
-        *_, alpha = layers.split()
-        colours = layers.convert("L" if layers.mode == "LA" else "RGB")
-        return Image.composite(colours, Image.new(colours.mode, colours.size, "white"), alpha)
+        return _over_white(image)
     if image.mode == "1":
         return image.convert("L")
     return image if image.mode in ("L", "RGB", "CMYK") else image.convert("RGB")
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    """A picture with transparency on a white ground, in mode L or RGB; in strips, which take a third of the memory."""
+    mode = "L" if image.mode in ("LA", "La") else "RGB"
+    ground = Image.new(mode, image.size, "white")
+    rows = max(1, _STRIP // image.width)
+    for top in range(0, image.height, rows):
+        box = (0, top, image.width, min(top + rows, image.height))
+        layers = image.crop(box).convert("LA" if mode == "L" else "RGBA")
+        ground.paste(layers.convert(mode), box, layers.getchannel("A"))
+    return ground
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:

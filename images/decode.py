@@ -1,6 +1,7 @@
 """An image file from anywhere to pixels of one size, or an error that says what to send instead."""
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,17 +62,15 @@ def decode_image(
         UnsupportedImageError: not one of `formats`.
         TooManyPixelsError: more than `max_pixels`.
         UnreadableImageError: truncated or damaged.
+        MemoryError: the process may not have as much as it takes.
     """
-    image = _open(data, formats, max_pixels)
-    with image:
-        whole = image.size
-        _draft(image, preparation)
-        if (image.width * image.height if "progressive" not in image.info else whole[0] * whole[1]) > max_pixels:
-            raise _too_many_pixels(max_pixels, whole)
+    with _open(data, preparation, formats, max_pixels)[0] as image:
         try:
             loaded = _load(image, data, preparation)
             scaled = preparation.scaled(opaque(upright(loaded)))
             pixels = preparation.padded(to_srgb(scaled, image.info.get("icc_profile")))
+        except MemoryError:
+            raise
         except Exception as error:
             raise UnreadableImageError(
                 f"The {image.format or 'image'} file is truncated or damaged ({error}); send it again, whole.",
@@ -81,11 +80,54 @@ def decode_image(
     return np.asarray(pixels, dtype=np.uint8)
 
 
-def _open(data: bytes, formats: tuple[str, ...], max_pixels: int) -> Image.Image:
+def decode_images(
+    files: Sequence[bytes],
+    preparation: Preparation,
+    *,
+    max_pixels: int,
+    max_total: int,
+    formats: tuple[str, ...] = FORMATS,
+) -> NDArray[np.uint8]:
+    """Decode the image files of one request, uint8 (N, H, W, 3); see `decode_image`.
+
+    `max_total` bounds the pixels of all of them together, which are added up from the headers before any is decoded.
+    """
+    if len(files) > 1:
+        total = 0
+        for data in files:
+            image, pixels = _open(data, preparation, formats, max_pixels)
+            image.close()  # at once: an open WebP holds memory for all of its pixels
+            total += pixels
+            if total > max_total:
+                raise TooManyPixelsError(
+                    f"The images have too many pixels together; send fewer or smaller ones, at most {max_total:,}.",
+                    accepted=f"at most {max_total} pixels in all",
+                    received=f"{len(files)} images of more",
+                )
+    return np.stack(
+        [decode_image(data, preparation, max_pixels=min(max_pixels, max_total), formats=formats) for data in files]
+    )
+
+
+def _open(data: bytes, preparation: Preparation, formats: tuple[str, ...], max_pixels: int) -> tuple[Image.Image, int]:
+    """The file with its header read, and how many pixels of it will be decoded."""
+    image = _identify(data, formats, max_pixels)
+    whole = image.size
+    _draft(image, preparation)
+    width, height = whole if "progressive" in image.info else image.size
+    if width * height > max_pixels:
+        image.close()
+        raise _too_many_pixels(max_pixels, whole)
+    return image, width * height
+
+
+def _identify(data: bytes, formats: tuple[str, ...], max_pixels: int) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data), formats=formats)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_many_pixels(max_pixels, None) from None
+    except MemoryError:
+        raise
     except Exception as error:  # hostile bytes make Pillow raise almost anything
         raise UnsupportedImageError(
             f"The image is not a file that is read here; send {', '.join(formats)}.",

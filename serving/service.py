@@ -24,6 +24,7 @@ from f2at.serving.bento.routes import every_route
 from f2at.serving.bento.shortcut import Shortcut
 from f2at.serving.bento.signals import call_on_exit_signal, call_on_hangup, exit_within, forward_hangup
 from f2at.serving.bento.uploads import ImagesUpload, ImageUpload
+from f2at.serving.decoding.pool import Decoders
 from f2at.serving.jobs.database import prepare_database
 from f2at.serving.jobs.supervisor import Supervisor
 from f2at.serving.model.deployment import choose_model, lock_state
@@ -76,6 +77,7 @@ class RobustClassifier:
         logs.configure(settings.log_format)
         allow_open_files(settings)
         backend.guard = Guard(settings, routes)
+        backend.decoders = Decoders(settings)
         backend.switch = Switch(settings)
         self.supervisor = Supervisor(settings, backend.switch.models_needing_workers)
         call_on_exit_signal(self.begin_stop)
@@ -98,6 +100,7 @@ class RobustClassifier:
     @bentoml.on_startup
     def start(self) -> None:
         """Start the background threads, once the model is ready to answer."""
+        backend.decoders.start()
         backend.switch.start()
         self.supervisor.start()
 
@@ -106,6 +109,7 @@ class RobustClassifier:
         """Stop the background threads."""
         self.supervisor.stop()
         backend.switch.stop()
+        backend.decoders.stop()
 
     # Declared for BentoML's OpenAPI page and its Python client; requests take the shortcut. BentoML passes parameters
     # by the name of their form field, so the request cannot be called `request`.
@@ -122,7 +126,12 @@ class RobustClassifier:
 
 bound_connections(lambda: backend.settings)
 RobustClassifier.add_asgi_middleware(Observer)
-RobustClassifier.add_asgi_middleware(Gate, settings=lambda: backend.settings, deployment=lambda: backend.deployment)
+RobustClassifier.add_asgi_middleware(
+    Gate,
+    settings=lambda: backend.settings,
+    deployment=lambda: backend.deployment,
+    decoders=lambda: backend.decoders,
+)
 RobustClassifier.add_asgi_middleware(Access, guard=lambda: backend.guard)
 RobustClassifier.add_asgi_middleware(Readiness, trouble=lambda: backend.deployment.audits.health.lost)
 RobustClassifier.add_asgi_middleware(Shortcut, routes=predictions.ROUTES)

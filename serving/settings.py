@@ -26,6 +26,14 @@ def _four_bodies(settings: dict[str, Any]) -> int:
     return 4 * int(settings["max_body"])
 
 
+def _four_images(settings: dict[str, Any]) -> int:
+    return 4 * int(settings["max_pixels"])
+
+
+def _most_cores() -> int:
+    return max(3, min(os.cpu_count() or 2, 4) + 1)
+
+
 def _sqlite(settings: dict[str, Any]) -> str:
     return f"sqlite:///{settings['state'] / 'audits.sqlite'}"
 
@@ -90,6 +98,10 @@ class Settings(BaseSettings):
     body_idle: _Count = 10  # seconds that a body may pause; then it gets 408
     body_seconds: _Count = 50  # seconds that a body may take in all; then it gets 408
     max_pixels: _Count = 16_000_000  # pixels per image as it is decoded: of a large JPEG, only a part
+    max_request_pixels: _Count = Field(default_factory=_four_images)  # pixels of all images of a request
+    decoders: _Count = Field(default_factory=_most_cores)  # decode workers of a server process, at most
+    decode_seconds: _Count = 5  # that the images of a request may take to decode; then they get 422
+    decode_memory: _Number = 320  # MiB of data in a decode worker; images that need more get 413; 0: no limit
     max_audits: _Count = 16  # audits queued or running; further ones get 429
     max_audits_per_key: _Count = Field(default_factory=_half_of("max_audits"))  # of them, of one key; default: half
     max_streams: _Count = 32  # event streams open, over all server processes; further ones get 503

@@ -10,6 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from f2at.serving.api.bodies import Body, Held
+from f2at.serving.decoding.pool import Decoders
 from f2at.serving.problems import MEDIA_TYPE, Problem, from_status
 from f2at.serving.process.logs import accept_request_id, request_id
 from f2at.serving.process.metrics import observe
@@ -83,12 +84,21 @@ class Gate:
         settings: returns the limits: bytes of a body, declared or streamed, and seconds for it.
         deployment: returns what is served now. It becomes the request's `state.deployment`, and its digest is sent with
             the answer.
+        decoders: returns what decodes images; becomes `state.decoders`.
     """
 
-    def __init__(self, app: ASGIApp, *, settings: Callable[[], Settings], deployment: Callable[[], Deployed]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        settings: Callable[[], Settings],
+        deployment: Callable[[], Deployed],
+        decoders: Callable[[], Decoders],
+    ) -> None:
         self.app = app
         self.settings = settings
         self.deployment = deployment
+        self.decoders = decoders
         self._held = Held()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,6 +108,7 @@ class Gate:
             return
         state = scope.setdefault("state", {})
         state["deployment"] = self.deployment()
+        state["decoders"] = self.decoders()
         body = Body(scope, receive, self.settings(), self._held)
         started = replaced = closing = False
 

@@ -4,11 +4,13 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from f2at.serving.access.guard import caller_of
 from f2at.serving.access.scopes import ScopedRoute
-from f2at.serving.answers import Predictions
+from f2at.serving.answers import Prediction, Predictions
 from f2at.serving.api.queries import read_planes
 from f2at.serving.api.routes import deployed
 from f2at.serving.api.uploads import read_files
+from f2at.serving.decoding.pool import Decoders
 from f2at.serving.problems import Problem
 
 
@@ -17,7 +19,7 @@ async def predict(request: Request) -> Response:
     try:
         planes = read_planes(request.query_params.get("planes"))
         files = await read_files(request, "image", most=1)
-        return _json((await deployed(request).predictor.predict(files, planes))[0])
+        return _json((await _predict(request, files, planes))[0])
     except Problem as problem:
         return problem.response()
 
@@ -27,9 +29,16 @@ async def predict_batch(request: Request) -> Response:
     deployment = deployed(request)
     try:
         files = await read_files(request, "images", most=deployment.predictor.settings.max_batch)
-        return _json(Predictions(predictions=await deployment.predictor.predict(files), model=deployment.digest))
+        return _json(Predictions(predictions=await _predict(request, files), model=deployment.digest))
     except Problem as problem:
         return problem.response()
+
+
+async def _predict(request: Request, files: list[bytes], planes: int | None = None) -> list[Prediction]:
+    predictor = deployed(request).predictor
+    decoders: Decoders = request.state.decoders
+    pictures = await decoders.decode(files, predictor.bundle.preparation, caller_of(request).client)
+    return await predictor.predict(pictures, planes)
 
 
 def _json(answer: BaseModel) -> Response:

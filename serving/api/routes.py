@@ -24,6 +24,7 @@ from f2at.serving.api.changes import requested_change
 from f2at.serving.api.json_body import read_json_object
 from f2at.serving.api.openapi import document
 from f2at.serving.api.queries import read_integer
+from f2at.serving.decoding.pool import Decoders
 from f2at.serving.jobs.audits import FINISHED
 from f2at.serving.jobs.database import UNAVAILABLE, DatabaseUnavailableError
 from f2at.serving.jobs.metrics import AuditCollector
@@ -53,6 +54,7 @@ class Backend:
 
     settings: Settings
     guard: Guard
+    decoders: Decoders
     switch: Switch
 
     def __init__(self) -> None:

@@ -1,11 +1,12 @@
-"""Prediction off the event loop: decode, run, build the answer, with a limit on waiting requests.
+"""Prediction off the event loop: run the model, build the answer, with a limit on waiting requests.
 
-Images decoded while the model is busy form the next batch. No request is held back to fill a batch, and a busy server
-works through its queue as fast as the model runs batches.
+Images that are ready while the model is busy form the next batch. No request is held back to fill a batch, and a busy
+server works through its queue as fast as the model runs batches.
 """
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
@@ -20,7 +21,6 @@ from f2at.bundle.runtime import active_provider, create_session
 from f2at.images.bitplanes import natural_pattern
 from f2at.serving.answers import Prediction
 from f2at.serving.model import patterns
-from f2at.serving.model.images import decode_image
 from f2at.serving.problems import Problem
 from f2at.serving.process.metrics import PENDING
 from f2at.serving.settings import Settings
@@ -28,9 +28,9 @@ from f2at.serving.settings import Settings
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    """A request: its files, K if it asks for patterns, and the future for its answer."""
+    """A request: what gives its images, K if it asks for patterns, and the future for its answer."""
 
-    files: list[bytes]
+    pictures: Callable[[], NDArray[np.uint8]]
     planes: int | None
     answer: asyncio.Future[list[Prediction]]
 
@@ -76,11 +76,15 @@ class Predictor:
             "suites": {name: suite.title for name, suite in SUITES.items() if surrogate or not suite.needs_surrogate},
         }
 
-    async def predict(self, files: list[bytes], planes: int | None = None) -> list[Prediction]:
-        """Answer for image files, all in one run of the model; with `planes`, also for their natural patterns.
+    async def predict(self, pictures: Callable[[], NDArray[np.uint8]], planes: int | None = None) -> list[Prediction]:
+        """Answer for images, all in one run of the model; with `planes`, also for their natural patterns.
+
+        Args:
+            pictures: gives the images, uint8 (N, H, W, 3); called in a thread, where small files may be decoded.
+            planes: K.
 
         Raises:
-            Problem: an image that cannot be read (413, 415, 422), or 503 when too many requests already wait.
+            Problem: 503 when too many requests already wait, and those of `pictures`.
         """
         if self._pending >= self.settings.max_pending:
             raise Problem(
@@ -91,7 +95,7 @@ class Predictor:
             )
         self._pending += 1
         PENDING.inc()
-        job = _Job(files, planes, asyncio.get_running_loop().create_future())
+        job = _Job(pictures, planes, asyncio.get_running_loop().create_future())
         self._executor.submit(self._work, job)
         return await job.answer
 
@@ -100,9 +104,9 @@ class Predictor:
         self._executor.shutdown(wait=False)
 
     def _work(self, job: _Job) -> None:
-        """Decode a request and run the model on all that are ready, unless another thread does; that takes this one."""
+        """Get the images of a request and run the model on all that are ready, unless another thread does."""
         try:
-            self._ready.append((job, self._decode(job)))
+            self._ready.append((job, self._inputs(job)))
         except Exception as error:  # fails this request only
             self._send([job], [error])
         while self._ready and self._running.acquire(blocking=False):
@@ -111,10 +115,9 @@ class Predictor:
             finally:
                 self._running.release()
 
-    def _decode(self, job: _Job) -> NDArray[np.uint8]:
+    def _inputs(self, job: _Job) -> NDArray[np.uint8]:
         """The model inputs of a request: its images, followed by their natural patterns if it asks for them."""
-        preparation, limit = self.bundle.preparation, self.settings.max_pixels
-        images = np.stack([decode_image(file, preparation, max_pixels=limit) for file in job.files])
+        images = job.pictures()
         return images if job.planes is None else np.concatenate([images, natural_pattern(images, planes=job.planes)])
 
     def _take(self) -> list[tuple[_Job, NDArray[np.uint8]]]:
@@ -138,10 +141,11 @@ class Predictor:
         self._send(jobs, outcomes)
 
     def _finish(self, job: _Job, images: NDArray[np.uint8], answers: list[Prediction]) -> list[Prediction]:
-        count = len(job.files)
-        if job.planes is not None:
-            for image, answer, below in zip(images[:count], answers[:count], answers[count:], strict=True):
-                answer.patterns = patterns.compare(image, answer, below, job.planes)
+        if job.planes is None:
+            return answers
+        count = len(images) // 2
+        for image, answer, below in zip(images[:count], answers[:count], answers[count:], strict=True):
+            answer.patterns = patterns.compare(image, answer, below, job.planes)
         return answers[:count]
 
     def _send(self, jobs: list[_Job], outcomes: list[_Outcome]) -> None:

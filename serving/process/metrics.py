@@ -32,6 +32,18 @@ PENDING = Gauge(
     multiprocess_mode="livesum",
     registry=_OWN,
 )
+DECODING = Gauge(
+    "f2at_decodes_pending",
+    "Requests whose images wait for a decode worker, or have one.",
+    multiprocess_mode="livesum",
+    registry=_OWN,
+)
+DECODERS_LOST = Counter(
+    "f2at_decoders_lost",
+    "Decode workers that were stopped at their deadline, or crashed.",
+    ["reason"],
+    registry=_OWN,
+)
 
 
 def observe(route: str | None, method: str, status: int | None, seconds: float) -> None:

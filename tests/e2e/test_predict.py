@@ -187,9 +187,9 @@ def test_overload_is_refused_and_never_hangs(narrow_server: "Server", bundle: Bu
             return await asyncio.gather(*(client.post("/predict", files={"image": image}) for _ in range(12)))
 
     responses = asyncio.run(flood())
-    refused = [response for response in responses if response.status_code == 503]
+    refused = [response for response in responses if response.status_code == 429]
     assert refused
-    assert {response.status_code for response in responses} == {200, 503}
+    assert {response.status_code for response in responses} == {200, 429}  # all of one client
     assert all(response.headers["retry-after"] for response in refused)
     server.client.post("/predict", files={"image": png(bundle.reference()[0][0])}).raise_for_status()
 

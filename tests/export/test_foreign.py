@@ -24,6 +24,7 @@ from f2at.gradient.batch import answer
 from f2at.gradient.classifier import classifier_graph
 from f2at.images.pixels import to_inputs
 from f2at.images.preparation import Preparation
+from f2at.serving.decoding.refusals import decode_images
 from f2at.serving.model.predictor import Predictor
 from f2at.serving.settings import Settings
 from tests.export.mobile import MEAN, NAMES, OPTIONS, SIDE, STD, mobile, said, write
@@ -70,9 +71,10 @@ def test_a_picture_is_served_as_the_file_would_be_given_it(bundle: Bundle) -> No
     canvas = Image.new("RGB", (SIDE, SIDE))
     canvas.paste(PICTURE.resize((SIDE, SIDE // 2), Image.Resampling.BILINEAR), (0, SIDE // 4))
     (expected,) = said(mobile(), np.asarray(canvas)[None])
+    pictures = decode_images([buffer.getvalue()], bundle.preparation, max_pixels=1_000_000, max_total=1_000_000)
     predictor = Predictor(bundle, Settings(threads=1))
     try:
-        (answer,) = asyncio.run(predictor.predict([buffer.getvalue()]))
+        (answer,) = asyncio.run(predictor.predict(lambda: pictures))
     finally:
         predictor.close()
     assert list(answer.probabilities) == list(NAMES)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from f2at.images.preparation import FITS
-from f2at.serving.model.images import decode_image
+from f2at.serving.decoding.refusals import decode_images
 from f2at.training.configuration.options import DataConfig
 from f2at.training.data import load_dataset
 
@@ -62,5 +62,5 @@ def test_trained_on_as_served(tmp_path: Path, fit: str) -> None:
     dataset = load_dataset(config)
     assert sorted(dataset.classes) == sorted(FILES)
     for name, trained in zip(dataset.classes, dataset.train.images, strict=True):
-        served = decode_image(FILES[name], config.preparation, max_pixels=1_000_000)
+        served = decode_images([FILES[name]], config.preparation, max_pixels=1_000_000, max_total=1_000_000)[0]
         np.testing.assert_array_equal(trained.permute(1, 2, 0).numpy(), served, err_msg=name)

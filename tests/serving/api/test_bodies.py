@@ -16,6 +16,7 @@ from f2at.serving.access.guard import Caller
 from f2at.serving.api import middleware
 from f2at.serving.api.bodies import Held
 from f2at.serving.api.middleware import Gate, Observer
+from f2at.serving.decoding.pool import Decoders
 from f2at.serving.problems import Problem
 from f2at.serving.settings import Settings
 
@@ -88,7 +89,7 @@ class Client:
 
 
 def gate(app: ASGIApp = read, settings: Settings = SETTINGS) -> ASGIApp:
-    return Observer(Gate(app, settings=lambda: settings, deployment=Model))
+    return Observer(Gate(app, settings=lambda: settings, deployment=Model, decoders=lambda: Decoders(settings)))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from f2at.serving.api.middleware import Gate
+from f2at.serving.decoding.pool import Decoders
 from f2at.serving.problems import MEDIA_TYPE, Problem
 from f2at.serving.settings import Settings
 
@@ -52,7 +53,12 @@ ROUTES = [
 
 
 def request(method: str, path: str, content: Any = b"") -> httpx.Response:
-    gate = Gate(Starlette(routes=ROUTES), settings=lambda: SETTINGS, deployment=lambda: Model("sha256:abc"))
+    gate = Gate(
+        Starlette(routes=ROUTES),
+        settings=lambda: SETTINGS,
+        deployment=lambda: Model("sha256:abc"),
+        decoders=lambda: Decoders(SETTINGS),
+    )
 
     async def send() -> httpx.Response:
         transport = httpx.ASGITransport(gate, raise_app_exceptions=False)

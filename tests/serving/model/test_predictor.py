@@ -1,6 +1,8 @@
 """The predictor alone, with the zoo's bundle: waiting requests are batched, and each gets the same answer as alone."""
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from f2at.bundle.format import Bundle, load_bundle
 from f2at.images.png import png
 from f2at.serving.answers import Prediction
+from f2at.serving.decoding.refusals import decode_images
 from f2at.serving.model.predictor import Predictor
 from f2at.serving.problems import Problem
 from f2at.serving.settings import Settings
@@ -41,11 +44,17 @@ def batches_of(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> list[in
     return sizes
 
 
+def pictures(predictor: Predictor, files: list[bytes]) -> Callable[[], np.ndarray]:
+    return partial(decode_images, files, predictor.bundle.preparation, max_pixels=1_000_000, max_total=1_000_000)
+
+
 def ask(predictor: Predictor, requests: list[Request]) -> list[Outcome]:
     """The outcomes of requests that all wait before any thread begins."""
 
     async def all_at_once() -> list[Outcome]:
-        waiting = [asyncio.create_task(predictor.predict(files, planes)) for files, planes in requests]
+        waiting = [
+            asyncio.create_task(predictor.predict(pictures(predictor, files), planes)) for files, planes in requests
+        ]
         return await asyncio.gather(*waiting, return_exceptions=True)
 
     return asyncio.run(all_at_once())
@@ -124,12 +133,12 @@ def test_a_client_that_leaves_gives_its_place_back_when_the_work_is_done(bundle:
     predictor = Predictor(bundle, Settings(max_pending=1))
 
     async def leave_and_ask() -> list[Prediction]:
-        leaving = asyncio.create_task(predictor.predict(files[:1]))
+        leaving = asyncio.create_task(predictor.predict(pictures(predictor, files[:1])))
         await asyncio.sleep(0)  # it is in the queue
         leaving.cancel()
         while predictor._pending:
             await asyncio.sleep(0.01)
-        return await predictor.predict(files[1:2])
+        return await predictor.predict(pictures(predictor, files[1:2]))
 
     assert len(asyncio.run(leave_and_ask())) == 1
 

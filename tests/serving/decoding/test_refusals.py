@@ -8,7 +8,7 @@ from PIL import Image
 
 from f2at.images.decode import FORMATS
 from f2at.images.preparation import Preparation
-from f2at.serving.model.images import decode_image
+from f2at.serving.decoding.refusals import decode_images
 from f2at.serving.problems import Problem
 
 
@@ -59,7 +59,7 @@ def png(width: int = 8, height: int = 8) -> bytes:
 )
 def test_each_refusal_is_a_problem_of_its_kind(data: bytes, expected: dict[str, object]) -> None:
     with pytest.raises(Problem) as caught:
-        decode_image(data, Preparation((8, 8)), max_pixels=100)
+        decode_images([data], Preparation((8, 8)), max_pixels=100, max_total=1000)
     body = dict(caught.value.body)
     assert body.pop("detail") == str(caught.value.__cause__)
     assert body == expected
@@ -67,4 +67,4 @@ def test_each_refusal_is_a_problem_of_its_kind(data: bytes, expected: dict[str, 
 
 
 def test_what_is_read_is_of_the_models_size() -> None:
-    assert decode_image(png(10, 10), Preparation((4, 6)), max_pixels=100).shape == (4, 6, 3)
+    assert decode_images([png(10, 10)] * 2, Preparation((4, 6)), max_pixels=100, max_total=200).shape == (2, 4, 6, 3)
