@@ -22,6 +22,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from f2at import __version__
 from f2at.attacks.registry import Attack
@@ -116,8 +117,8 @@ class Audit:
         self._environment = {**_versions(), **(environment or {})}
         self._data = {"set_size": len(data), "sha256": data.digest(), "shard_size": SHARD_SIZE}
 
-        n = request.samples or len(data)
-        self._indices = np.random.default_rng(np.random.SeedSequence([request.seed])).permutation(len(data))[:n]
+        self._indices = drawn(request, len(data))
+        n = len(self._indices)
         self._images, self._labels = data.read(self._indices), data.labels[self._indices]
         self._suite = request.chosen_suite
         self._curve_positions = range(0, n, math.ceil(n / self._suite.followed))
@@ -266,6 +267,12 @@ class Audit:
                 f"results must be one for each of {len(steps)} steps; got {len(results)}, missing {missing[:5]}"
             )
         return [found[key] for key in wanted]
+
+
+def drawn(request: AuditRequest, count: int) -> NDArray[np.int64]:
+    """Which of `count` images an audit is of, in its order."""
+    order = np.random.default_rng(np.random.SeedSequence([request.seed])).permutation(count)
+    return order[: request.samples or count]
 
 
 def _check_data(data: LabelledSet, request: AuditRequest, classes: Sequence[str], target: Target) -> None:

@@ -145,7 +145,8 @@ def _parser() -> Parser:
         "       f2at audit https://HOST/PATH --data DATA --output REPORT.json [options]",
         description="Attack a model with labelled images and report how many of its answers survive.",
         epilog="exit codes: 0 done (and the threshold, if any, is met); 2 bad input; 3 the threshold is not met; "
-        "4 the threshold lies inside the confidence interval, so more samples are needed to tell; 130 interrupted: "
+        "4 the threshold lies inside the confidence interval, so more samples are needed to tell, or the images do not "
+        "show that the model is better than chance; 130 interrupted: "
         "what is done is kept beside the report, and the same command goes on",
     )
     parser.add_argument(

@@ -1,10 +1,13 @@
 """A model that an audit can start from, wherever it comes from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from f2at.attacks.target import Target
 from f2at.audit import Audit, AuditRequest
+from f2at.audit.opening.preprocessing import IMAGES
+from f2at.audit.plan import drawn
+from f2at.images.pixels import Images, Labels
 from f2at.images.preparation import Preparation
 from f2at.images.sets.base import LabelledSet
 
@@ -18,6 +21,7 @@ class Model(NamedTuple):
     description: dict[str, Any]  # what the report says of it
     environment: dict[str, Any]  # what it runs on
     named: bool = True  # False: the classes are numbers, since nobody has named them
+    compare: Callable[[Images, Labels], dict[str, Any]] | None = None  # other preprocessings, if there is a choice
 
     @property
     def size(self) -> tuple[int, int]:
@@ -37,12 +41,16 @@ class Model(NamedTuple):
         if surrogate is not None and self.named and tuple(surrogate.classes) != tuple(self.classes):
             raise ValueError("surrogate must have the classes of the model, in the same order")
         data = data.prepared(self.preparation).of_classes(self.classes, named=self.named)
+        description = self.description
+        if self.compare is not None:
+            rows = drawn(request, len(data))[:IMAGES]
+            description = {**description, "preprocessings": self.compare(data.read(rows), data.labels[rows])}
         return Audit(
             self.target,
             data,
             request,
             classes=data.names or self.classes,
-            model=self.description,
+            model=description,
             environment=self.environment,
             surrogate=None if surrogate is None else surrogate.target,
             surrogate_model=None if surrogate is None else surrogate.description,

@@ -1,7 +1,8 @@
 """Any classifier in an ONNX file, opened for an audit."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,16 @@ from f2at.attacks.targets.onnx_target import OnnxTarget
 from f2at.audit import AuditRequest, Step
 from f2at.audit.opening.bundle import open_surrogate
 from f2at.audit.opening.model import Model
+from f2at.audit.opening.preprocessing import compare_preprocessings
 from f2at.audit.perform import perform
 from f2at.bundle.memory import images_at_once
 from f2at.bundle.runtime import RUNTIME_ERRORS, active_provider, create_session, reason
 from f2at.gradient.builder import UnsupportedOperationError
 from f2at.gradient.cache import Derived, cached
 from f2at.gradient.classifier import Classifier, classifier_graph, gradient_graph, read_classifier
+from f2at.gradient.entry import Entry
 from f2at.gradient.proof import TOLERANCE, GradientError, prove
+from f2at.gradient.scores import Reading
 from f2at.gradient.source import read_onnx
 from f2at.images.preparation import Preparation
 from f2at.images.sets.opening import as_labelled
@@ -120,10 +124,11 @@ def open_onnx(
             "size": classifier.entry.size,
             "quantized": any(node.op_type == "DequantizeLinear" for node in classifier.model.graph.node),
             "preprocessing": {**asdict(classifier.entry), "logits": classifier.reading.describe()},
+            "reading": asdict(classifier.reading),
         }
         return Derived(classifier_graph(classifier).SerializeToString(), gradient, facts)
 
-    key = {"digest": digest, "size": size and list(size), "black_box": black_box, **given}
+    key = {"digest": digest, "size": size and list(size), "black_box": black_box, **given, "facts": 2}
     try:
         derived = cached(key, derive)
         graphs = [graph for graph in derived[:2] if graph]
@@ -147,7 +152,22 @@ def open_onnx(
         {"digest": digest, "file": path.name, "preprocessing": facts["preprocessing"], "gradient": facts["gradient"]},
         environment,
         named=classes is not None,
+        compare=partial(
+            compare_preprocessings,
+            source,
+            given.get("output"),
+            _entry(facts["preprocessing"]),
+            Reading(**facts["reading"]),
+            threads=threads,
+        ),
     )
+
+
+def _entry(described: Mapping[str, Any]) -> Entry:
+    """What the graph takes, from JSON."""
+    fields: dict[str, Any] = {name: value for name, value in described.items() if name != "logits"}
+    fields |= {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+    return Entry(**fields)
 
 
 def _proof(classifier: Classifier) -> dict[str, Any]:

@@ -25,6 +25,7 @@ def parameters(values: Mapping[str, Any]) -> str:
 def headline(report: Mapping[str, Any]) -> dict[str, str]:
     """The verdict: its "kind" (a CSS class), a "word" and a "text" that says why."""
     outcome, bar = report["verdict"]["outcome"], percent(report["verdict"]["threshold"])
+    reached = outcome == "inconclusive" and report["robust"]["low"] >= report["verdict"]["threshold"]
     word, text = {
         None: ("Measured", "No threshold was stated before this audit, so there is no verdict."),
         "pass": ("Pass", f"Even the lower end of the interval reaches the threshold of {bar}, stated before the run."),
@@ -34,7 +35,11 @@ def headline(report: Mapping[str, Any]) -> dict[str, str]:
         ),
         "inconclusive": (
             "Inconclusive",
-            f"The threshold of {bar}, stated before the run, lies inside the interval: it takes more samples to tell.",
+            f"The threshold of {bar}, stated before the run, is reached, but these images do not show that the model "
+            "is better than chance."
+            if reached
+            else f"The threshold of {bar}, stated before the run, lies inside the interval: it takes more samples to "
+            "tell.",
         ),
     }[outcome]
     return {"kind": outcome or "none", "word": word, "text": text}

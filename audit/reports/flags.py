@@ -8,13 +8,30 @@ what it adds up to.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from f2at.audit.reports.statistics import wilson_interval
+from f2at.audit.reports.difference import mcnemar_exact
+from f2at.audit.reports.statistics import CONFIDENCE, wilson_interval
 
 _REPEAT_TOLERANCE = 1e-4  # relative to the largest logit; graphics cards repeat themselves to about 1e-6
 
 _NAMED = 5  # samples
+WORTHLESS = {"clean_accuracy_at_chance", "one_class_only"}  # no threshold is passed by such images
 
 _TITLES = {
+    "clean_accuracy_at_chance": (
+        "The model is not shown to be better than chance",
+        "On images that nobody attacked it is right no more often than one answer to all of them would be, as far as "
+        "these images tell. The labels, the order of the classes or the preprocessing may be wrong; what withstands "
+        "attacks here says nothing.",
+    ),
+    "one_class_only": (
+        "All images are of one class",
+        "A model that always gives this answer would be right and withstand everything. Draw images of every class.",
+    ),
+    "preprocessing_forgotten": (
+        "Another preprocessing makes far more of the same images",
+        "The model was likely trained with it. Name it when the audit starts (--mean, --std, --scale, --channels): the "
+        "figures here are of a model that sees its images wrongly.",
+    ),
     "softmax_outputs": (
         "The model returns probabilities, not logits",
         "Softmax outputs saturate: where the model is sure, their gradients vanish in rounding and attacks that follow "
@@ -71,6 +88,10 @@ def flags(
     iterations: Mapping[str, Any] | None,
     curve: Sequence[Mapping[str, Any]],
     chance: float,
+    clean: Mapping[str, Any],
+    present: int,
+    outputs: int,
+    preprocessings: Mapping[str, Any] | None,
     unanswered: Sequence[str] = (),
     asked_in_vain: int = 0,
 ) -> list[dict[str, Any]]:
@@ -85,6 +106,11 @@ def flags(
         unanswered: the samples that got no answer, in words.
         asked_in_vain: how often there was none, also for images that are no sample's.
         chance: the best that one answer to every image could do: the share of the largest class.
+        clean: clean accuracy as the report has it.
+        present: classes with images.
+        outputs: classes of the model.
+        preprocessings: what `f2at.audit.opening.preprocessing.compare_preprocessings` found, for a model whose
+            preprocessing was a choice.
     """
     n = sum(p["n"] for p in probes)
     few = max(2, round(0.01 * n))  # one sample is no pattern
@@ -96,7 +122,15 @@ def flags(
     gradients = bool(unusable)
     white_box = any(a["knowledge"] == "white-box" for a in attacks)
     black_box = sum(a["broken"] for a in attacks if a["knowledge"] != "white-box")
+    guess = chance if present > 1 else 1 / outputs
     judged: dict[str, tuple[bool | None, str]] = {
+        "clean_accuracy_at_chance": (
+            clean["low"] <= guess,
+            f"{clean['k']} of {clean['n']} are right before any attack, 95 % interval from {clean['low']:.1%}; "
+            f"chance is {guess:.1%}",
+        ),
+        "one_class_only": (present == 1, f"images of {present} of {outputs} classes were drawn"),
+        "preprocessing_forgotten": _forgotten(preprocessings),
         "softmax_outputs": (probabilities == n, f"{probabilities} of {n} outputs are non-negative and sum to 1"),
         "randomised_outputs": (
             drift > _REPEAT_TOLERANCE,
@@ -157,3 +191,17 @@ def _unanswered(samples: Sequence[str], times: int) -> str:
     more = f" and {len(samples) - _NAMED} more" if len(samples) > _NAMED else ""
     named = f"; {', '.join(samples[:_NAMED])}{more}" if samples else ", for corrupted images or beyond eps"
     return f"no finite answer when asked {times} times{named}" if times > 1 else f"no finite answer once{named}"
+
+
+def _forgotten(found: Mapping[str, Any] | None) -> tuple[bool | None, str]:
+    """Whether another preprocessing is far better, by more than chance, and what each is right on."""
+    if found is None:
+        return None, "the model states its own preprocessing"
+    given, best, n = found["given"], found["best"], found["samples"]
+    text = f"{given['correct']} of {n} are right with {given['name']}, as given"
+    if best is None:
+        return False, f"{text}; no other can be far better"
+    gained = best["correct"] - given["correct"]
+    # The best of seven was looked for, so each has a seventh of the usual level.
+    surely = mcnemar_exact(best["only_given"], best["only_best"]) < (1 - CONFIDENCE) / 7
+    return gained >= 0.1 * n and surely, f"{text}, and {best['correct']} with {best['name']}"

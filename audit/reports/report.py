@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from f2at.audit.reports.flags import flags
+from f2at.audit.reports.flags import WORTHLESS, flags
 from f2at.audit.reports.statistics import proportion, verdict
 from f2at.audit.reports.tables import (
     attack_table,
@@ -108,6 +108,24 @@ def build_report(
         curve = curve_table(by_stage[CURVE], samples, curve_positions, radii(ball, shape), ball.norm)
         curve |= {"broken_inside_eps": broken_by[CURVE], "attack": describe(probes.curve)}
     lost = {p for r in results for p in r.get("lost", ())}
+    judged = flags(
+        [r["probe"] for r in by_stage[CLEAN]],
+        attacks=attacks,
+        lost=sum(samples[p]["broken_by"] is None for p in lost),
+        iterations=iterations,
+        curve=curve["points"] if curve else [],
+        unanswered=[
+            f"image {s['index']} ({s['broken_by'] or CLEAN})"
+            for s in samples
+            if s["prediction"] is None or s.get("adversarial_prediction", 0) is None
+        ],
+        asked_in_vain=sum(r.get("unanswered", 0) for r in results),  # earlier versions stopped at the first
+        chance=max(Counter(labels).values()) / n,
+        clean=clean,
+        present=len(set(labels)),
+        outputs=len(classes),
+        preprocessings=model.get("preprocessings"),
+    )
     return {
         "schema_version": SCHEMA_VERSION,
         "request": request.model_dump(),
@@ -119,7 +137,7 @@ def build_report(
         "robust": robust,
         "verdict": {
             "threshold": request.min_robust_accuracy,
-            "outcome": verdict(robust, request.min_robust_accuracy),
+            "outcome": _outcome(robust, request.min_robust_accuracy, judged),
         },
         "attacks": attacks,
         "iterations": iterations,
@@ -127,25 +145,19 @@ def build_report(
         "confidences": confidence_table(by_stage[ITERATIONS], indices, probes),
         "corruptions": corruption_table(by_stage[CORRUPTIONS], n),
         "classes": class_table(samples, classes),
-        "flags": flags(
-            [r["probe"] for r in by_stage[CLEAN]],
-            attacks=attacks,
-            lost=sum(samples[p]["broken_by"] is None for p in lost),
-            iterations=iterations,
-            curve=curve["points"] if curve else [],
-            unanswered=[
-                f"image {s['index']} ({s['broken_by'] or CLEAN})"
-                for s in samples
-                if s["prediction"] is None or s.get("adversarial_prediction", 0) is None
-            ],
-            asked_in_vain=sum(r.get("unanswered", 0) for r in results),  # earlier versions stopped at the first
-            chance=max(Counter(labels).values()) / n,
-        ),
+        "flags": judged,
         "samples": samples,
         "examples": example_list(results, samples, request.examples) if examples else [],
         "limitations": _limitations(request),
         "run": {**context, **run_table(results)},
     }
+
+
+def _outcome(robust: dict[str, Any], threshold: float | None, judged: Sequence[Mapping[str, Any]]) -> str | None:
+    """The verdict; nothing is passed by images on which a model that sees nothing would do as well."""
+    outcome = verdict(robust, threshold)
+    raised = {flag["name"] for flag in judged if flag["raised"]}
+    return "inconclusive" if outcome == "pass" and raised & WORTHLESS else outcome
 
 
 def without_examples(report: Mapping[str, Any]) -> dict[str, Any]:

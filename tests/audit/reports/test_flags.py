@@ -3,14 +3,17 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from f2at.audit import run_audit
+from f2at.audit import Audit, AuditRequest, run_audit
+from f2at.audit.page.words import headline
 from f2at.audit.reports.flags import flags
 from f2at.audit.reports.statistics import proportion
-from tests.audit.grey import THRESHOLD, grey_audit
+from f2at.images.sets.base import in_memory
+from tests.audit.grey import THRESHOLD, grey_audit, grey_images
 
 Model = Callable[[Tensor], Tensor]
 
@@ -168,9 +171,20 @@ PROBE = {
         ("more_steps_still_help", {}, {"beyond": 2}, True),
         ("accuracy_above_chance_at_any_radius", {}, {"last": 17}, False),  # Wilson's lower end is 10.9 %
         ("accuracy_above_chance_at_any_radius", {}, {"last": 20}, True),  # 13.3 %
+        ("clean_accuracy_at_chance", {}, {"right": 17}, True),
+        ("clean_accuracy_at_chance", {}, {"right": 20}, False),
+        ("clean_accuracy_at_chance", {}, {"right": 17, "present": 1}, False),  # of ten classes: chance is 10 %
+        ("clean_accuracy_at_chance", {}, {"right": 15, "present": 1}, True),
+        ("one_class_only", {}, {"present": 2}, False),
+        ("one_class_only", {}, {"present": 1}, True),
+        ("preprocessing_forgotten", {}, {"gained": 9}, False),
+        ("preprocessing_forgotten", {}, {"gained": 10}, True),
+        ("preprocessing_forgotten", {}, {"gained": 10, "lost_again": 10}, False),  # a coin falls so, too
     ],
 )
 def test_where_flags_begin(name: str, probe: dict[str, Any], others: dict[str, int], expected: bool) -> None:
+    gained, again = others.get("gained", 0), others.get("lost_again", 0)
+    best = {"name": "levels", "correct": 50 + gained, "only_given": again, "only_best": again + gained}
     judged = flags(
         [PROBE | probe],
         attacks=[
@@ -181,7 +195,41 @@ def test_where_flags_begin(name: str, probe: dict[str, Any], others: dict[str, i
         iterations={"samples": 100, "broken_beyond_suite": others.get("beyond", 0)},
         curve=[{"eps": "128/255", **proportion(others.get("last", 0), 100)}],
         chance=0.11,
+        clean=proportion(others.get("right", 90), 100),
+        present=others.get("present", 10),
+        outputs=10,
+        preprocessings={"samples": 100, "given": {"name": "pixels", "correct": 50}, "best": best},
     )
     assert {flag["name"]: flag["raised"] for flag in judged}[name] is expected
-    assert sum(flag["raised"] for flag in judged) == expected
+    raised = {flag["name"] for flag in judged if flag["raised"]}
+    assert raised - ({"one_class_only"} if others.get("present") == 1 else set()) <= {name}
     assert all(flag["title"] and flag["meaning"] and flag["evidence"] for flag in judged)
+
+
+def test_images_that_tell_nothing_pass_no_threshold() -> None:
+    """All wrong, or all of one class: 0 % reaches a threshold of 0, and one answer to everything one of 90 %."""
+
+    def audited(labels: np.ndarray, threshold: float) -> dict[str, Any]:
+        images, _ = grey_images([20, 20] * 20)
+        audit = Audit(
+            grey_audit([1])._target,
+            in_memory(images[: len(labels)], labels),
+            AuditRequest(
+                suite="custom", attacks=[{"name": "fgsm"}], eps="8/255", curve=False, min_robust_accuracy=threshold
+            ),
+            classes=["dark", "light"],
+            to_target=torch.from_numpy,
+        )
+        return audit.report(run_audit(audit))
+
+    right = np.arange(40) % 2
+    for labels, threshold, outcome, wanted in (
+        (right, 0.9, "pass", set()),
+        (1 - right, 0.0, "inconclusive", {"clean_accuracy_at_chance"}),
+        (1 - right, 0.5, "fail", {"clean_accuracy_at_chance"}),
+        (right[:1], 0.0, "inconclusive", {"clean_accuracy_at_chance", "one_class_only"}),
+    ):
+        report = audited(labels, threshold)
+        found = {flag["name"] for flag in report["flags"] if flag["raised"]}
+        assert (report["verdict"]["outcome"], found) == (outcome, wanted)
+        assert ("better than chance" in headline(report)["text"]) is (outcome == "inconclusive")
