@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 MODEL ?= demo-f2at
 # One process per core with one thread each; the tests of a file stay together, since they share servers.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+# Threads of OpenMP sleep while they wait, unless told otherwise; the command `f2at` sees to that by itself.
+export OMP_WAIT_POLICY ?= PASSIVE
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: help demo serve test coverage test-fast wheel format requirements sbom vulnerabilities clean

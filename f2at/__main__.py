@@ -40,6 +40,9 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
+    # OpenMP's threads sleep while they wait: where they spin, training beside other work takes several times as long
+    # (benchmarks/results/waiting.md). Read once, when PyTorch is loaded; a value of the user's own stays.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_help())

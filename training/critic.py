@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 from tqdm import tqdm
 
 from f2at.command_line import Parser, next_step
 from f2at.models import Classifier, load_checkpoint
 from f2at.training.configuration.files import load_config
-from f2at.training.configuration.options import Config
+from f2at.training.configuration.options import Config, HardwareConfig
 from f2at.training.data import ImageSet, augment, draw_crops, load_dataset, split_validation
+from f2at.training.hardware import open_fabric
 from f2at.training.inner_attack import draw_noise, find_adversarial
 from f2at.training.methods.donsker_varadhan import Critics, save_critics
 from f2at.training.methods.f2at import slice_patterns
@@ -56,7 +56,7 @@ def train_critics(
     config = load_config(folder.config, {})
     model, info = load_checkpoint(folder.best)
     train_set, validation = split_validation(load_dataset(config.data).train, config.data.validation)
-    device = Fabric(accelerator=config.hardware.accelerator, devices=1).device
+    device = open_fabric(HardwareConfig(accelerator=config.hardware.accelerator)).device
     model.to(device).requires_grad_(requires_grad=False)
     torch.manual_seed(config.seed)
     critics = Critics(len(info.classes), planes).to(device)

@@ -27,6 +27,7 @@ from f2at.training.data.feed import Feed
 from f2at.training.data.folder import describe
 from f2at.training.divergence import require_finite
 from f2at.training.evaluation import evaluate
+from f2at.training.hardware import open_fabric
 from f2at.training.inner_attack import begin, draw_noise, find_adversarial
 from f2at.training.methods.base import SharedPass
 from f2at.training.runs.curves import draw_curves
@@ -62,7 +63,8 @@ def train(
         The metrics of the best checkpoint: its epoch, and clean and robust accuracy on validation and test images.
 
     Raises:
-        ValueError: anything in the configuration, the data or the folder that cannot be used.
+        ValueError: anything in the configuration, the data or the folder that cannot be used, or a device or precision
+            that this machine does not have.
         DivergenceError: the loss became infinite or not a number.
     """
     if isinstance(config, Mapping):
@@ -72,13 +74,8 @@ def train(
     folder = RunFolder(Path(output))
     if "LOCAL_RANK" not in os.environ:  # before other processes start; they would only repeat the refusal
         folder.check(config, overwrite=overwrite)
+    fabric = open_fabric(config.hardware)
     dataset = load_dataset(config.data)
-    hardware = config.hardware
-    fabric = Fabric(
-        accelerator=hardware.accelerator,
-        devices=hardware.devices,
-        precision=hardware.precision,  # type: ignore[arg-type]  # one of Fabric's names, checked by HardwareConfig
-    )
     fabric.launch()
     trainer = Trainer(config, dataset, folder, fabric, progress=progress and fabric.is_global_zero)
     # Only now, when nothing can be wrong with the request any more, is anything written.

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 
 from benchmarks.paper.evaluation import evaluate
 from benchmarks.paper.experiments import sat, surrogate
@@ -30,6 +29,7 @@ from f2at.training.cost import forward_passes
 from f2at.training.critic import train_critics
 from f2at.training.data import Dataset, ImageSet, hold_out, load_dataset
 from f2at.training.divergence import DivergenceError
+from f2at.training.hardware import open_fabric
 from f2at.training.loop import Trainer, train
 from f2at.training.methods import F2AT
 from f2at.training.methods.donsker_varadhan import save_critics
@@ -255,8 +255,7 @@ def seconds_per_image(config: Config) -> float:
         pixels = rng.integers(256, size=(2 + count * batch, 3, size, size), dtype=np.uint8)
         data = ImageSet(torch.from_numpy(pixels), torch.arange(len(pixels)) % 10)
         dataset = Dataset(data, ImageSet(data.images[:2], data.labels[:2]), tuple("0123456789"))
-        hardware = config.hardware
-        fabric = Fabric(accelerator=hardware.accelerator, devices=1, precision=hardware.precision)  # type: ignore[arg-type]
+        fabric = open_fabric(replace(config.hardware, devices=1))
         fabric.launch()
         with tempfile.TemporaryDirectory() as folder:
             trainer = Trainer(config, dataset, RunFolder(Path(folder)), fabric, progress=False)

@@ -76,8 +76,8 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
         output = tmp_path / devices
         command = [sys.executable, str(script), str(config), str(output), devices]
         done = subprocess.run(
-            command, env={"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "PATH": ""}, cwd=tmp_path,
-            capture_output=True, text=True, check=False, timeout=300,
+            command, capture_output=True, text=True, check=False, timeout=300, cwd=tmp_path,
+            env={"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PATH": ""},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         weights.append(load_checkpoint(output / "last.safetensors")[0].state_dict())
