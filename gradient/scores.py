@@ -11,6 +11,8 @@ from onnx import helper, numpy_helper
 READ = "scores/logits"  # the output of graphs whose scores have been read; what a file calls its own does not matter
 SCORES = ("logits", "probabilities")
 _SAME = ("Identity", "Dropout", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze")  # values stay as they are
+_MOVED = ("Concat", "Transpose", "Slice", "Gather", "Split")  # values stay, but are elsewhere
+_SIGMOIDS = ("Sigmoid", "HardSigmoid")
 _ROUNDED = ("QuantizeLinear", "DequantizeLinear")
 _LARGEST = 1e-3  # how far probabilities may sum up to another number than 1
 _SMALLEST = 1e-30  # a probability below it is taken for it: its logarithm would be infinite
@@ -87,7 +89,7 @@ def with_logits(
     found.CopyFrom(model)
     nodes = found.graph.node
     last, behind = (None, []) if scores == "logits" else _last_activation(found, output)
-    if last is not None and last.op_type == "Sigmoid" and classes > 1:
+    if classes > 1 and scores != "logits" and _all_sigmoids(found, output):
         raise ValueError(
             f"output {output!r} has a sigmoid for each of {classes} classes: an image may have several labels, and the "
             "attacks here are on classifiers whose labels exclude each other"
@@ -125,6 +127,19 @@ def _last_activation(model: onnx.ModelProto, output: str) -> tuple[onnx.NodeProt
     if node is not None and node.op_type in ("Softmax", "LogSoftmax", "Sigmoid"):
         return node, rounding
     return None, []
+
+
+def _all_sigmoids(model: onnx.ModelProto, output: str) -> bool:
+    """Whether the output is a sigmoid for each number, made by one node or put together from several."""
+    makers: Mapping[str, onnx.NodeProto] = {name: node for node in model.graph.node for name in node.output}
+    waiting = [output]
+    while waiting:
+        node = makers.get(waiting.pop())
+        if node is None or node.op_type not in (*_SAME, *_ROUNDED, *_MOVED, *_SIGMOIDS):
+            return False
+        if node.op_type not in _SIGMOIDS:
+            waiting += node.input if node.op_type == "Concat" else node.input[:1]
+    return True
 
 
 def _step(model: onnx.ModelProto, node: onnx.NodeProto) -> float:

@@ -182,6 +182,31 @@ def test_one_score_is_that_of_the_second_of_two_classes(tail: list[tuple[str, di
     check(classifier, forward)
 
 
+@pytest.mark.parametrize(
+    "tail",
+    [
+        [("HardSigmoid", {})],
+        [("Sigmoid", {}), ("Identity", {})],
+        [("Sigmoid", {}), ("Flatten", {}), ("Transpose", {"perm": [1, 0]}), ("Transpose", {"perm": [1, 0]})],
+    ],
+)
+def test_several_sigmoids_are_refused_whatever_is_behind_them(tail: list[tuple[str, dict[str, Any]]]) -> None:
+    with pytest.raises(ValueError, match="has a sigmoid for each of 4 classes: an image may have several labels"):
+        read_classifier(network(tail=tail))
+
+
+def test_sigmoids_that_are_put_together_are_refused_too() -> None:
+    model = network()
+    del model.graph.output[:]
+    for name in "ab":
+        model.graph.node.append(helper.make_node("Sigmoid", ["y0"], [name]))
+    model.graph.node.append(helper.make_node("Concat", ["a", "b"], ["both"], axis=1))
+    model.graph.output.append(helper.make_tensor_value_info("both", TensorProto.FLOAT, None))
+    with pytest.raises(ValueError, match="has a sigmoid for each of 8 classes"):
+        read_classifier(model)
+    assert read_classifier(model, scores="logits").classes == 8  # who insists
+
+
 def test_several_sigmoids_are_refused() -> None:
     with pytest.raises(ValueError, match="an image may have several labels"):
         read_classifier(network(tail=[("Sigmoid", {})]))
