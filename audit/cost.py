@@ -1,18 +1,19 @@
 """The most that an audit may cost, known before it runs: evaluations of the model, and seconds by its pace."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 from f2at.attacks.registry import Attack
 from f2at.audit.corruptions import CORRUPTIONS as NATURAL
 from f2at.audit.probe import COMPARED
 from f2at.audit.request import AuditRequest
-from f2at.audit.stages import CLEAN, CURVE, ITERATIONS
+from f2at.audit.stages import CLEAN, CORRUPTIONS, CURVE, HALVINGS, ITERATIONS
 from f2at.audit.suites import Probes, checked
 
 _RADII = 4  # of the curve, that a sample is tried at as a rule
 _HARNESS = 3  # forward passes of each clean image for the harness itself
+_JUDGED = 2 + HALVINGS  # forward passes of an adversarial image, judged with and without rounding, and walked back
 _GRADIENT = 3.0  # forward passes that a gradient takes, as a rule
 
 
@@ -63,6 +64,26 @@ def measurement_cost(stage: str, samples: int, followed: int, probes: Probes) ->
     if stage == CURVE:
         return attack_cost(probes.curve, followed * _RADII)
     return Cost(samples * len(NATURAL), 0)
+
+
+def harness_queries(stage: str, samples: int) -> int:
+    """The most answers that a step takes for the harness itself, gradients and the curve aside."""
+    per_sample = {CLEAN: _HARNESS, ITERATIONS: 0, CURVE: 0, CORRUPTIONS: len(NATURAL)}
+    return samples * per_sample.get(stage, _JUDGED)
+
+
+def allowance(left: int, steps: Sequence[tuple[str, int]], attacks: Collection[str], samples: int) -> int:
+    """How many queries an attack may take for each sample, so that those after it may take as many.
+
+    Args:
+        left: queries that are left for everything.
+        steps: stage and number of samples of this step and all after it.
+        attacks: the stages among which the queries are shared, each on as many samples as there are at most.
+        samples: of this step, which are attacked.
+    """
+    spare = left - sum(harness_queries(stage, count) for stage, count in steps)
+    total = sum(count for stage, count in steps if stage in attacks)
+    return max(0, spare * steps[0][1] // (total * samples))
 
 
 def observed_pace(seconds: float, cost: Cost) -> Pace | None:

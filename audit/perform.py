@@ -55,6 +55,8 @@ def run_audit(
                 found = audit.run(step, previous, heartbeat or (meter.beat if meter else None))
                 if journal is not None:
                     journal.keep(found)
+            else:
+                audit.remember(found)
             if meter:
                 meter.end(step, found["seconds"])
             previous.append(found)

@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 
 from f2at import __version__
 from f2at.attacks.registry import Attack
-from f2at.attacks.target import Target, has_gradients, has_scores
-from f2at.audit.cost import Cost, Pace, attack_cost, measure_pace, measurement_cost
+from f2at.attacks.target import Target, has_gradients, has_scores, queries_left
+from f2at.audit.checks import check_budget, check_data, check_models
+from f2at.audit.cost import Cost, Pace, allowance, attack_cost, harness_queries, measure_pace, measurement_cost
 from f2at.audit.reports.report import build_report
 from f2at.audit.request import AuditRequest
 from f2at.audit.stages import (
@@ -47,7 +48,7 @@ from f2at.audit.stages import (
     surviving,
 )
 from f2at.audit.subject import Subject, ToTarget
-from f2at.audit.suites import SUITES, checked, probes
+from f2at.audit.suites import checked, probes
 from f2at.images.pixels import Labels
 from f2at.images.sets.base import LabelledSet
 
@@ -107,8 +108,8 @@ class Audit:
         surrogate: Target | None = None,
         surrogate_model: Mapping[str, Any] | None = None,
     ) -> None:
-        _check_data(data, request, classes, target)
-        _check_models(request, target, surrogate)
+        check_data(data, request, classes, target)
+        check_models(request, target, surrogate)
         self.request = request
         self.classes = tuple(classes)
         self._target, self._surrogate, self._to_target = target, surrogate, to_target
@@ -133,6 +134,10 @@ class Audit:
             for index in range(math.ceil(n / SHARD_SIZE) * depth)
         )
         self.shards = tuple(self.steps[i : i + depth] for i in range(0, len(self.steps), depth))
+        self._bounded = {attack.name for attack in self._suite.attacks if attack.knowledge == "black-box"}
+        planned = self._planned(self.steps)
+        least = sum(harness_queries(*stage) + stage[1] * (stage[0] in self._bounded) for stage in planned)
+        check_budget(request, target, n, least)
 
     def run(
         self, step: Step, previous: Sequence[Mapping[str, Any]], heartbeat: Heartbeat | None = None
@@ -154,7 +159,7 @@ class Audit:
         if step not in self.steps:
             raise ValueError(f"step must be one of this audit's; got {step}")
         previous = self._in_order(previous, self.shards[step.shard][: step.place])
-        started = time.perf_counter()
+        started, sent = time.perf_counter(), self._sent
         subject = Subject(self._target, self._to_target, heartbeat, self._surrogate)
         shard, ball = self._shard(step.shard), Ball(self.request.effective_eps, self.request.norm)
         positions = shard.positions.tolist()
@@ -172,16 +177,27 @@ class Audit:
         else:
             attack = self._suite.attacks[step.place - 1]
             shown = math.ceil(self.request.examples / len(self.shards))
-            attacked = shard.at(self._attacked(positions, attack, previous))
-            outcome = run_attack(subject, attacked, ball, attack, rng, shown)
+            attacked = self._attacked(positions, attack, previous)
+            allowed = self._allowed(step, attack, len(attacked))
+            if allowed is not None:
+                attack = attack.override(queries=max(1, allowed))
+                attacked = attacked if allowed else []
+            outcome = run_attack(subject, shard.at(attacked), ball, attack, rng, shown)
+            outcome |= {} if allowed is None else {"allowed": allowed}
         return {
             "shard": step.shard,
             "stage": step.stage,
             **outcome,
             **subject.costs,
+            **({} if sent is None else {"sent": (self._sent or 0) - sent}),
             "seconds": round(time.perf_counter() - started, 3),
             "environment": self._environment,
         }
+
+    def remember(self, result: Mapping[str, Any]) -> None:
+        """Count what a step has sent that an earlier run did, where the queries of the target are counted."""
+        if self._sent is not None:
+            self._target.queries.count(result.get("sent", 0))  # type: ignore[attr-defined]
 
     def report(self, results: Sequence[Mapping[str, Any]], *, examples: bool = True, **context: Any) -> dict[str, Any]:
         """Add up the results of all steps.
@@ -210,7 +226,8 @@ class Audit:
             data=self._data,
             model=self._model,
             surrogate=self._surrogate_model,
-            context=context,
+            context=context | ({} if self._sent is None else {"queries": self._target.queries.describe()}),  # type: ignore[attr-defined]
+            scores=has_scores(self._target),
             examples=examples,
         )
 
@@ -220,7 +237,9 @@ class Audit:
         if step.stage in STAGES:
             return measurement_cost(step.stage, len(positions), len(self._followed(positions)), self._probes)
         attack = self._suite.attacks[step.place - 1]
-        return attack_cost(attack, len(self._attacked(positions, attack, previous)))
+        attacked = len(self._attacked(positions, attack, previous))
+        allowed = self._allowed(step, attack, attacked)
+        return attack_cost(attack if allowed is None else attack.override(queries=max(1, allowed)), attacked)
 
     def measure(self, images: int = 2) -> Pace:
         """The model's pace, on the first images of the audit."""
@@ -249,6 +268,24 @@ class Audit:
             positions = correct(previous) if attack.name in self._suite.alone else surviving(previous)
         return [p for p in positions if checked(p, every)]
 
+    @property
+    def _sent(self) -> int | None:
+        """How many images the target was sent, if it counts them."""
+        queries = getattr(self._target, "queries", None)
+        return None if queries is None else queries.sent
+
+    def _allowed(self, step: Step, attack: Attack, samples: int) -> int | None:
+        """How many queries an attack may take for each of so many samples; None where nothing bounds it but itself."""
+        left = queries_left(self._target)
+        if left is None or attack.name not in self._bounded or not samples:
+            return None
+        allowed = allowance(left, self._planned(self.steps[step.index :]), self._bounded, samples)
+        return min(allowed, int(attack.parameters["queries"]))
+
+    def _planned(self, steps: Sequence[Step]) -> list[tuple[str, int]]:
+        """Stage and number of samples of each."""
+        return [(step.stage, len(self._positions(step.shard))) for step in steps]
+
     def _positions(self, shard: int) -> Labels:
         return np.arange(shard * SHARD_SIZE, min((shard + 1) * SHARD_SIZE, len(self._labels)))
 
@@ -273,43 +310,6 @@ def drawn(request: AuditRequest, count: int) -> NDArray[np.int64]:
     """Which of `count` images an audit is of, in its order."""
     order = np.random.default_rng(np.random.SeedSequence([request.seed])).permutation(count)
     return order[: request.samples or count]
-
-
-def _check_data(data: LabelledSet, request: AuditRequest, classes: Sequence[str], target: Target) -> None:
-    if len(classes) != target.classes:
-        raise ValueError(f"classes must be {target.classes} names, one for each output; got {len(classes)}")
-    if data.labels.min() < 0 or data.labels.max() >= len(classes):
-        raise ValueError(f"labels must lie in [0, {len(classes)}); got {data.labels.min()} to {data.labels.max()}")
-    if request.samples is not None and request.samples > len(data):
-        raise ValueError(f"samples must be at most {len(data)}, all there are; got {request.samples}")
-
-
-def _check_models(request: AuditRequest, target: Target, surrogate: Target | None) -> None:
-    suite = request.chosen_suite
-    if suite.needs_gradients and not has_gradients(target):
-        accepted = [name for name, other in SUITES.items() if not other.needs_gradients]
-        raise ValueError(
-            f"suite must be one without white-box attacks ({', '.join(accepted)}) for a model without gradients"
-            f"{_obstacle(target)}; got {request.suite!r}"
-        )
-    if suite.needs_scores and not has_scores(target):
-        accepted = [name for name, other in SUITES.items() if not other.needs_scores]
-        raise ValueError(
-            f"suite must be one that needs no scores ({', '.join(accepted)}) for a model that answers labels alone; "
-            f"{', '.join(suite.needs_scores)} of {request.suite!r} would need them"
-        )
-    if suite.needs_surrogate and surrogate is None:
-        raise ValueError(f"surrogate must be given for suite {request.suite!r}: its attacks follow another model")
-    if surrogate is not None and not has_gradients(surrogate):
-        raise ValueError(f"surrogate must be a model with gradients; got one without{_obstacle(surrogate)}")
-    if surrogate is not None and surrogate.classes != target.classes:
-        raise ValueError(f"surrogate must have {target.classes} classes, as the model; got {surrogate.classes}")
-
-
-def _obstacle(target: Target) -> str:
-    """Why it has no gradients, where the target says."""
-    reason = getattr(target, "obstacle", "")
-    return f" ({reason})" if reason else ""
 
 
 def _versions() -> dict[str, Any]:

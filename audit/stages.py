@@ -21,7 +21,7 @@ from f2at.images.png import base64_png
 Result = Mapping[str, Any]
 CLEAN, ITERATIONS, CURVE, CORRUPTIONS = STAGES = "clean", "iterations", "curve", "corruptions"
 _MULTIPLES = [Fraction(m) for m in ("1/4", "1/2", "3/4", "1", "5/4", "3/2", "7/4", "2", "5/2", "3", "4", "6", "8")]
-_HALVINGS = 5
+HALVINGS = 5
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ def _walk_back(subject: Subject, clean: Images, images: Images, labels: Labels, 
     change = images - start
     low, high = np.zeros(len(labels)), np.ones(len(labels))
     nearest = images.copy()
-    for _ in range(_HALVINGS):
+    for _ in range(HALVINGS):
         middle = (low + high) / 2
         tried = np.rint(start + middle[:, None, None, None] * change).astype(np.uint8)
         fooled = subject.scores(tried, labels).predictions != labels

@@ -96,7 +96,7 @@ def _request(options: argparse.Namespace) -> AuditRequest:
         seed=options.seed,
         min_robust_accuracy=options.min_robust_accuracy,
         examples=options.examples,
-        curve=not options.no_curve,
+        curve=not options.no_curve and options.max_queries is None,
     )
 
 

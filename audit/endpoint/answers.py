@@ -31,17 +31,18 @@ def read_answer(value: Any) -> Answer:
     """One image's answer from a JSON value.
 
     A list of numbers; {"cat": 0.9, "dog": 0.1}; [{"label": "cat", "score": 0.9}, ...]; {"label": "cat"}; "cat"; 3; or
-    one of these under a key such as "probabilities", where the scores go before the label.
+    one of these under a key such as "probabilities", where the scores go before the label. What is null among scores is
+    not a number.
 
     Raises:
-        EndpointError: it is something else, or a score is not a finite number.
+        EndpointError: it is something else.
     """
     if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
         return value
     if isinstance(value, float):
         return _row([value])
     if isinstance(value, list) and value:
-        if all(_number(item) for item in value):
+        if _scores(value):
             return _row(value)
         if all(isinstance(item, Mapping) for item in value):
             pairs = [(_first(item, _LABEL), _first(item, _SCORE)) for item in value]
@@ -55,7 +56,7 @@ def read_answer(value: Any) -> Answer:
             return read_answer(scores)
         if isinstance(label, str | int) and not isinstance(label, bool):
             return _named([(label, score)]) if _number(score) else label
-        if all(_number(item) for item in value.values()):
+        if _scores(list(value.values())):
             return _named(list(value.items()))
         if len(value) == 1:
             return read_answer(next(iter(value.values())))
@@ -86,6 +87,8 @@ class Reading:
     def logits(self, answer: Answer) -> NDArray[np.float32]:
         """Logits (C,). Of labels, and of classes left out, only their order means something.
 
+        Where a score is not a finite number, none is.
+
         Raises:
             EndpointError: the answer is of another kind than those that this reading was made for.
         """
@@ -109,6 +112,8 @@ class Reading:
             row = np.array([1 - row[0], row[0]] if self.scores == "probabilities" else [0.0, row[0]])
         if len(row) != count:
             raise EndpointError(f"the endpoint must answer {count} scores, one for each class; got {len(row)}")
+        if not np.isfinite(row).all():
+            return np.full(count, np.nan, np.float32)
         if self.scores == "logits":
             return row.astype(np.float32)
         if row.min() < -_TOLERANCE or row.max() > 1 + _TOLERANCE:
@@ -156,6 +161,9 @@ def find_reading(answers: Sequence[Answer], *, classes: Sequence[str] | None, sc
     if scores == "labels":
         raise ValueError("scores must be logits or probabilities for an endpoint that answers scores; got 'labels'")
     values = [np.array(list(a.values())) if isinstance(a, Mapping) else np.asarray(a) for a in answers]
+    values = [row for row in values if row.dtype.kind == "f" and np.isfinite(row).all()]
+    if not values:
+        raise EndpointError("the endpoint must answer finite scores; all are infinite or not a number")
     count = len(first)
     if classes is None:
         classes = [str(number) for number in range(max(2, count))]
@@ -179,24 +187,23 @@ def _tried(reading: Reading, answers: Sequence[Answer]) -> Reading:
 
 
 def _row(values: Sequence[Any]) -> NDArray[np.float64]:
-    return np.array([_finite(value) for value in values], np.float64)
+    return np.array(values, np.float64)  # None becomes nan
 
 
 def _named(pairs: Sequence[tuple[Any, Any]]) -> Named:
-    found = {label: _finite(score) for label, score in pairs}
+    found = {label: math.nan if score is None else float(score) for label, score in pairs}
     if len(found) < len(pairs):
         raise EndpointError(f"the endpoint's answer names a class twice: {_short([label for label, _ in pairs])}")
     return found
 
 
-def _finite(value: Any) -> float:
-    if not math.isfinite(value):
-        raise EndpointError("the endpoint must answer finite scores; some are infinite or not a number")
-    return float(value)
-
-
 def _number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _scores(values: Sequence[Any]) -> bool:
+    """Whether these are scores: numbers, or null for what JSON has no number for."""
+    return all(_number(value) or (value is None and len(values) > 1) for value in values)
 
 
 def _first(mapping: Mapping[str, Any], keys: Sequence[str]) -> Any:

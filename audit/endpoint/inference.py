@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from f2at.audit.endpoint.address import Address, EndpointError
@@ -108,8 +107,6 @@ def _answers(output: Mapping[str, Any], count: int) -> list[Answer]:
         if rows.shape[1] != 1:
             raise EndpointError(f"the endpoint must answer labels or scores; got {datatype} of shape {shape}")
         return [int(row[0]) for row in rows]
-    if not np.isfinite(rows).all():
-        raise EndpointError("the endpoint must answer finite scores; some are infinite or not a number")
     return list(rows)
 
 

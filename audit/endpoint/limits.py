@@ -47,6 +47,15 @@ class Limits:
         """How many images may still be sent; None: any number."""
         return None if self.most is None else max(0, self.most - self.sent)
 
+    def count(self, images: int) -> None:
+        """Images that an earlier run has sent."""
+        with self._lock:
+            self.sent += images
+
+    def describe(self) -> dict[str, int | float | None]:
+        """What a report says."""
+        return {"sent": self.sent, "requests": self.requests, "most": self.most, "rate": self.rate}
+
     def take(self, images: int) -> None:
         """Count a request with so many images, and wait until it may leave.
 

@@ -45,7 +45,8 @@ def audit_endpoint(
         images: labelled images that the model was not trained on: uint8 (N, H, W, 3), or where they are, as
             `f2at.images.sets.opening.open_labelled` takes it. They are sent at the model's size, without loss.
         labels: integers (N,), an array or a list, if `images` are arrays.
-        request: what to do; None is the suite "black-box" at 8/255, or "labels" where no scores are answered.
+        request: what to do, without a curve where `max_queries` is given; None is the suite "black-box" at 8/255, or
+            "labels" where no scores are answered.
         surrogate: a bundle of the same classes, for suites with transfer attacks.
         progress: called after every step.
         options: see `open_endpoint`.
@@ -58,7 +59,7 @@ def audit_endpoint(
     data = as_labelled(images, labels)
     model = open_endpoint(url, data=data, **options)
     other = open_surrogate(surrogate, threads=0)
-    request = request or AuditRequest(suite=usual_suite(model))
+    request = request or AuditRequest(suite=usual_suite(model), curve=options.get("max_queries") is None)
     return perform(model.audit(data, request, surrogate=other), progress=progress)
 
 

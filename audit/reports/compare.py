@@ -160,7 +160,8 @@ def _other_settings(title: str, old: Mapping[str, Any] | None, new: Mapping[str,
     if old is None or new is None or names[0] != names[1]:
         yield from _unlike(title, *names)
         return
-    settings = [{"every": a.get("every"), "on": a.get("on"), **a["parameters"]} for a in (old, new)]
+    beside = ("every", "on", "allowed_queries")
+    settings = [{**{name: a.get(name) for name in beside}, **a["parameters"]} for a in (old, new)]
     for key in sorted(settings[0].keys() | settings[1].keys()):
         yield from _unlike(f"{title}, {key}", *(s.get(key) for s in settings))
 

@@ -72,6 +72,11 @@ _TITLES = {
         "The model returned infinite values, or none that are numbers. Such images count as errors: whoever sends one "
         "has made the model fail. Look for an overflow, often of 16-bit numbers, or a division by zero.",
     ),
+    "attacks_cut_short": (
+        "Attacks had fewer queries than they take",
+        "The budget of queries was shared out, and some attacks had less of it than they take to succeed. Images that "
+        "stand may fall to the same attacks with more: allow more queries, or spend them on fewer images.",
+    ),
     "success_lost_on_grid": (
         "Rounding to 8 bits undoes attacks",
         "Some perturbations fool the model as real numbers but not as the 8-bit images that it accepts. The images "
@@ -99,7 +104,8 @@ def flags(
 
     Args:
         probes: what `f2at.audit.probe.probe` returned, one for each shard.
-        attacks: for each attack, in order, its "name", "knowledge" and number "broken".
+        attacks: for each attack, in order, its "name", "knowledge", "parameters", number "broken" and, if a budget cut
+            it short, "allowed_queries".
         lost: samples that only unrounded perturbations broke.
         iterations: the report's "iterations".
         curve: points of accuracy against eps, ascending; none if it was left out.
@@ -171,6 +177,7 @@ def flags(
             else "the search at larger radii was left out",
         ),
         "answers_missing": (asked_in_vain > 0, _unanswered(unanswered, asked_in_vain)),
+        "attacks_cut_short": _cut_short(attacks),
         "success_lost_on_grid": (lost >= few, f"{lost} of {n} images"),
     }
     return [
@@ -205,3 +212,13 @@ def _forgotten(found: Mapping[str, Any] | None) -> tuple[bool | None, str]:
     # The best of seven was looked for, so each has a seventh of the usual level.
     surely = mcnemar_exact(best["only_given"], best["only_best"]) < (1 - CONFIDENCE) / 7
     return gained >= 0.1 * n and surely, f"{text}, and {best['correct']} with {best['name']}"
+
+
+def _cut_short(attacks: Sequence[Mapping[str, Any]]) -> tuple[bool | None, str]:
+    cut = [
+        f"{a['name']} had as few as {a['allowed_queries']} queries for an image, where it may take "
+        f"{a['parameters']['queries']}"
+        for a in attacks
+        if "allowed_queries" in a
+    ]
+    return bool(cut), "; ".join(cut) or "every attack could take all the queries that it takes"

@@ -47,6 +47,11 @@ BLACK_BOX_LIMITATION = (
     "will find more errors; audit it by a suite with white-box attacks to see how many."
 )
 
+LABELS_LIMITATION = (
+    "The model answers labels alone, so that only attacks which need no more were run; confidences and margins say "
+    "nothing here. Somebody who sees its scores will find more errors."
+)
+
 L2_LIMITATION = (
     "Adversarial images are moved onto the 8-bit grid inside the ball. For l2 and a small eps that can undo an attack, "
     "so the figure here may be a little too good."
@@ -75,6 +80,7 @@ def build_report(
     surrogate: Mapping[str, Any] | None,
     context: Mapping[str, Any],
     examples: bool,
+    scores: bool = True,
 ) -> dict[str, Any]:
     """Add up the results of all steps; see `f2at.audit.Audit.report`.
 
@@ -92,6 +98,7 @@ def build_report(
         surrogate: JSON description of the model whose gradients transfer attacks followed, if there was one.
         context: JSON values for "run".
         examples: whether to show pictures.
+        scores: whether the model answers more than labels.
     """
     n, suite, ball = len(indices), request.chosen_suite, Ball(request.effective_eps, request.norm)
     by_stage: dict[str, list[Mapping[str, Any]]] = {}
@@ -148,7 +155,7 @@ def build_report(
         "flags": judged,
         "samples": samples,
         "examples": example_list(results, samples, request.examples) if examples else [],
-        "limitations": _limitations(request),
+        "limitations": _limitations(request, scores=scores),
         "run": {**context, **run_table(results)},
     }
 
@@ -197,11 +204,12 @@ def _threat_model(request: AuditRequest) -> dict[str, Any]:
     }
 
 
-def _limitations(request: AuditRequest) -> list[str]:
+def _limitations(request: AuditRequest, *, scores: bool) -> list[str]:
     knowledge = {attack.knowledge for attack in request.chosen_suite.attacks}
     return [
         *LIMITATIONS,
         WHITE_BOX_LIMITATION if "white-box" in knowledge else BLACK_BOX_LIMITATION,
+        *([] if scores else [LABELS_LIMITATION]),
         *([L2_LIMITATION] if request.norm == "l2" else []),
         *([] if request.curve else [CURVE_LIMITATION]),
     ]

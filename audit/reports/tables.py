@@ -50,6 +50,8 @@ def attack_table(
         stage = [r for r in results if r["stage"] == attack.name]
         first = sum(s["broken_by"] == attack.name for s in samples)
         standing -= first
+        allowed = min((r["allowed"] for r in stage if "allowed" in r), default=None)
+        cut = allowed is not None and allowed < attack.parameters["queries"]
         fallen = sum(len(r["broken"]["positions"]) for r in stage if r["broken"])
         rows.append(
             {
@@ -66,6 +68,7 @@ def attack_table(
                 "gradient_evaluations": sum(r["gradient_evaluations"] for r in stage),
                 "robust": proportion(standing, n),
                 "alone": proportion(right - fallen, n) if attack.name in suite.alone else None,
+                **({"allowed_queries": allowed} if cut else {}),
             }
         )
     return rows

@@ -12,7 +12,7 @@ from f2at.attacks.objectives import OBJECTIVES
 from f2at.attacks.registry import Attack
 from f2at.attacks.target import CountingTarget, Evaluation
 from f2at.attacks.white_box.pgd import pgd
-from f2at.audit.cost import most_evaluations
+from f2at.audit.cost import allowance, harness_queries, most_evaluations
 from f2at.audit.request import AuditRequest
 
 N, CLASSES = 4, 10
@@ -94,3 +94,40 @@ def test_a_suite_costs_what_its_attacks_cost_on_the_images_that_they_get() -> No
     assert most_evaluations(AuditRequest(suite="quick"), 250) == 250 * (1 + 3 * 6) + 25 * 100
     listed = AuditRequest(suite="custom", attacks=[{"name": "fgsm"}, {"name": "square", "queries": 7}])
     assert most_evaluations(listed, 3) == 3 * 8
+
+
+STAGES_OF_TWO = [("clean", 10), ("square", 10), ("rays", 10), ("iterations", 10), ("corruptions", 10)]
+
+
+@given(
+    left=st.integers(0, 50_000),
+    shards=st.integers(1, 4),
+    standing=st.lists(st.integers(0, 10), min_size=8, max_size=8),
+    share=st.floats(0, 1),
+)
+def test_what_attacks_are_allowed_is_never_more_than_is_left(
+    left: int, shards: int, standing: list[int], share: float
+) -> None:
+    """However many images each attack takes on, and whatever share of its queries it takes."""
+    steps = STAGES_OF_TWO * shards
+    reserved = sum(harness_queries(stage, count) for stage, count in steps)
+    left += reserved
+    attacked = iter(standing)
+    for place, (stage, count) in enumerate(steps):
+        if stage in ("square", "rays"):
+            samples = next(attacked)
+            if samples:
+                left -= int(share * allowance(left, steps[place:], {"square", "rays"}, samples)) * samples
+                count = samples
+        left -= harness_queries(stage, count)
+        assert left >= 0
+
+
+def test_queries_are_shared_evenly() -> None:
+    steps = [("square", 10), ("rays", 10), ("square", 5), ("rays", 5)]
+    reserved = sum(harness_queries(stage, count) for stage, count in steps)
+    both = {"square", "rays"}
+    assert allowance(reserved + 300, steps, both, 10) == 10
+    assert allowance(reserved + 300, steps, both, 5) == 20  # where half have fallen, the others get their queries
+    assert allowance(reserved - 1, steps, both, 10) == 0
+    assert allowance(harness_queries("rays", 5) + 300, steps[3:], both, 1) == 300

@@ -50,10 +50,16 @@ def test_what_is_no_answer_is_quoted(value: Any) -> None:
         read_answer(value)
 
 
-@pytest.mark.parametrize("text", ["[0.1, NaN]", '{"cat": Infinity}', '[{"label": "cat", "score": NaN}]'])
-def test_scores_that_are_not_finite_are_refused(text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["[0.1, NaN, 1]", "[0.5, null, 0.5]", '{"cat": Infinity, "dog": 1}', '[{"label": "owl", "score": NaN}]']
+)
+def test_where_a_score_is_not_finite_no_logit_is(text: str) -> None:
+    answer = read_answer(json.loads(text))
+    for scores in ("logits", "probabilities"):
+        assert np.isnan(Reading(scores, CLASSES).logits(answer)).all()
     with pytest.raises(EndpointError, match="must answer finite scores"):
-        read_answer(json.loads(text))
+        find_reading([answer], classes=CLASSES)
+    assert find_reading([answer, NAMED], classes=CLASSES).scores == "probabilities"
 
 
 def test_probabilities_become_logarithms_and_scores_stay() -> None:

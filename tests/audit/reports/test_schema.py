@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 
 from f2at.attacks.targets.torch_target import TorchTarget
 from f2at.audit import Audit, AuditRequest, run_audit
+from f2at.audit.endpoint.limits import Limits
 from f2at.audit.reports.report import SCHEMA_VERSION, without_examples
 from f2at.audit.reports.schema import report_schema
 from f2at.images.sets.base import in_memory
@@ -80,6 +81,24 @@ def audit_without_gradients() -> Audit:
     )
 
 
+class Counting(NoGradients):
+    """A model that may be asked about so many images."""
+
+    def __init__(self) -> None:
+        super().__init__(Grey(), classes=2)
+        self.queries = Limits(most=200)
+
+    def logits(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.queries.take(len(inputs))
+        return super().logits(inputs)
+
+
+def audit_within_a_budget() -> Audit:
+    request = AuditRequest(suite="custom", attacks=[{"name": "square", "queries": 99}], curve=False, examples=0)
+    data = in_memory(*grey_images([20] * 5))
+    return Audit(Counting(), data, request, classes=["dark", "light"], to_target=torch.from_numpy)
+
+
 AUDITS: dict[str, Callable[[], Audit]] = {
     "plain": lambda: grey_audit(MIXED, eps="8/255"),
     "threshold": lambda: grey_audit(MIXED, eps="8/255", min_robust_accuracy=0.9),
@@ -90,6 +109,7 @@ AUDITS: dict[str, Callable[[], Audit]] = {
     "described": described_audit,
     "transfer": transfer_audit,
     "no gradients": audit_without_gradients,
+    "budget": audit_within_a_budget,
 }
 CONTEXT: dict[str, Any] = {
     "id": "one",

@@ -1,0 +1,63 @@
+"""Whether a request, the images, the models and a budget of queries fit together: said before the audit begins."""
+
+from collections.abc import Sequence
+
+from f2at.attacks.target import Target, has_gradients, has_scores, queries_left
+from f2at.audit.request import AuditRequest
+from f2at.audit.suites import SUITES
+from f2at.images.sets.base import LabelledSet
+
+
+def check_data(data: LabelledSet, request: AuditRequest, classes: Sequence[str], target: Target) -> None:
+    """Raise ValueError unless the images have labels of the model's classes, and are enough."""
+    if len(classes) != target.classes:
+        raise ValueError(f"classes must be {target.classes} names, one for each output; got {len(classes)}")
+    if data.labels.min() < 0 or data.labels.max() >= len(classes):
+        raise ValueError(f"labels must lie in [0, {len(classes)}); got {data.labels.min()} to {data.labels.max()}")
+    if request.samples is not None and request.samples > len(data):
+        raise ValueError(f"samples must be at most {len(data)}, all there are; got {request.samples}")
+
+
+def check_models(request: AuditRequest, target: Target, surrogate: Target | None) -> None:
+    """Raise ValueError unless the suite's attacks can be run on these models."""
+    suite = request.chosen_suite
+    if suite.needs_gradients and not has_gradients(target):
+        accepted = [name for name, other in SUITES.items() if not other.needs_gradients]
+        raise ValueError(
+            f"suite must be one without white-box attacks ({', '.join(accepted)}) for a model without gradients"
+            f"{_obstacle(target)}; got {request.suite!r}"
+        )
+    if suite.needs_scores and not has_scores(target):
+        accepted = [name for name, other in SUITES.items() if not other.needs_scores]
+        raise ValueError(
+            f"suite must be one that needs no scores ({', '.join(accepted)}) for a model that answers labels alone; "
+            f"{', '.join(suite.needs_scores)} of {request.suite!r} would need them"
+        )
+    if suite.needs_surrogate and surrogate is None:
+        raise ValueError(f"surrogate must be given for suite {request.suite!r}: its attacks follow another model")
+    if surrogate is not None and not has_gradients(surrogate):
+        raise ValueError(f"surrogate must be a model with gradients; got one without{_obstacle(surrogate)}")
+    if surrogate is not None and surrogate.classes != target.classes:
+        raise ValueError(f"surrogate must have {target.classes} classes, as the model; got {surrogate.classes}")
+
+
+def _obstacle(target: Target) -> str:
+    """Why it has no gradients, where the target says."""
+    reason = getattr(target, "obstacle", "")
+    return f" ({reason})" if reason else ""
+
+
+def check_budget(request: AuditRequest, target: Target, samples: int, least: int) -> None:
+    """Raise ValueError unless the queries that the target has left are enough for one of each attack on each image."""
+    left = queries_left(target)
+    if left is None:
+        return
+    if request.curve:
+        raise ValueError(
+            "curve must be false (--no-curve) where queries are limited: the search for nearest errors would take most"
+        )
+    if left < least:
+        raise ValueError(
+            f"max_queries must leave at least {least} for {samples} images, of which attacks get one for each; "
+            f"{left} are left: allow more queries, or take fewer images (--samples)"
+        )
