@@ -196,8 +196,8 @@ def _unanswered(samples: Sequence[str], times: int) -> str:
     if not times:
         return "every answer was made of finite numbers"
     more = f" and {len(samples) - _NAMED} more" if len(samples) > _NAMED else ""
-    named = f"; {', '.join(samples[:_NAMED])}{more}" if samples else ", for corrupted images or beyond eps"
-    return f"no finite answer when asked {times} times{named}" if times > 1 else f"no finite answer once{named}"
+    named = f"{', '.join(samples[:_NAMED])}{more}" if samples else "images corrupted, unrounded or beyond eps"
+    return f"no finite answer {'once' if times == 1 else f'{times} times'}: {named}"
 
 
 def _forgotten(found: Mapping[str, Any] | None) -> tuple[bool | None, str]:

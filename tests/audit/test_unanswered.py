@@ -76,7 +76,7 @@ def test_an_attacked_image_without_an_answer_has_fallen(suite: str, value: float
     assert (fallen["adversarial_prediction"], fallen["adversarial_confidence"]) == (None, None)
     raised, evidence = flag(report)
     assert raised
-    assert evidence.endswith(f"; image 1 ({fallen['broken_by']})")
+    assert evidence.endswith(f": image 1 ({fallen['broken_by']})")
 
 
 def test_a_clean_image_without_an_answer_is_wrong() -> None:
@@ -86,7 +86,7 @@ def test_a_clean_image_without_an_answer_is_wrong() -> None:
     assert (sample["prediction"], sample["confidence"], sample["margin"], sample["broken_by"]) == (None,) * 4
     raised, evidence = flag(report)
     assert raised
-    assert evidence.endswith("; image 1 (clean)")
+    assert evidence.endswith(": image 1 (clean)")
 
 
 def test_no_answer_at_all() -> None:
@@ -100,7 +100,7 @@ def test_answers_missing_beyond_eps_only() -> None:
     assert report["robust"]["k"] == 2
     raised, evidence = flag(report)
     assert raised
-    assert evidence.endswith(", for corrupted images or beyond eps")
+    assert evidence.endswith(": images corrupted, unrounded or beyond eps")
 
 
 def test_a_sound_model_answers() -> None:
