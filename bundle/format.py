@@ -37,6 +37,7 @@ REFERENCE = "reference.npz"
 PRECISIONS = ("float32", "int8")
 _FILES = (CLASSIFIER, GRADIENT, REFERENCE)
 _MANIFEST_LIMIT = 4 << 20  # bytes; a manifest is a few kilobytes
+_REFERENCE_LIMIT = 1 << 30  # bytes of the unpacked images and labels
 _T = TypeVar("_T")
 
 
@@ -82,7 +83,8 @@ class Bundle:
     def reference(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """The labelled test images: uint8 (N,H,W,3) and int64 (N,)."""
         size, classes = self.input_size, len(self.classes)
-        images, labels = read_labelled(io.BytesIO(self.files[REFERENCE]), name="reference", size=size, classes=classes)
+        packed = io.BytesIO(self.files[REFERENCE])
+        images, labels = read_labelled(packed, name="reference", size=size, classes=classes, most=_REFERENCE_LIMIT)
         if labels.dtype != np.int64:
             raise BundleError(f"reference labels must be int64; got {labels.dtype}")
         return images, labels

@@ -102,6 +102,8 @@ class Settings(BaseSettings):
     decoders: _Count = Field(default_factory=_most_cores)  # decode workers of a server process, at most
     decode_seconds: _Count = 5  # that the images of a request may take to decode; then they get 422
     decode_memory: _Number = 320  # MiB of data in a decode worker; images that need more get 413; 0: no limit
+    swap_seconds: _Count = 25  # until a new model has been loaded and run once, before any server process loads it
+    swap_memory: _Number = 2048  # MiB of data for that; 0: no limit
     max_audits: _Count = 16  # audits queued or running; further ones get 429
     max_audits_per_key: _Count = Field(default_factory=_half_of("max_audits"))  # of them, of one key; default: half
     max_streams: _Count = 32  # event streams open, over all server processes; further ones get 503

@@ -117,9 +117,21 @@ def open_npz(path: Path) -> LabelledSet:
 
 
 def read_labelled(
-    file: Path | IO[bytes], *, name: str, size: tuple[int, int] | None = None, classes: int | None = None
+    file: Path | IO[bytes],
+    *,
+    name: str,
+    size: tuple[int, int] | None = None,
+    classes: int | None = None,
+    most: int | None = None,
 ) -> tuple[Images, Labels]:
     """The arrays "images" and "labels" of an .npz file, all of them, checked as `check_labelled` does.
+
+    Args:
+        file: its path, or the open file.
+        name: what messages call it.
+        size: see `check_labelled`.
+        classes: see `check_labelled`.
+        most: bytes that the two arrays may have together; more are refused before any are read. None: any number.
 
     Raises:
         OSError: the file cannot be read.
@@ -128,6 +140,9 @@ def read_labelled(
     path = file if isinstance(file, Path) else None
     stream = file.open("rb") if isinstance(file, Path) else nullcontext(file)
     with stream as opened, _named(path, name), zipfile.ZipFile(opened) as archive:
+        total = sum(_bytes(_checked(archive, array)) for array in ("labels", "images"))
+        if most is not None and total > most:
+            raise ValueError(f"its arrays have {total} bytes, and {most} are read at the most")
         labels, images = _array(archive, "labels"), _array(archive, "images")
     try:
         check_labelled(images, labels, name=name, size=size, classes=classes)
@@ -180,14 +195,20 @@ def _checked(archive: zipfile.ZipFile, name: str) -> _Header:
     entry = archive.getinfo(f"{name}.npy")
     if entry.flag_bits & 1:
         raise ValueError("it is encrypted")
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unpack without a bound
+        raise ValueError(f"{name} are compressed in another way than numpy's")
     with archive.open(entry) as stream:
         header = _header(stream)
-        promised = stream.tell() + math.prod(header.shape) * header.dtype.itemsize
+        promised = stream.tell() + _bytes(header)
     if header.dtype.hasobject:
         raise ValueError(f"{name} are Python objects")
     if promised != entry.file_size:
         raise ValueError(f"{name} should have {promised} bytes by their header, and have {entry.file_size}")
     return header
+
+
+def _bytes(header: _Header) -> int:
+    return math.prod(header.shape) * header.dtype.itemsize
 
 
 def _header(stream: IO[bytes]) -> _Header:

@@ -8,6 +8,7 @@ import logging
 import secrets
 import shutil
 from pathlib import Path
+from typing import Protocol
 
 from f2at.bundle.format import MANIFEST, SIGNATURE, Bundle, BundleError, load_bundle
 from f2at.bundle.signatures import read_public_keys, verify_bundle
@@ -44,7 +45,19 @@ def load_surrogate(settings: Settings, bundle: Bundle) -> Bundle | None:
     return surrogate
 
 
-def check_same_shape(bundle: Bundle, other: Bundle, what: str) -> None:
+class Shape(Protocol):
+    """What two models must have in common."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names, in the order of the logits."""
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(height, width) of the images in pixels."""
+
+
+def check_same_shape(bundle: Shape, other: Shape, what: str) -> None:
     """Refuse `other` to replace or accompany `bundle` if its classes or image size differ; `what` names it.
 
     Raises:
@@ -95,6 +108,12 @@ def stored_digests(settings: Settings) -> list[str]:
 def delete_stored(digest: str, settings: Settings) -> None:
     """Delete the copy of the bundle with this digest."""
     shutil.rmtree(stored_path(digest, settings), ignore_errors=True)
+
+
+def delete_drafts(settings: Settings) -> None:
+    """Delete what a process left that was ended while it stored a bundle."""
+    for draft in settings.state.glob("bundles/.*"):
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def write_files(bundle: Bundle, folder: Path) -> None:

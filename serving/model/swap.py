@@ -1,7 +1,8 @@
 """Swaps the served model for another one, in every process of a server, without losing a request.
 
-A swap has two phases. First the record (see `deployment`) names a candidate, which every process loads and runs once
-beside the model that it serves; if one cannot, the record is restored and nothing changes. Then the record names the
+A model is first tried in a process of its own (see `trial`). Then a swap has two phases. First the record (see
+`deployment`) names a candidate, which every process loads and runs once beside the model that it serves; if one cannot,
+the record is restored and nothing changes. Then the record names the
 candidate as the served model, and every process switches within a tenth of a second. A request keeps the model that it
 started with.
 """
@@ -24,21 +25,14 @@ from f2at.serving.jobs.audits import Audits
 from f2at.serving.jobs.version import application_version
 from f2at.serving.model.deployment import Deployment, Record, record_path
 from f2at.serving.model.predictor import Predictor
-from f2at.serving.model.store import (
-    check_same_shape,
-    delete_stored,
-    load_surrogate,
-    load_trusted,
-    store_bundle,
-    stored_digests,
-    stored_path,
-)
+from f2at.serving.model.store import delete_stored, load_surrogate, load_trusted, stored_digests, stored_path
+from f2at.serving.model.trial import try_bundle
 from f2at.serving.process.files import acquire_lock
 from f2at.serving.settings import Settings
 
 _LOG = logging.getLogger("bentoml.f2at")
 _POLL = 0.1  # seconds between polls of the record
-_PATIENCE = 50.0  # seconds that every process gets to follow the record; requests are given up after 60
+_PATIENCE = 30.0  # seconds that every process gets to follow the record; requests are given up after 60
 
 
 class SwapError(ValueError):
@@ -96,7 +90,8 @@ class Switch:
 
         Raises:
             SwapError: it is not a valid bundle, is not signed as required, has other classes or another image size
-                (which would break clients: start another service), or cannot be loaded or run.
+                (which would break clients: start another service), cannot be loaded or run, or takes too much memory or
+                time.
             BusyError: another swap is in progress.
         """
         with self._exclusive():
@@ -141,14 +136,11 @@ class Switch:
             os.close(lock)
 
     def _take(self, folder: Path) -> str:
-        """Verify the bundle in `folder` and store it; return its digest."""
+        """Try the bundle in `folder` and store it; return its digest."""
         try:
-            bundle = load_trusted(folder, self._settings)
-            check_same_shape(self.deployment.bundle, bundle, "the new model")
-            store_bundle(bundle, self._settings)
+            return try_bundle(folder, self.deployment.bundle, self._settings)
         except ValueError as error:
             raise SwapError(str(error)) from error
-        return bundle.digest
 
     def _change(self, digest: str, *, configured: str | None = None) -> Record:
         before = Record.read(self._path)

@@ -33,6 +33,7 @@ from f2at.serving.model.store import stored_digests
 from f2at.serving.model.swap import BusyError, SwapError, Switch
 from f2at.serving.process.files import acquire_lock
 from f2at.serving.settings import Settings
+from tests.serving.model.test_trial import edited, endless, heavy
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Server
@@ -262,13 +263,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory, bundle: Bundle, other_bundl
     (folder / "altered" / CLASSIFIER).write_bytes(classifier)
     variant(bundle, folder / "renamed", classes=[f"other {k}" for k in range(10)])
     variant(bundle, folder / "insatiable", classifier=insatiable(bundle.files[CLASSIFIER]))
+    edited(bundle, folder / "endless", endless)
+    heavy(bundle, folder / "heavy", 1100)
     return folder
 
 
 @pytest.fixture(scope="module")
 def pair(start_server: Callable[..., "Server"], folder: Path) -> "Server":
     """A server with two processes, whose model may be swapped."""
-    return start_server(BENTOML_CONFIG_OPTIONS="services.f2at.workers=2", F2AT_BUNDLES=str(folder), F2AT_RATE="0")
+    settings = {"F2AT_BUNDLES": str(folder), "F2AT_RATE": "0", "F2AT_SWAP_SECONDS": "15"}
+    return start_server(BENTOML_CONFIG_OPTIONS="services.f2at.workers=2", **settings)
 
 
 def swap(server: "Server", **body: Any) -> httpx.Response:
@@ -310,6 +314,8 @@ def test_a_swap_under_load_loses_no_request(pair: "Server", bundle: Bundle, othe
         ({"bundle": "altered"}, "is not the file the manifest describes"),
         ({"bundle": "renamed"}, "must have the classes of the bundle"),
         ({"bundle": "insatiable"}, "cannot be loaded and run"),
+        ({"bundle": "endless"}, "which F2AT_SWAP_SECONDS allows"),
+        ({"bundle": "heavy"}, "are read at the most"),
         ({"bundle": "missing"}, "no such folder"),
         ({"bundle": "../one"}, "name of a folder"),
         ({"bundle": 1}, "name of a folder"),

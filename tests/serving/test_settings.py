@@ -49,7 +49,7 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
     assert (settings.metrics, settings.key_digest) == ("key", "7")
     numbers = [getattr(settings, name) for name, field in Settings.model_fields.items() if field.annotation is int]
     assert set(numbers) == {7}
-    assert len(numbers) == 30
+    assert len(numbers) == 32
 
 
 def test_a_share_is_half_of_the_whole_unless_set(monkeypatch: pytest.MonkeyPatch) -> None:
