@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from f2at.images.preparation import Preparation
 from f2at.serving.decoding import frames
 from f2at.serving.decoding.refusals import fatal, refusal, too_much_memory, too_slow
+from f2at.serving.process import family
 from f2at.serving.process.metrics import DECODERS_LOST
 from f2at.serving.settings import Settings
 
@@ -22,7 +23,17 @@ _LOG = logging.getLogger("bentoml.f2at")
 # Beyond the deadline, which the worker keeps by itself: to start on a machine that is busy.
 _SPARE = 10.0
 # Of the server's environment, which has secrets. One thread, since every decode has a process.
-_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV")
+_INHERITED = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "PYTHONPATH",
+    "VIRTUAL_ENV",
+    family.VARIABLE,
+)
 _OWN = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
     "MALLOC_ARENA_MAX": "1",  # and large arrays are given back at once, for glibc
