@@ -8,12 +8,13 @@ import numpy as np
 import torch
 
 from f2at.bundle.format import Bundle, BundleError
-from f2at.export.graphs import export_graphs
+from f2at.export.graphs import derive_graphs, export_graphs
 from f2at.export.parity import check_parity
 from f2at.export.writing import check_request, write_export
 from f2at.images.preparation import Preparation
 from f2at.images.sets.npz import read_labelled
 from f2at.models import CheckpointInfo, load_checkpoint
+from f2at.models.from_timm import TimmBody
 
 
 def export_checkpoint(
@@ -48,7 +49,8 @@ def export_checkpoint(
             f"no reference images at {reference}: an .npz file with images and labels is needed"
         ) from None
     labels = labels.astype(np.int64)
-    classifier, gradient = export_graphs(model, info.input_size)
+    make = derive_graphs if isinstance(model.body, TimmBody) else export_graphs
+    classifier, gradient = make(model, info.input_size)
     return write_export(
         output,
         manifest=_describe(info, parity=check_parity(model, classifier, gradient, images, labels)),

@@ -13,6 +13,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from f2at.attacks.objectives import OBJECTIVES, objectives
 from f2at.export.backward import RULES
 from f2at.export.fold import fold_batch_norm
+from f2at.gradient.builder import UnsupportedOperationError
+from f2at.gradient.classifier import classifier_graph, gradient_graph, read_classifier
 
 _OPSET = 20
 _EXAMPLES = 7  # images in a traced batch: a size that no other dimension has, since equal sizes are taken for one
@@ -49,6 +51,22 @@ def export_graphs(model: nn.Module, input_size: tuple[int, int]) -> tuple[bytes,
     return classifier, gradient
 
 
+def derive_graphs(model: nn.Module, input_size: tuple[int, int]) -> tuple[bytes, bytes]:
+    """As `export_graphs`, for any architecture: its gradient graph is derived from the ONNX graph of its logits.
+
+    Raises:
+        ValueError: the model has an operation that no rule in `f2at.gradient` covers.
+    """
+    images = torch.zeros(_EXAMPLES, 3, *input_size)
+    program = onnx.load_from_string(_to_onnx(model, (images,), ["images"], ["logits"], optimize=True))
+    classifier = read_classifier(program, scores="logits", layout="NCHW", size=input_size)
+    try:
+        gradient = gradient_graph(classifier)
+    except UnsupportedOperationError as error:
+        raise ValueError(f"the model has operations without a gradient here: {error}") from error
+    return classifier_graph(classifier).SerializeToString(), gradient.SerializeToString()
+
+
 class _Deployed(nn.Module):
     """The model behind the conversion from 8-bit images: uint8 (N,H,W,3) -> logits (N,C)."""
 
@@ -72,17 +90,26 @@ def _gradient_function(model: nn.Module) -> Callable[..., tuple[Tensor, Tensor, 
     return gradient
 
 
-def _to_onnx(module: nn.Module, arguments: tuple[Tensor, ...], inputs: list[str], outputs: list[str]) -> bytes:
-    """Export with a dynamic batch."""
+def _to_onnx(
+    module: nn.Module,
+    arguments: tuple[Tensor, ...],
+    inputs: list[str],
+    outputs: list[str],
+    *,
+    optimize: bool = False,
+) -> bytes:
+    """Export with a dynamic batch.
+
+    Two graphs that are traced apart are not optimised: that would fold flipped weights into new tensors, and the proof
+    that both hold the same weights would be lost. ONNX Runtime does it when it loads the graph.
+    """
     batch = torch.export.Dim("N")
     with _quiet():
-        # No optimisation: it would fold flipped weights into new tensors, and the proof that both graphs hold
-        # the same weights would be lost. ONNX Runtime does it when it loads the graph.
         program = torch.onnx.export(
             module,
             arguments,
             dynamo=True,
-            optimize=False,
+            optimize=optimize,
             verbose=False,
             opset_version=_OPSET,
             dynamic_shapes=[{0: batch}] * len(arguments),

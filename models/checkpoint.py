@@ -16,9 +16,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from f2at.models.classifier import Classifier
+from f2at.models.from_timm import PREFIX
 from f2at.models.registry import create_model
 
 FORMAT = "f2at-checkpoint/1"
+_ONLY = "only safetensors files written by training are read; pickles (.pt, .pth) never are"
 
 
 class CheckpointError(ValueError):
@@ -68,19 +70,36 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         CheckpointError: the file is missing, is not safetensors (a pickle, say) or carries no description.
     """
+    tensors, description = load_weights(path)
+    if description is None:
+        raise CheckpointError(f"{path} is not a checkpoint of this package (it has no description): {_ONLY}")
+    return tensors, description
+
+
+def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+    """The tensors of anybody's safetensors file, and the description that `save_tensors` adds, if it is there.
+
+    Raises:
+        CheckpointError: the file is missing, or is not safetensors.
+    """
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}: a .safetensors file written by training is needed")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        description = json.loads(metadata["json"])
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise CheckpointError(
-            f"{path} is not a checkpoint of this package ({error}): only safetensors files written by "
-            "training are read; pickles (.pt, .pth) never are"
-        ) from None
-    return tensors, description
+        return tensors, json.loads(metadata["json"]) if "json" in metadata else None
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path} is not a checkpoint of this package ({error}): {_ONLY}") from None
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a safetensors file is a checkpoint of this package; False also where there is no such file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return "json" in (file.metadata() or {})
+    except (OSError, SafetensorError):
+        return False
 
 
 def save_checkpoint(path: Path | str, model: Classifier, info: CheckpointInfo) -> None:
@@ -107,9 +126,11 @@ def load_checkpoint(path: Path | str) -> tuple[Classifier, CheckpointInfo]:
                 "input_size": tuple(description["input_size"]),
             }
         )
-        with torch.device("meta"):
+        # Without memory for weights that are there already; models of timm compute other tensors when they are built.
+        elsewhere = info.architecture["name"].startswith(PREFIX)
+        with torch.device("cpu" if elsewhere else "meta"):
             model = create_model(**info.architecture)
-        model.load_state_dict(tensors, assign=True)
+        model.load_state_dict(tensors, assign=not elsewhere)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{path} is damaged: its weights and description do not fit ({reason})") from None

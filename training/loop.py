@@ -33,12 +33,12 @@ from f2at.training.methods.base import SharedPass
 from f2at.training.runs.curves import draw_curves
 from f2at.training.runs.folder import RunFolder
 from f2at.training.runs.state import restore, to_tensors
-from f2at.training.schedule import learning_rate
+from f2at.training.schedule import create_optimizer, learning_rate
 from f2at.training.step import TrainingStep
 from f2at.training.weights.averaging import WeightAverage
 from f2at.training.weights.batch_norm import running_statistics
 from f2at.training.weights.folded import FoldedModel
-from f2at.training.weights.initial import starting_model
+from f2at.training.weights.initial import starting_model, with_size
 from f2at.training.weights.perturbation import weight_perturbation
 
 CHECK_EVERY = 20  # steps between looks at the loss; looking makes the host wait for the device
@@ -71,6 +71,7 @@ def train(
         config = config_from_table(config)
     elif not isinstance(config, Config):
         config = load_config(Path(config), {})
+    config = with_size(config)
     folder = RunFolder(Path(output))
     if "LOCAL_RANK" not in os.environ:  # before other processes start; they would only repeat the refusal
         folder.check(config, overwrite=overwrite)
@@ -106,7 +107,7 @@ class Trainer:
         self.rows: list[dict[str, Any]] = []
 
         torch.manual_seed(config.seed)
-        model, self.architecture, note = starting_model(config.model, dataset.classes, train_set.images)
+        model, self.architecture, note = starting_model(config.model, config.data, dataset.classes, train_set.images)
         self.notes = [note] if note else []
         self.split: dict[str, list[str]] = {}
         if dataset.train_files:
@@ -116,12 +117,7 @@ class Trainer:
             self.split = {part: [dataset.train_files[row] for row in rows[part]] for part in rows}
             self.split["test"] = sorted(dataset.test_files)
         self.model = model.to(memory_format=torch.channels_last)
-        self.optimizer = torch.optim.SGD(
-            self.model.parameters(),
-            lr=config.optimizer.lr,
-            momentum=config.optimizer.momentum,
-            weight_decay=config.optimizer.weight_decay,
-        )
+        self.optimizer = create_optimizer(config.optimizer, self.model)
         self.average = WeightAverage(self.model, config.decay) if config.decay else None
         config.method.check(self.model)
 
@@ -275,7 +271,7 @@ class Trainer:
         return CheckpointInfo(
             architecture=self.architecture,
             classes=self.dataset.classes,
-            input_size=(self.config.data.size, self.config.data.size),
+            input_size=self.config.data.preparation.size,
             dataset=self.config.data.name,
             fit=self.config.data.fit,
             interpolation=self.config.data.interpolation,

@@ -251,7 +251,7 @@ def seconds_per_image(config: Config) -> float:
     config = replace(config, optimizer=optimizer, data=replace(config.data, validation=2))
 
     def run(count: int) -> float:
-        size, rng = config.data.size, np.random.default_rng(0)
+        size, rng = config.data.preparation.size[0], np.random.default_rng(0)
         pixels = rng.integers(256, size=(2 + count * batch, 3, size, size), dtype=np.uint8)
         data = ImageSet(torch.from_numpy(pixels), torch.arange(len(pixels)) % 10)
         dataset = Dataset(data, ImageSet(data.images[:2], data.labels[:2]), tuple("0123456789"))

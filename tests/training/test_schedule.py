@@ -35,3 +35,8 @@ def test_cosine_falls_from_the_beginning() -> None:
     config = OptimizerConfig(lr=0.2, schedule="cosine", epochs=10)
     rates = [learning_rate(config, epoch) for epoch in (0, 10 / 3, 5, 10)]
     assert rates == pytest.approx([0.2, 0.15, 0.1, 0.0])
+
+
+def test_a_warm_up_rises_to_the_schedule() -> None:
+    config = OptimizerConfig(lr=1.0, epochs=10, schedule="piecewise", milestones=(5,), warmup=2)
+    assert [round(learning_rate(config, progress), 6) for progress in (0, 1, 2, 4, 5)] == [0.04, 0.5, 1.0, 1.0, 0.1]

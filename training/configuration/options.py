@@ -8,7 +8,10 @@ from f2at.images.preparation import FITS, INTERPOLATIONS, Preparation
 from f2at.training.methods import FastF2AT, Method, PlainTraining
 from f2at.training.methods.base import option
 
+SIZE = 32
 ON_COLLAPSE = ("warn", "stop", "second-step", "more-noise")
+OPTIMIZERS = ("sgd", "adamw")
+RISING = ("one-cycle", "cyclic")  # schedules with a warm-up of their own
 SCHEDULES = ("piecewise", "piecewise-linear", "one-cycle", "cyclic", "cosine")
 
 
@@ -34,7 +37,11 @@ class DataConfig:
         "data set: digits, cifar10, cifar100, tiny-imagenet, or folder (pictures of your own, one folder per class)",
     )
     root: str = option("data", "folder that holds the data set (digits needs none)")
-    size: int = option(32, "height and width of the images in pixels; others are resized")
+    size: int | None = option(
+        None,
+        "height and width of the images in pixels; others are resized (default: as the weights or the timm model have "
+        f"it, otherwise {SIZE})",
+    )
     fit: str = option("crop", "how others are made square: squash, crop (the centre) or pad (with black)")
     interpolation: str = option("bilinear", f"how they are resized: {', '.join(INTERPOLATIONS)}")
     validation: int | float = option(
@@ -48,10 +55,11 @@ class DataConfig:
     @property
     def preparation(self) -> Preparation:
         """What every picture goes through, here and wherever the model is deployed."""
-        return Preparation((self.size, self.size), self.fit, self.interpolation)
+        size = self.size or SIZE
+        return Preparation((size, size), self.fit, self.interpolation)
 
     def __post_init__(self) -> None:
-        _require(self.size >= 8, f"data.size must be at least 8 pixels; got {self.size}")
+        _require(self.size is None or self.size >= 8, f"data.size must be at least 8 pixels; got {self.size}")
         _require_one_of("data.fit", self.fit, FITS)
         _require_one_of("data.interpolation", self.interpolation, tuple(INTERPOLATIONS))
         _require(
@@ -67,12 +75,16 @@ class DataConfig:
 class ModelConfig:
     """Which architecture."""
 
-    name: str = option("resnet18", "architecture: resnet18, resnet50, wide_resnet or vgg16_bn")
+    name: str = option("resnet18", "architecture: resnet18, resnet50, wide_resnet, vgg16_bn, or timm/NAME")
     width: int | None = option(
         None, "channels of the first stage (widening factor of wide_resnet); default: the paper's"
     )
     depth: int | None = option(None, "layers; only wide_resnet has a choice")
-    weights: str | None = option(None, "a checkpoint to start from (fine-tuning); the head is fresh for other classes")
+    weights: str | None = option(
+        None,
+        "what to start from (fine-tuning): a checkpoint, a safetensors file of weights, or pretrained (timm's own, "
+        "from the hub); the head is fresh for other classes",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,25 +127,34 @@ class AttackConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """SGD with momentum and its schedule (Section V-A)."""
+    """The optimizer and the schedule of its learning rate; SGD as in Section V-A."""
 
+    name: str = option("sgd", "sgd or adamw")
     epochs: int = option(100, "passes over the training images")
     batch_size: int = option(128, "images per step, over all processes")
     lr: float = option(0.1, "learning rate (its peak, where the schedule has one)")
-    momentum: float = option(0.9, "momentum")
+    momentum: float = option(0.9, "sgd: momentum")
     weight_decay: float = option(2e-4, "weight decay")
+    warmup: float = option(0.0, "epochs in which the rate rises from nothing to where the schedule has it")
     schedule: str = option("piecewise", f"of the learning rate: {', '.join(SCHEDULES)}")
     milestones: tuple[int, ...] = option(
         (50, 75), "epochs at which piecewise divides the rate by 10, and from which piecewise-linear lets it slope down"
     )
 
     def __post_init__(self) -> None:
+        _require_one_of("optimizer.name", self.name, OPTIMIZERS)
         _require(self.epochs >= 1, f"optimizer.epochs must be at least 1; got {self.epochs}")
         _require(self.batch_size >= 2, f"optimizer.batch_size must be at least 2; got {self.batch_size}")
         _require(self.lr > 0, f"optimizer.lr must be above 0; got {self.lr}")
         _require(0 <= self.momentum < 1, f"optimizer.momentum must be in [0, 1); got {self.momentum}")
         _require(self.weight_decay >= 0, f"optimizer.weight_decay must be 0 or more; got {self.weight_decay}")
         _require_one_of("optimizer.schedule", self.schedule, SCHEDULES)
+        _require(self.warmup >= 0, f"optimizer.warmup must be 0 or more epochs; got {self.warmup}")
+        _require(
+            not (self.warmup and self.schedule in RISING),
+            f"optimizer.warmup must be 0 with optimizer.schedule = {self.schedule}, which rises by itself; "
+            f"got {self.warmup}",
+        )
         rising = list(self.milestones) == sorted(set(self.milestones)) and min(self.milestones, default=0) >= 0
         _require(rising, f"optimizer.milestones must be epochs in rising order; got {list(self.milestones)}")
 

@@ -8,16 +8,20 @@ from torch import Tensor
 from f2at.models import Classifier
 from f2at.training.weights.averaging import WeightAverage
 
+# What optimizers keep for each weight, and what the file calls it.
+_KEPT = {"momentum_buffer": "momentum", "exp_avg": "exp_avg", "exp_avg_sq": "exp_avg_sq", "step": "step"}
+
 
 def to_tensors(model: Classifier, optimizer: torch.optim.Optimizer, average: WeightAverage | None) -> dict[str, Tensor]:
-    """Weights, momenta and, where there is one, the running average of the weights."""
-    momenta = optimizer.state_dict()["state"]
+    """Weights, the optimizer's momenta and, where there is one, the running average of the weights."""
+    states = optimizer.state_dict()["state"]
     return {
         **{f"model.{name}": value for name, value in model.state_dict().items()},
         **{
-            f"momentum.{index}": entry["momentum_buffer"]
-            for index, entry in momenta.items()
-            if entry.get("momentum_buffer") is not None
+            f"{name}.{index}": entry[key]
+            for index, entry in states.items()
+            for key, name in _KEPT.items()
+            if entry.get(key) is not None
         },
         **({f"average.{name}": value for name, value in average.state_dict().items()} if average else {}),
     }
@@ -36,7 +40,10 @@ def restore(
 
     model.load_state_dict(part("model."))
     state = optimizer.state_dict()
-    state["state"] = {int(index): {"momentum_buffer": tensor} for index, tensor in part("momentum.").items()}
+    state["state"] = {}
+    for key, name in _KEPT.items():
+        for index, tensor in part(f"{name}.").items():
+            state["state"].setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict(state)
     if average:
         average.load_state_dict(part("average."))

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
+from f2at.models.from_timm import TimmBody
+
 
 class FoldedConvolution(nn.Module):
     """norm(convolution(x)) in eval mode, as one convolution whose weights are worked out by `fold`."""
@@ -43,14 +45,17 @@ class FoldedModel:
     model's own, as are their train and eval modes.
 
     Args:
-        model: on its device already; `torch.fx` must be able to trace it, and its convolutions have no bias.
+        model: on its device already; `torch.fx` must be able to trace it. A model of timm is attacked as it is.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.module = fx.symbolic_trace(model)
         self.folded: list[FoldedConvolution] = []
-        modules = dict(self.module.named_modules())
-        for node in list(self.module.graph.nodes):
+        self.module: nn.Module = model
+        if isinstance(getattr(model, "body", None), TimmBody):
+            return  # tracing would fix what its layers do in train mode, and some of its norms are activations as well
+        self.module = traced = fx.symbolic_trace(model)
+        modules = dict(traced.named_modules())
+        for node in list(traced.graph.nodes):
             norm = modules.get(node.target) if node.op == "call_module" else None
             if not isinstance(norm, nn.BatchNorm2d):
                 continue
@@ -58,13 +63,13 @@ class FoldedModel:
             convolution = modules.get(producer.target) if producer.op == "call_module" else None
             if isinstance(convolution, nn.Conv2d) and convolution.bias is None and len(producer.users) == 1:
                 self.folded.append(FoldedConvolution(convolution, norm))
-                self.module.set_submodule(producer.target, self.folded[-1])
+                traced.set_submodule(producer.target, self.folded[-1])
                 node.replace_all_uses_with(producer)
-                self.module.graph.erase_node(node)
-        self.module.delete_all_unused_submodules()
-        self.module.recompile()
+                traced.graph.erase_node(node)
+        traced.delete_all_unused_submodules()
+        traced.recompile()
 
-    def fold(self) -> fx.GraphModule:
+    def fold(self) -> nn.Module:
         """The function at the model's present weights and running statistics, until they change."""
         for convolution in self.folded:
             convolution.fold()

@@ -21,6 +21,7 @@ METHOD_OF = {
     "mart-cifar10": MART(lam=5.0),
     "seat-cifar10": SEAT(decay=0.999),
     "f2at-cifar10": F2AT(planes=2, gamma=1.0, tau=0.07, upsilon=0.995, alpha=0.1),
+    "finetune": FastF2AT(gamma=0.15, planes=4, label_smoothing=0.1),
     "folder": FastF2AT(gamma=0.15, planes=4, label_smoothing=0.1),
     "f2at-fast": FastF2AT(gamma=0.15, planes=4, label_smoothing=0.1),
     "authors/sat": SAT(),
@@ -110,7 +111,7 @@ def test_flags_override_the_file(tmp_path: Path) -> None:
     ("table", "message"),
     [
         ({"optimiser": {}}, "unknown key optimiser; accepted: seed, data"),
-        ({"optimizer": {"learning_rate": 1}}, "unknown key optimizer.learning_rate; accepted: optimizer.epochs"),
+        ({"optimizer": {"learning_rate": 1}}, "unknown key optimizer.learning_rate; accepted: optimizer.name"),
         ({"optimizer": {"lr": "fast"}}, "optimizer.lr must be a number; got 'fast'"),
         ({"optimizer": {"epochs": 1.5}}, "optimizer.epochs must be a whole number; got 1.5"),
         ({"optimizer": {"epochs": True}}, "optimizer.epochs must be a whole number; got True"),
@@ -148,6 +149,12 @@ def test_flags_override_the_file(tmp_path: Path) -> None:
             "optimizer.schedule must be one of piecewise, piecewise-linear, one-cycle",
         ),
         ({"optimizer": {"milestones": [75, 50]}}, r"milestones must be epochs in rising order; got \[75, 50\]"),
+        ({"optimizer": {"name": "adam"}}, "optimizer.name must be one of sgd, adamw; got 'adam'"),
+        ({"optimizer": {"warmup": -1}}, "optimizer.warmup must be 0 or more epochs; got -1"),
+        (
+            {"optimizer": {"warmup": 1, "schedule": "one-cycle"}},
+            "optimizer.warmup must be 0 with optimizer.schedule = one-cycle, which rises by itself; got 1",
+        ),
         ({"averaging": {"decay": 1}}, r"averaging.decay must be in \[0, 1\); got 1"),
         (
             {"method": {"name": "seat"}, "averaging": {"decay": 0.9}},

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from f2at.models import ARCHITECTURES, Classifier, create_model
@@ -52,6 +52,7 @@ def test_it_is_the_model_in_eval_mode_after_every_update(name: str) -> None:
 def test_only_norms_without_a_convolution_before_them_are_left(name: str, left: int) -> None:
     """A pre-activation network has norms of sums: at the beginning of each block but the first, and at the end."""
     module = FoldedModel(used(name)).fold()
+    assert isinstance(module, fx.GraphModule)
     called = {node.target for node in module.graph.nodes if node.op == "call_module"}
     assert sum(isinstance(module.get_submodule(target), nn.BatchNorm2d) for target in called) == left
 
