@@ -116,7 +116,9 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
             title="A first look, in seconds: one step, then short runs; Square checks some of the images",
             attacks=(
                 ATTACKS["fgsm"],
-                ATTACKS["multi-targeted"].override(steps=5, target_classes=2, final_share=0.0, final_steps=5),
+                ATTACKS["multi-targeted"].override(
+                    steps=5, target_classes=2, kept_share=1.0, final_share=0.0, final_steps=5
+                ),
                 ATTACKS["square"].override(queries=100),
             ),
             every={"square": 10},

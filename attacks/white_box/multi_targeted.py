@@ -1,7 +1,8 @@
 """Many short targeted runs, and longer ones where they promise most: AutoAttack's verdict at a fraction of its cost.
 
 After MultiTargeted, Gowal et al. 2019, https://arxiv.org/abs/1910.09338 (a run towards every wrong class, on the
-difference of two logits), and A3, Liu et al. 2022, https://arxiv.org/abs/2203.05154 (spend where success is near).
+difference of two logits), A3, Liu et al. 2022, https://arxiv.org/abs/2203.05154 (spend where success is near), and
+successive halving, Jamieson and Talwalkar 2016, https://arxiv.org/abs/1502.07943 (the least promising stop first).
 """
 
 import math
@@ -29,39 +30,40 @@ def multi_targeted(
     rng: np.random.Generator,
     steps: int = 12,
     target_classes: int = 9,
+    kept_share: float = 0.5,
     final_share: float = 0.1,
     final_runs: int = 6,
     final_steps: int = 30,
 ) -> Any:
-    """A run on the cross-entropy, one towards each of the nearest classes, then more for the most promising samples.
+    """A run on the cross-entropy, then runs towards the nearest classes, the more the more promising a sample is.
 
     The nearest class is the one, among those not tried yet, whose logit came closest to the label's in all that was
     evaluated of a sample so far: every evaluation gives all logits, so the order costs nothing and improves with
-    each run. The `final_share` of the samples, those with the smallest gap, then get `final_runs` runs of
+    each run. The first targeted run takes on every sample that stands, and each of the others the `kept_share` of those
+    before, the ones with the smallest gap. The `final_share` of all that stand then get `final_runs` runs of
     `final_steps` steps from random starts, towards their nearest classes in turn.
     A sample leaves at its first error. At most (1 + target_classes) (steps + 1) gradient evaluations for each, and
     final_runs (final_steps + 1) more for the most promising.
     """
     check_attack(inputs, labels, eps=eps, norm=norm)
     check_counts(steps=steps, target_classes=target_classes, final_runs=final_runs, final_steps=final_steps)
-    if not 0 <= final_share <= 1:
-        raise ValueError(f"final_share must lie in [0, 1]; got {final_share}")
+    for name, share in (("kept_share", kept_share), ("final_share", final_share)):
+        if not 0 <= share <= 1:
+            raise ValueError(f"{name} must lie in [0, 1]; got {share}")
     xp = array_namespace(inputs)
     search = _Search(target, inputs, labels, eps, norm)
     search.run(search.standing, inputs, labels, "cross_entropy", steps)
-    tried = search.is_label
+    tried, index = search.is_label, search.standing
     for _ in range(min(target_classes, target.classes - 1)):
         nearest = xp.argmax(xp.where(tried, -xp.inf, search.gaps), axis=1)
         tried = tried | (search.classes == nearest[:, None])
-        search.run(search.standing, inputs, nearest, "logit_difference", steps)
+        search.run(index, inputs, nearest, "logit_difference", steps)
+        index = search.promising(kept_share, index)
     for place in range(final_runs):
-        index = search.standing
-        gaps = search.gaps[index]
-        most = math.ceil(final_share * len(index))
-        promising = xp.argsort(xp.max(gaps, axis=1), descending=True)[:most]
-        index, ranking = index[promising], xp.argsort(gaps[promising], axis=1, descending=True)
+        index = search.promising(final_share, search.standing)
         if len(index) == 0:
             break
+        ranking = xp.argsort(search.gaps[index], axis=1, descending=True)
         targets = xp.zeros_like(labels)
         targets[index] = ranking[:, place % min(3, target.classes - 1)]
         start = sphere_start(inputs, rng, eps=eps, norm=norm)
@@ -101,6 +103,13 @@ class _Search:
             moved = self._project(current + size * steepest(gradient, self.norm), index)
             inertia = (1 - _MOMENTUM) * (current - previous - moved + current)
             previous, current = current, self._project(moved + inertia, index) if step else moved
+
+    def promising(self, share: float, index: Any) -> Any:
+        """The share of the samples `index` that stand, those with the smallest gap first: (m,)."""
+        xp = array_namespace(self.inputs)
+        index = index[xp.any(index[:, None] == self.standing[None, :], axis=1)]
+        order = xp.argsort(xp.max(self.gaps[index], axis=1), descending=True)
+        return index[order[: math.ceil(share * len(index))]]
 
     def _observe(self, index: Any, images: Any, logits: Any) -> Any:
         """Note what an evaluation of the samples `index` shows; returns which of them still stand, bool (n,)."""

@@ -24,6 +24,7 @@ SHORT = {
     "final_runs": 2,
     "final_steps": 5,
     "final_share": 1.0,
+    "kept_share": 1.0,
     "neighbours": 2,
     "searches": 3,
     "queries": 60,
@@ -76,7 +77,9 @@ def test_no_attack_takes_more_than_it_may_and_a_stubborn_model_makes_it_take_nea
 @settings(max_examples=40, deadline=None)
 @given(
     name=st.sampled_from(sorted(ATTACKS)),
-    numbers=st.fixed_dictionaries({key: st.integers(1, 4) for key in SHORT if key not in ("final_share", "queries")}),
+    numbers=st.fixed_dictionaries(
+        {key: st.integers(1, 4) for key in SHORT if key not in ("final_share", "kept_share", "queries")}
+    ),
     queries=st.integers(1, 40),
 )
 def test_the_bound_holds_for_any_parameters(name: str, numbers: dict[str, int], queries: int) -> None:

@@ -46,12 +46,13 @@ def test_no_error_within_reach_is_missed_on_a_linear_model(linear: Callable[...,
 
 
 def test_evaluations_of_samples_that_stand(linear: Callable[..., Any]) -> None:
-    """13 for the cross-entropy, 13 for each of 9 classes, and 2 runs of 6 for 3 of the 10 samples."""
+    """13 each for the cross-entropy and the nearest class, then for half of those before, and at last 2 runs of 6."""
     model = linear(classes=10, samples=10)
     target = CountingTarget(model.target())
     eps = 0.5 * float(model.distances("linf").min())
     run(target, model.inputs, model.labels, eps, final_share=0.3, final_runs=2, final_steps=5)
-    assert target.gradient_evaluations == 10 * (13 + 9 * 13) + 3 * 2 * 6
+    targeted = 10 + 5 + 3 + 2 + 1 + 1 + 1 + 1 + 1  # nine classes
+    assert target.gradient_evaluations == (10 + targeted) * 13 + 3 * 2 * 6
     assert target.forward_evaluations == 0
 
 
@@ -106,6 +107,28 @@ def test_the_promising_are_those_nearest_to_an_error() -> None:
     assert float((found - inputs).abs().max()) <= 0.005 + 1e-7
 
 
+def test_after_each_targeted_run_the_most_promising_go_on(linear: Callable[..., Any]) -> None:
+    """Ten classes, eight samples: by distance to the nearest error, the nearer half goes on, and on."""
+    model = linear(classes=10, samples=8)
+    distances = model.distances("linf")
+    sizes: list[int] = []
+    inputs_seen: list[Any] = []
+
+    class Watching(CountingTarget):
+        def gradient(self, inputs: Any, labels: Any, targets: Any, weights: Any) -> Evaluation:
+            sizes.append(len(inputs))
+            inputs_seen.append(inputs)
+            return super().gradient(inputs, labels, targets, weights)
+
+    eps = 1e-3 * float(distances.min())
+    run(Watching(model.target()), model.inputs, model.labels, eps, steps=2, target_classes=4, final_share=0.0)
+    assert sizes == [8] * 3 + [8] * 3 + [4] * 3 + [2] * 3 + [1] * 3
+    gaps = model.logits(model.inputs)
+    own = gaps.gather(1, model.labels[:, None])
+    nearest = (gaps - own).scatter(1, model.labels[:, None], -torch.inf).amax(1).argsort(descending=True)
+    torch.testing.assert_close(inputs_seen[-3], model.inputs[nearest[:1]])  # a run begins at the input
+
+
 def test_as_strong_as_auto_pgd_at_a_fraction_of_its_gradients(convnet: Callable[..., nn.Module]) -> None:
     network = convnet(10)
     inputs = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (60, 3, 8, 8)) / 255).float()
@@ -127,6 +150,7 @@ def test_bad_parameters_are_named(linear: Callable[..., Any]) -> None:
     for options, reason in (
         ({"steps": 0}, "steps must be an integer of at least 1; got 0"),
         ({"final_share": 1.5}, r"final_share must lie in \[0, 1\]; got 1.5"),
+        ({"kept_share": -0.1}, r"kept_share must lie in \[0, 1\]; got -0.1"),
         ({"final_runs": -1}, "final_runs must be an integer of at least 1; got -1"),
     ):
         with pytest.raises(ValueError, match=reason):
