@@ -167,26 +167,19 @@ def _route(
 
 
 def _said_by_bentoml(server: Server) -> dict[str, Any] | None:
-    """What the OpenAPI document of a BentoML service says of the route: a file of a form, or an array."""
-    document, _ = _get(server, server.address.at("/docs.json"))
+    """What a BentoML service says of the route: a file of a form, or an array of images."""
+    described, _ = _get(server, server.address.at("/schema.json"))
     try:
-        content = document["paths"][server.address.path]["post"]["requestBody"]["content"]
-        kind = next(kind for kind in ("multipart/form-data", "application/json") if kind in content)
-        schema = content[kind]["schema"]
-        if "$ref" in schema:
-            schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
-        fields: dict[str, dict[str, Any]] = schema["properties"]
-    except (KeyError, TypeError, StopIteration):
+        (taken,) = [route["input"] for route in described["routes"] if route["route"] == server.address.path]
+        fields: dict[str, dict[str, Any]] = taken["properties"]
+        needed: Sequence[str] = taken.get("required", ())
+        kinds = {name: fields[name]["type"] for name in needed}
+    except (KeyError, TypeError, ValueError):
         return None
-    needed: Sequence[str] = schema.get("required") or list(fields)
-    if len(needed) != 1 or needed[0] not in fields:
-        raise EndpointError(f"{server.address} wants more than an image: {', '.join(needed)}")
-    taken = fields[needed[0]]
-    if taken.get("type") == "file":
-        return {"protocol": "form", "field": needed[0]}
-    if taken.get("type") == "tensor":
-        return {"protocol": "tensor", "field": needed[0], "dtype": taken.get("dtype")}
-    return None
+    if len(needed) != 1 or kinds[needed[0]] not in ("file", "tensor"):
+        raise EndpointError(f"{server.address} must take one picture or one array; it takes {', '.join(needed)}")
+    dtype = fields[needed[0]].get("dtype")
+    return {"protocol": "form" if kinds[needed[0]] == "file" else "tensor", "field": needed[0], "dtype": dtype}
 
 
 def _get(server: Server, address: Address) -> tuple[Any, Reply]:

@@ -11,8 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from f2at.audit.endpoint.address import EndpointError
+from f2at.audit.opening.endpoint import open_endpoint
 from f2at.bundle.format import Bundle
+from f2at.images.pixels import to_inputs
+from f2at.images.sets.base import in_memory
 from f2at.serving.access.keys import add_key
+from tests.audit.endpoint.host import light
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Server
@@ -71,3 +76,15 @@ def test_the_service_is_audited_by_its_answers(
     # Probabilities in JSON are not the last bit of the logits, so a proposal in thousands may be judged otherwise.
     assert abs(report["robust"]["k"] - at_hand["robust"]["k"]) <= 1
     assert 0 < report["robust"]["k"] < 12
+
+
+def test_a_bentoml_service_says_what_its_routes_take(start_server: Callable[..., "Server"]) -> None:
+    server = start_server("tests.e2e.routes:Routes")
+    images = np.random.default_rng(0).integers(0, 256, (7, 4, 4, 3), dtype=np.uint8)
+    data = in_memory(images, np.zeros(7, np.int64))
+    for route, protocol in (("picture", "form"), ("levels", "tensor"), ("any", "tensor")):
+        model = open_endpoint(f"{server.url}/{route}", data=data, classes=["dark", "light"])
+        assert model.description["protocol"] == protocol
+        np.testing.assert_allclose(model.target.logits(to_inputs(images)), light(images), rtol=1e-6)
+    with pytest.raises(EndpointError, match="must take one picture or one array; it takes a, b"):
+        open_endpoint(f"{server.url}/two", data=data)
