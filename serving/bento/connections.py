@@ -25,6 +25,7 @@ _ACCESS = logging.getLogger("bentoml.f2at.access")
 _OTHER_FILES = 256  # that a server process may have open beside its connections
 # After a refusal, what still comes is read and forgotten for a while: closing at once would reset the connection.
 _DRAINED_SECONDS, _DRAINED_BYTES = 1.0, 1 << 20
+_PIPELINED = 16  # requests that may wait for the answer to an earlier one on the same connection
 
 
 def bound_connections(settings: Callable[[], Settings]) -> None:
@@ -62,6 +63,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._address: str | None = None  # once it is counted
         self._timer: TimerHandle | None = None  # until which a head must be there, or after a refusal the end
         self._in_head = self._in_body = self._refused = False
+        self._taking: TimerHandle | None = None  # until which the client must have taken more of an answer
         self._parts = 0  # heads and pieces of bodies that the parser has passed on
         self._unparsed = 0  # bytes that it has taken since
 
@@ -91,6 +93,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """Give its place back."""
         super().connection_lost(exc)
         self._cancel_timer()
+        if self._taking is not None:
+            self._taking.cancel()
         if self._address is not None:
             self._open[self._address] -= 1
             if not self._open[self._address]:
@@ -132,6 +136,10 @@ class BoundedProtocol(HttpToolsProtocol):
         if size > self._settings.max_header_bytes:
             self._refuse(self._large(f"{size} bytes"))
             raise OverflowError
+        if len(self.pipeline) >= _PIPELINED:  # thousands of small ones come at once
+            self._refused = True
+            self.transport.abort()
+            raise OverflowError
         self._cancel_timer()
         self._in_head, self._in_body = False, True
         self._parts += 1
@@ -154,6 +162,18 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._in_body and self._timer is None and not self.transport.is_closing():
             self._await_head()
 
+    def pause_writing(self) -> None:
+        """An answer waits in memory for the client to take it; uvicorn waits as long as the client likes."""
+        super().pause_writing()
+        self._await_taking()
+
+    def resume_writing(self) -> None:
+        """The client has taken it."""
+        super().resume_writing()
+        if self._taking is not None:
+            self._taking.cancel()
+            self._taking = None
+
     def send_400_response(self, msg: str) -> None:
         """Uvicorn's way to refuse what is no HTTP, or what a method above has just refused."""
         if not self._refused:
@@ -169,6 +189,17 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _await_head(self) -> None:
         self._timer = self.loop.call_later(self._settings.header_seconds, self._head_is_late)
+
+    def _await_taking(self) -> None:
+        left = self.transport.get_write_buffer_size()
+
+        def look() -> None:
+            if self.transport.get_write_buffer_size() < left:
+                self._await_taking()
+            else:
+                self.transport.abort()
+
+        self._taking = self.loop.call_later(self._settings.body_idle, look)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

@@ -1,5 +1,6 @@
 """What arrives on a connection before any handler runs, on a real uvicorn with small limits."""
 
+import asyncio
 import json
 import resource
 import socket
@@ -7,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from typing import Any
 
 import pytest
@@ -21,19 +22,22 @@ from f2at.serving.settings import Settings
 
 LIMITS = {"max_connections": 6, "max_connections_per_address": 4, "max_headers": 10, "max_header_bytes": 2000}
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n"
+LARGE = 30_000_000
 Connect = Callable[..., socket.socket]
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers with the size of the body; /unread without having read it."""
+    """Answers with the size of the body; /unread without having read it, /slow after a while, /large with 30 MB."""
     size = 0 if scope["path"] == "/unread" else len(await Request(scope, receive).body())
-    await PlainTextResponse(str(size))(scope, receive, send)
+    if scope["path"] == "/slow":
+        await asyncio.sleep(0.3)
+    await PlainTextResponse(bytes(LARGE) if scope["path"] == "/large" else str(size))(scope, receive, send)
 
 
 def server(**limits: Any) -> Iterator[tuple[int, Counter[str]]]:
     """A server with these limits: its port, and its connections by address."""
     counted = Counter[str]()
-    settings = Settings(**{**LIMITS, "header_seconds": 1, **limits})
+    settings = Settings(**{**LIMITS, "header_seconds": 1, "body_idle": 1, **limits})
 
     def protocol(*arguments: Any, **named: Any) -> BoundedProtocol:
         return BoundedProtocol(*arguments, **named, settings=settings, open_by_address=counted)
@@ -79,11 +83,18 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
+def ending(connection: socket.socket) -> bytes:
+    """All that comes until the connection ends."""
+    received = []
+    with suppress(ConnectionResetError):
+        while part := connection.recv(1 << 16):
+            received.append(part)
+    return b"".join(received)
+
+
 def rest(connection: socket.socket) -> tuple[int, dict[str, Any]]:
     """The status and the problem that a connection ends with."""
-    received = b""
-    while part := connection.recv(1 << 16):
-        received += part
+    received = ending(connection)
     head, _, body = received.partition(b"\r\n\r\n")
     lines = head.decode().lower().split("\r\n")
     assert "content-type: application/problem+json" in lines
@@ -191,6 +202,34 @@ def test_bodies_may_be_longer_and_slower_than_headers(connect: Connect) -> None:
     connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 9000)
     connection.sendall(b"0\r\n\r\n")
     assert answer(connection).endswith(b"9000")
+
+
+@pytest.mark.parametrize(("count", "answered"), [(10, 10), (10_000, 0)])
+def test_only_so_many_requests_wait_on_a_connection(count: int, answered: int, connect: Connect) -> None:
+    slow = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
+    connection = connect(slow + (GET + b"\r\n") * (count - 1))
+    received = b""
+    with suppress(ConnectionResetError):
+        while received.count(b"HTTP/1.1 200") < count and (part := answer(connection)):
+            received += part
+    assert received.count(b"HTTP/1.1 200") == answered
+
+
+def test_one_that_does_not_take_its_answer_is_cut_off(connect: Connect, shared: tuple[int, Counter[str]]) -> None:
+    connection = connect(GET.replace(b"/", b"/large", 1) + b"\r\n")
+    begun = time.monotonic()
+    until(lambda: not shared[1])
+    assert 0.9 < time.monotonic() - begun < 5
+    assert len(ending(connection)) < LARGE
+
+
+def test_one_that_takes_its_answer_slowly_gets_it(connect: Connect) -> None:
+    connection = connect(GET.replace(b"/", b"/large", 1) + b"Connection: close\r\n\r\n")
+    received = 0
+    for _ in range(5):  # longer than an answer may stand still
+        time.sleep(0.4)
+        received += len(connection.recv(4_000_000, socket.MSG_WAITALL))
+    assert received + len(ending(connection)) > LARGE
 
 
 def test_what_is_no_http_is_a_problem_too(connect: Connect) -> None:
