@@ -101,7 +101,7 @@ class Settings(BaseSettings):
     max_request_pixels: _Count = Field(default_factory=_four_images)  # pixels of all images of a request
     decoders: _Count = Field(default_factory=_most_cores)  # decode workers of a server process, at most
     decode_seconds: _Count = 5  # that the images of a request may take to decode; then they get 422
-    decode_memory: _Number = 320  # MiB of data in a decode worker; images that need more get 413; 0: no limit
+    decode_memory: _Number = 224  # MiB of data in a decode worker; images that need more get 413; 0: no limit
     swap_seconds: _Count = 25  # until a new model has been loaded and run once, before any server process loads it
     swap_memory: _Number = 2048  # MiB of data for that; 0: no limit
     max_audits: _Count = 16  # audits queued or running; further ones get 429

@@ -23,6 +23,7 @@ _SMALL_BYTES, _SMALL_PIXELS = 1 << 17, 1 << 18
 _ORDINARY_PIXELS = 1 << 22
 _MOST_PARTS = 2048  # chunks and segments of a request's files that are looked at
 _MOST_SCANS = 16  # of a progressive JPEG; encoders write about ten
+WEBP_BYTES = 16  # a pixel, in memory: two canvases, a copy and the picture; others take 4 to 8
 _DRAFTS = (8, 4, 2, 1)  # how many times smaller a baseline JPEG can be decoded
 
 # Without text, profiles and EXIF, which may be compressed, or cost more than their bytes.
@@ -52,7 +53,7 @@ def _look(data: bytes, preparation: Preparation, parts: int) -> tuple[Cost, int]
             return _png(data, parts)
         if data.startswith(b"\xff\xd8"):
             return _jpeg(data, preparation, parts)
-        if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        if is_webp(data):
             return _webp(data)
         if data.startswith(b"BM"):
             return _bmp(data)
@@ -110,17 +111,29 @@ def _drafted(width: int, height: int, preparation: Preparation) -> int:
 
 
 def _webp(data: bytes) -> tuple[Cost, int]:
-    kind = data[12:16]
-    if kind == b"VP8X" and not data[20] & 0x02:  # no animation
-        width, height = (1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27))
-    elif kind == b"VP8 ":
-        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
-    elif kind == b"VP8L":
-        bits = struct.unpack_from("<I", data, 21)[0]
-        width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    else:
+    size = webp_size(data)
+    if size is None or (data[12:16] == b"VP8X" and data[20] & 0x02):  # an animation
         return Cost.HEAVY, 0
-    return Cost.ORDINARY, 2 * width * height  # it is held twice
+    return Cost.ORDINARY, WEBP_BYTES // 8 * size[0] * size[1]
+
+
+def is_webp(data: bytes) -> bool:
+    """Whether a file begins as WebP."""
+    return data.startswith(b"RIFF") and data[8:12] == b"WEBP"
+
+
+def webp_size(data: bytes) -> tuple[int, int] | None:
+    """(width, height) in pixels of a WebP file by its header, or None if that is damaged."""
+    kind = data[12:16]
+    if kind == b"VP8X" and len(data) >= 30:
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if kind == b"VP8 " and len(data) >= 30:
+        width, height = struct.unpack_from("<HH", data, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    if kind == b"VP8L" and len(data) >= 25:
+        bits = int.from_bytes(data[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return None
 
 
 def _bmp(data: bytes) -> tuple[Cost, int]:

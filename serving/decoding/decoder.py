@@ -45,6 +45,7 @@ class Decoder:
     """A process that decodes one request at a time; for one thread at a time."""
 
     def __init__(self, settings: Settings) -> None:
+        self.proven = False  # whether the process has answered a request
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
@@ -52,6 +53,7 @@ class Decoder:
     def start(self) -> None:
         """Start the process, without waiting until it is ready."""
         self.stop()
+        self.proven = False
         self._connection, other = socket.socketpair()
         self._connection.settimeout(self._settings.decode_seconds + _SPARE)
         with other:
@@ -99,6 +101,7 @@ class Decoder:
             _LOG.warning("A decode worker %s; starting another.", "was over its deadline" if slow else "crashed")
             self.start()
             raise (too_slow(files, settings.decode_seconds) if slow else fatal(files)) from None
+        self.proven = True
         if answer.get("error") == MemoryError.__name__:
             raise too_much_memory(files, settings.decode_memory)
         if "error" in answer:

@@ -28,14 +28,15 @@ class Decoders:
         self._turns = Turns(settings.decoders, settings.max_pending)
         self._threads = ThreadPoolExecutor(settings.decoders, thread_name_prefix="decode")
         self._all: list[Decoder] = []
-        self._idle: list[Decoder] = []
+        self._idle: list[Decoder] = []  # those that have just been started first
         # How long a request may wait for a worker: one that a heavy file has is free after half of this.
         self._patience = 2 * settings.decode_seconds
 
     def start(self) -> None:
         """Start the first workers, so that they are there when they are needed."""
-        self._idle = [self._take() for _ in range(min(_FIRST, self._settings.decoders))]
-        for decoder in self._idle:
+        self._all = [Decoder(self._settings) for _ in range(min(_FIRST, self._settings.decoders))]
+        self._idle = [*self._all]
+        for decoder in self._all:
             decoder.start()
 
     def stop(self) -> None:
@@ -79,19 +80,17 @@ class Decoders:
         return lambda: images
 
     async def _work(self, turn: Turn, files: Sequence[bytes], preparation: Preparation) -> NDArray[np.uint8]:
-        decoder = self._take()
+        if self._idle:
+            # A heavy file takes its time anyway, so it gets one that may not be ready yet.
+            decoder = self._idle.pop(0 if turn.cost is Cost.HEAVY else -1)
+        else:
+            self._all.append(decoder := Decoder(self._settings))
         try:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._threads, decoder.decode, files, preparation)
         finally:
-            self._idle.append(decoder)
+            self._idle.insert(len(self._idle) if decoder.proven else 0, decoder)
             self._leave(turn)
-
-    def _take(self) -> Decoder:
-        if self._idle:
-            return self._idle.pop()
-        self._all.append(Decoder(self._settings))
-        return self._all[-1]
 
     def _leave(self, turn: Turn) -> None:
         DECODING.dec()

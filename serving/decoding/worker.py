@@ -15,6 +15,7 @@ from PIL import Image
 from f2at.images import decode
 from f2at.images.preparation import Preparation
 from f2at.serving.decoding import frames
+from f2at.serving.decoding.cost import WEBP_BYTES, is_webp, webp_size
 
 
 def main() -> None:
@@ -41,6 +42,8 @@ def _answer(server: socket.socket, request: dict[str, Any], files: list[bytes]) 
     height, width = request["size"]
     preparation = Preparation((height, width), request["fit"], request["interpolation"])
     try:
+        for data in files:
+            _check_memory(data)
         images = decode.decode_images(
             files, preparation, max_pixels=request["max_pixels"], max_total=request["max_total"]
         )
@@ -51,6 +54,12 @@ def _answer(server: socket.socket, request: dict[str, Any], files: list[bytes]) 
         frames.send(server, {"error": "MemoryError"})
     else:
         frames.send(server, {"count": len(images)}, [images.tobytes()])
+
+
+def _check_memory(data: bytes) -> None:
+    """Raise MemoryError for a WebP that is too large for this process: libwebp would call it damaged."""
+    if is_webp(data) and (size := webp_size(data)):
+        bytearray(WEBP_BYTES * size[0] * size[1])  # reserved, and not touched
 
 
 if __name__ == "__main__":

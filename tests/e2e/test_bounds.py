@@ -3,31 +3,24 @@
 With the limit on memory of deploy/kubernetes where this machine lets a test set one (cgroups).
 """
 
-import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
-import httpx
-import numpy as np
 import pytest
-import yaml
 
 from f2at.bundle.format import Bundle
 from f2at.images.png import png
+from tests.e2e.attack import STRANGER, limited_memory, most_memory, others
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Server
 
 pytestmark = pytest.mark.slow
 
-REPOSITORY = Path(__file__).parents[2]
-STRANGER = "127.0.0.2"
-PNG = {"Content-Type": "image/png"}
 HEAD = "POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: {}\r\n\r\n"
 
 
@@ -41,63 +34,6 @@ def bounded(start_server: Callable[..., "Server"]) -> Iterator["Server"]:
         server.stop()
 
 
-@contextmanager
-def limited_memory() -> Iterator[list[str]]:
-    """What to put before a command so that it gets as much memory as deploy/kubernetes gives a server, and no more."""
-    deployment, *_ = yaml.safe_load_all((REPOSITORY / "deploy" / "kubernetes" / "server.yaml").read_text())
-    (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    assert container["resources"]["limits"]["memory"] == "1Gi"
-    for parent, limit in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
-        group = Path(parent) / f"f2at-{os.getpid()}"
-        try:
-            group.mkdir()
-        except OSError:  # there are none, or not for this user
-            continue
-        try:
-            if (group / limit).exists():
-                (group / limit).write_text(str(1 << 30))
-                yield ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh"]
-                return
-        finally:
-            group.rmdir()
-    yield []
-
-
-@contextmanager
-def others(server: "Server", image: bytes) -> Iterator[None]:
-    """Other clients all the while: each is answered, the slowest of a hundred within a second, and so is /livez."""
-    seconds: dict[str, list[float]] = {"/predict": [], "/livez": []}
-    wrong: list[object] = []
-    over = threading.Event()
-
-    def ask(path: str) -> None:
-        with httpx.Client(base_url=server.url, timeout=30) as client:
-            while not over.wait(0.01):
-                begun = time.monotonic()
-                try:
-                    answer = client.get(path) if path == "/livez" else client.post(path, content=image, headers=PNG)
-                    if answer.status_code != 200:
-                        wrong.append(answer.text)
-                except httpx.TransportError as error:
-                    wrong.append(error)
-                seconds[path].append(time.monotonic() - begun)
-
-    threads = [threading.Thread(target=ask, args=[path]) for path in ("/predict", "/predict", "/livez")]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
-    assert not wrong
-    for times in seconds.values():
-        assert len(times) > 30
-        assert np.quantile(times, 0.99) < 1
-    assert max(seconds["/livez"]) < 1
-
-
 def stranger(server: "Server") -> socket.socket:
     return socket.create_connection(("127.0.0.1", server.port), timeout=60, source_address=(STRANGER, 0))
 
@@ -109,15 +45,6 @@ def ending(connection: socket.socket) -> bytes:
         while part := connection.recv(1 << 16):
             received += part
     return received
-
-
-def most_memory(server: "Server") -> float:
-    """Megabytes that the server's processes have ever occupied, all of them together at the most."""
-    total = 0
-    for pid in server.processes():
-        status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-        total += int(status["VmHWM"].split()[0])
-    return total * 1024 / 1e6
 
 
 def test_bodies_that_lack_their_last_byte(bounded: "Server", bundle: Bundle) -> None:

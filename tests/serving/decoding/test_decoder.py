@@ -63,8 +63,9 @@ def test_refusals_come_back_with_their_reasons(decoder: Decoder) -> None:
     assert pid_of(decoder) == first
 
 
-def test_what_needs_too_much_memory_is_refused(decoder: Decoder) -> None:
-    body = refused(decoder, encoded(Image.new("RGBA", (4000, 4100)), "PNG"))
+@pytest.mark.parametrize("form", ["PNG", "WEBP"])
+def test_what_needs_too_much_memory_is_refused(decoder: Decoder, form: str) -> None:
+    body = refused(decoder, encoded(Image.new("RGBA", (4000, 4100)), form))
     assert (body["status"], body["accepted"]) == (413, "what is decoded in 100 MiB")
     assert decoder.decode([png(PIXELS)], PREPARATION).shape == (1, 4, 6, 3)
 

@@ -1,0 +1,118 @@
+"""A server under attack: its memory is limited as where it is deployed, and others are served all the while."""
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import numpy as np
+import yaml
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import Server
+
+REPOSITORY = Path(__file__).parents[2]
+STRANGER = "127.0.0.2"
+IMAGE = {"Content-Type": "image/png"}  # or any other
+
+
+@contextmanager
+def limited_memory() -> Iterator[list[str]]:
+    """What to put before a command so that it gets as much memory as deploy/kubernetes gives a server, and no more."""
+    deployment, *_ = yaml.safe_load_all((REPOSITORY / "deploy" / "kubernetes" / "server.yaml").read_text())
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"]["memory"] == "1Gi"
+    for parent, limit in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
+        group = Path(parent) / f"f2at-{os.getpid()}"
+        try:
+            group.mkdir()
+        except OSError:  # there are none, or not for this user
+            continue
+        try:
+            if (group / limit).exists():
+                (group / limit).write_text(str(1 << 30))
+                yield ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh"]
+                return
+        finally:
+            group.rmdir()
+    yield []
+
+
+@contextmanager
+def others(server: "Server", image: bytes) -> Iterator[None]:
+    """Other clients all the while: each is answered, the slowest of a hundred within a second, and so is /livez."""
+    seconds: dict[str, list[float]] = {"/predict": [], "/livez": []}
+    wrong: list[object] = []
+    over = threading.Event()
+
+    def ask(path: str) -> None:
+        with httpx.Client(base_url=server.url, timeout=30) as client:
+            while not over.wait(0.01):
+                begun = time.monotonic()
+                try:
+                    answer = client.get(path) if path == "/livez" else client.post(path, content=image, headers=IMAGE)
+                    if answer.status_code != 200:
+                        wrong.append(answer.text)
+                except httpx.TransportError as error:
+                    wrong.append(error)
+                seconds[path].append(time.monotonic() - begun)
+
+    threads = [threading.Thread(target=ask, args=[path]) for path in ("/predict", "/predict", "/livez")]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert not wrong
+    for times in seconds.values():
+        assert len(times) > 30
+        assert np.quantile(times, 0.99) < 1
+    assert max(seconds["/livez"]) < 1
+
+
+def most_memory(server: "Server") -> float:
+    """Megabytes that the server's processes occupy at the most, each at its own time; shared files count once."""
+    return _occupied(server, lambda status: status["VmHWM"] - status["RssFile"])
+
+
+@contextmanager
+def memory_below(megabytes: float, server: "Server") -> Iterator[None]:
+    """What the server's processes occupy together stays below that; also those that are killed."""
+    most, over = 0.0, threading.Event()
+
+    def look() -> None:
+        nonlocal most
+        while not over.wait(0.03):
+            most = max(most, _occupied(server, lambda status: status["RssAnon"]))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    assert 100 < most < megabytes, f"{most:.0f} MB"
+
+
+def _occupied(server: "Server", own: Callable[[dict[str, int]], int]) -> float:
+    """Megabytes of all processes: what each has for itself, and the files, which they share, once."""
+    total, files = 0, 0
+    for pid in server.processes():
+        try:
+            text = Path(f"/proc/{pid}/status").read_text()
+        except OSError:  # it has ended
+            continue
+        status = {name: int(value) for name, value in re.findall(r"(\w+):\s+(\d+) kB", text)}
+        if status:
+            total += own(status)
+            files = max(files, status["RssFile"])
+    return (total + files) * 1024 / 1e6
