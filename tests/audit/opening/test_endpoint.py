@@ -15,7 +15,9 @@ from jsonschema import Draft202012Validator
 from PIL import Image
 
 import f2at
+from f2at.__main__ import main
 from f2at.audit import Audit, AuditRequest, run_audit
+from f2at.audit.commands.audit import run
 from f2at.audit.endpoint.address import EndpointError
 from f2at.audit.endpoint.limits import QueriesSpentError
 from f2at.audit.journal import Journal
@@ -392,3 +394,73 @@ def test_probabilities_lead_to_the_same_verdicts() -> None:
     assert report["model"]["scores"] == "the logarithms of probabilities"
     assert report["robust"] == expected["robust"]
     assert [s["broken_by"] for s in report["samples"]] == [s["broken_by"] for s in expected["samples"]]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    np.savez(tmp_path / "data.npz", images=IMAGES, labels=LABELS)
+    return tmp_path / "data.npz"
+
+
+def test_the_command_takes_the_suite_that_the_answers_allow(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = data.with_name("report.json")
+    options = ["--data", data, "--classes", "dark,light", "--eps", "4/255", "--max-queries", 400, "--output", output]
+    with host(posts(labels_alone)) as (url, asked):
+        assert run([f"{url}/predict", *map(str, options)]) == 0
+        sent = sum(a.method == "POST" for a in asked)
+    report = json.loads(output.read_text())
+    assert (report["request"]["suite"], report["request"]["curve"]) == ("labels", False)
+    assert report["run"]["queries"] == {"sent": sent, "requests": sent, "most": 400, "rate": None}
+    printed = capsys.readouterr()
+    assert printed.out.startswith(f"model {url}/predict\n5 images, linf, eps 4/255\n")
+    assert "flag: Attacks had fewer queries than they take (rays had as few as " in printed.out
+    assert f"At {url}/predict<br>" in output.with_suffix(".html").read_text()
+
+
+def test_the_command_keeps_what_is_done_when_the_budget_is_spent(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = data.with_name("report.json")
+    answered = itertools.count()
+
+    def failing(asked: Asked) -> Answer:
+        return Answer(b"", 503, (("Retry-After", "0"),)) if next(answered) > 60 else form(asked)
+
+    options = [
+        "--data",
+        data,
+        "--classes",
+        "dark,light",
+        "--attack",
+        "square:queries=20",
+        "--quiet",
+        "--output",
+        output,
+    ]
+    with host(posts(failing)) as (url, _):
+        assert main(["audit", f"{url}/predict", *map(str, options), "--max-queries", "200"]) == 2
+    assert "the budget of 200 queries is spent" in capsys.readouterr().err
+    assert output.with_suffix(".unfinished").exists()
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["http://127.0.0.1:9/x"], "data must be given for a model behind HTTP"),
+        (["https://me:pass@host/x", "--data", "{data}"], "url must have no user name or password"),
+        (["{data}", "--data", "{data}", "--rate", "5"], "rate goes with a model behind HTTP only"),
+        (
+            ["http://127.0.0.1:9/x", "--data", "{data}", "--rate", "0"],
+            "rate must be > 0, in images per second; got 0.0",
+        ),
+    ],
+)
+def test_the_command_says_what_is_wrong(
+    data: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    words = [word.format(data=data) for word in arguments]
+    assert main(["audit", *words, "--output", str(data.with_name("report.json"))]) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert printed.err.count("\n") == 1
