@@ -9,6 +9,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+import torch
 from tqdm import tqdm
 
 from f2at.models import Classifier
@@ -35,7 +36,7 @@ class StepGap(NamedTuple):
 
 def measure_gap(model: Classifier, data: ImageSet, *, eps: float) -> StepGap:
     """The gap on the first 256 images; the model (in eval mode) as it is."""
-    data = ImageSet(data.images[:IMAGES], data.labels[:IMAGES])
+    data = data.select(torch.arange(min(IMAGES, len(data.labels))))
     single = evaluate(model, data, eps=eps, steps=1, step_size=eps)
     return StepGap(single["robust"], evaluate(model, data, eps=eps, steps=STEPS)["robust"])
 

@@ -55,7 +55,7 @@ def train_critics(
     folder = RunFolder(run)
     config = load_config(folder.config, {})
     model, info = load_checkpoint(folder.best)
-    train_set, validation = split_validation(load_dataset(config.data).train, config.data.validation)
+    train_set, validation = split_validation(load_dataset(config.data, folder.images).train, config.data.validation)
     device = open_fabric(HardwareConfig(accelerator=config.hardware.accelerator)).device
     model.to(device).requires_grad_(requires_grad=False)
     torch.manual_seed(config.seed)

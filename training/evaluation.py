@@ -12,7 +12,8 @@ from f2at.attacks.white_box.pgd import pgd
 from f2at.models import Classifier
 from f2at.training.data import ImageSet
 
-BATCH = 256
+BATCH = 256  # up to 64 pixels; of larger images as many as have as many pixels
+_PIXELS = BATCH * 64 * 64
 
 
 def evaluate(
@@ -34,7 +35,9 @@ def evaluate(
     target = TorchTarget(model)
     rng = np.random.default_rng(seed)
     clean = robust = 0
-    for pixels, targets in zip(data.images.split(BATCH), data.labels.split(BATCH), strict=True):
+    height, width = data.images.shape[2:]
+    together = max(8, min(BATCH, _PIXELS // (height * width)))
+    for pixels, targets in zip(data.images.split(together), data.labels.split(together), strict=True):
         images, labels = pixels.to(device).float() / 255, targets.to(device)
         right = _correct(target, images, labels)
         clean += int(right.sum())

@@ -76,7 +76,7 @@ def train(
     if "LOCAL_RANK" not in os.environ:  # before other processes start; they would only repeat the refusal
         folder.check(config, overwrite=overwrite)
     fabric = open_fabric(config.hardware)
-    dataset = load_dataset(config.data)
+    dataset = load_dataset(config.data, folder.images)
     fabric.launch()
     trainer = Trainer(config, dataset, folder, fabric, progress=progress and fabric.is_global_zero)
     # Only now, when nothing can be wrong with the request any more, is anything written.

@@ -30,10 +30,10 @@ def test_digits() -> None:
     dataset = load_dataset(DataConfig(name="digits", size=16, validation=200))
     assert dataset.train.images.shape == (1400, 3, 16, 16)
     assert dataset.test.images.shape == (397, 3, 16, 16)
-    assert dataset.train.images.dtype == torch.uint8
+    assert dataset.train.images[:].dtype == torch.uint8
     assert dataset.train.labels.unique().tolist() == list(range(10))
     assert dataset.classes == tuple("0123456789")
-    images = torch.cat([dataset.train.images, dataset.test.images])
+    images = torch.cat([dataset.train.images[:], dataset.test.images[:]])
     assert len(images.flatten(1).unique(dim=0)) == 1797  # no image is in both parts, or twice
     assert int(images.max()) == 255
 
@@ -71,8 +71,8 @@ def test_cifar(name: str, cls: Any, key: str, batches: int, tmp_path: Path, monk
     assert dataset.test.images.shape == (4, 3, 32, 32)
     assert dataset.classes == ("cat", "dog")
     assert dataset.test.labels.tolist() == [0, 1, 0, 1]
-    assert dataset.test.images[3, :, 0, 0].tolist() == [0, 3, 0]
-    assert dataset.train.images[3, :, 0, 0].tolist() == [3, 0, 0]
+    assert dataset.test.images[:][3, :, 0, 0].tolist() == [0, 3, 0]
+    assert dataset.train.images[:][3, :, 0, 0].tolist() == [3, 0, 0]
 
 
 def test_tiny_imagenet(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_tiny_imagenet(tmp_path: Path) -> None:
     assert dataset.classes == ("goldfish", "tree frog")
     assert dataset.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert dataset.test.labels.tolist() == [1, 0]  # as annotated, not as sorted
-    assert dataset.test.images[0, 1].float().mean() > 150
+    assert dataset.test.images[:][0, 1].float().mean() > 150
 
 
 def test_tiny_imagenet_with_an_unknown_annotation(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_image_folder_of_any_shape_and_format(tmp_path: Path) -> None:
     dataset = load_dataset(DataConfig(name="folder", root=str(tmp_path), size=16, validation=1))
     assert dataset.classes == ("blue", "red")
     assert dataset.train.images.shape == (2, 3, 16, 16)
-    assert dataset.train.images[1, :, 8, 8].tolist() == [255, 0, 0]
+    assert dataset.train.images[:][1, :, 8, 8].tolist() == [255, 0, 0]
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "tiny-imagenet", "folder"])
@@ -185,9 +185,9 @@ def test_validation_is_held_out_of_train_and_fixed() -> None:
     kept, held_out = split_validation(dataset.train, 200)
     again, _ = split_validation(dataset.train, 200)
     assert (len(kept.labels), len(held_out.labels)) == (1200, 200)
-    assert torch.equal(kept.images, again.images)
-    together = torch.cat([kept.images, held_out.images]).flatten(1)
-    assert torch.equal(together.unique(dim=0), dataset.train.images.flatten(1).unique(dim=0))
+    assert torch.equal(kept.images[:], again.images[:])
+    together = torch.cat([kept.images[:], held_out.images[:]]).flatten(1)
+    assert torch.equal(together.unique(dim=0), dataset.train.images[:].flatten(1).unique(dim=0))
 
 
 def test_channel_statistics_match_torch() -> None:

@@ -7,28 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from f2at.__main__ import main
 from f2at.training.configuration.options import DataConfig
 from f2at.training.data import DataError, hold_out, load_dataset
 from f2at.training.data.folder import describe
 from f2at.training.data.sets import of_each_class
+from tests.pictures import paint
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*lightning.*:")
 CONFIG = Path(__file__).parents[2] / "configs" / "folder.toml"
-COLOURS = {"blue": (40, 60, 200), "green": (50, 190, 60), "red": (200, 50, 40)}
-
-
-def paint(folder: Path, counts: dict[str, int]) -> Path:
-    """Noisy pictures in their class's colour, of several shapes."""
-    rng = np.random.default_rng(0)
-    for name, count in counts.items():
-        (folder / name).mkdir(parents=True)
-        for index in range(count):
-            pixels = np.clip(np.array(COLOURS[name]) + rng.normal(0, 40, (20 + index % 3, 24, 3)), 0, 255)
-            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{index}.png")
-    return folder
 
 
 def parts(run: Path) -> dict[str, list[str]]:

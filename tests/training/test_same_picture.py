@@ -61,6 +61,6 @@ def test_trained_on_as_served(tmp_path: Path, fit: str) -> None:
     config = DataConfig(name="folder", root=str(tmp_path), size=SIDE, validation=1, fit=fit)
     dataset = load_dataset(config)
     assert sorted(dataset.classes) == sorted(FILES)
-    for name, trained in zip(dataset.classes, dataset.train.images, strict=True):
+    for name, trained in zip(dataset.classes, dataset.train.images[:], strict=True):
         served = decode_images([FILES[name]], config.preparation, max_pixels=1_000_000, max_total=1_000_000)[0]
         np.testing.assert_array_equal(trained.permute(1, 2, 0).numpy(), served, err_msg=name)

@@ -48,6 +48,9 @@ class DataConfig:
         1000, "training images held out to choose the best checkpoint: how many, or a share (0.15) of each class"
     )
     test: float = option(0.2, "folder without test/: share of each class that is set apart as the test images")
+    memory: float = option(
+        1.0, "gigabytes of prepared pictures held in memory; a larger set is read from a file beside the run"
+    )
     reference: int = option(1000, "test images kept with the run, on which the exported model is audited")
     crop_padding: int = option(4, "augmentation: random crop of the image padded by this many pixels; 0 for none")
     flip: bool = option(True, "augmentation: random horizontal flip")
@@ -67,6 +70,7 @@ class DataConfig:
             f"data.validation must be at least 1 image, or a share between 0 and 1; got {self.validation}",
         )
         _require(0 < self.test < 1, f"data.test must be a share between 0 and 1; got {self.test}")
+        _require(self.memory >= 0, f"data.memory must be 0 gigabytes or more; got {self.memory}")
         _require(self.reference >= 1, f"data.reference must be at least 1 image; got {self.reference}")
         _require(self.crop_padding >= 0, f"data.crop_padding must be 0 or more; got {self.crop_padding}")
 

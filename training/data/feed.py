@@ -8,6 +8,7 @@ from torch import Tensor
 
 from f2at.training.configuration.options import Config
 from f2at.training.data.augmentation import augment, draw_crops
+from f2at.training.data.mapped import MappedImages
 from f2at.training.data.sets import ImageSet
 
 
@@ -20,7 +21,8 @@ class Feed:
     Args:
         data: the training images.
         config: batch size and augmentation.
-        device: where the images are wanted. Bytes, and small next to what a step computes: it holds them all.
+        device: where the images are wanted. Bytes, and small next to what a step computes: it holds them all, unless
+            they are in a file.
         rank, world: which process of how many.
 
     Raises:
@@ -36,7 +38,8 @@ class Feed:
                 f"optimizer.batch_size {self.batch_size} and the {self.count} training images left by "
                 f"data.validation give no batch of 2 images for each of {world} processes"
             )
-        self.images, self.labels = (part.to(device) for part in data)
+        self.images = data.images if isinstance(data.images, MappedImages) else data.images.to(device)
+        self.labels = data.labels.to(device)
 
     @property
     def batches(self) -> int:
@@ -48,9 +51,11 @@ class Feed:
         batches = self._divide(torch.from_numpy(rng.permutation(self.count)).to(self.device))
         crops = draw_crops(rng, self.count, padding=self.padding, flip=self.flip).to(self.device)
         return (
-            (augment(self.images[batch], crops[batch], padding=self.padding).float() / 255, self.labels[batch])
-            for batch in batches
+            (self._augmented(self.images[batch].to(self.device), crops[batch]), self.labels[batch]) for batch in batches
         )
+
+    def _augmented(self, images: Tensor, crops: Tensor) -> Tensor:
+        return augment(images, crops, padding=self.padding).float() / 255
 
     def _divide(self, order: Tensor) -> list[Tensor]:
         """Numbers of images, batch by batch; a last share too small for BatchNorm is left out."""

@@ -16,7 +16,7 @@ Files = tuple[tuple[Path, int], ...]
 _LEAST = 3  # pictures of a class to divide: one to train on, one to validate, one to test
 
 
-def own_pictures(config: DataConfig) -> Dataset:
+def own_pictures(config: DataConfig, cache: Path | None) -> Dataset:
     """The pictures in `train/CLASS/` and `test/CLASS/`, or, without `test/`, a share of them as the test set.
 
     Without `train/`, the folder itself holds the folders of the classes.
@@ -45,8 +45,8 @@ def own_pictures(config: DataConfig) -> Dataset:
         others = [folder.name for folder in _folders(root) if folder.name not in ("train", "test")]
         notes += tuple(f"{root / name} is neither train/ nor test/: left out" for name in sorted(others))
     return Dataset(
-        read_pictures(train_files, config.preparation),
-        read_pictures(test_files, config.preparation),
+        read_pictures(train_files, config, cache),
+        read_pictures(test_files, config, cache),
         train.classes,
         notes,
         *(tuple(file.relative_to(root).as_posix() for file, _ in files) for files in (train_files, test_files)),

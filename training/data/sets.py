@@ -6,7 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from f2at.training.data.mapped import MappedImages
+
 AT_MOST = 2000  # images of a share held out: accuracy is known within 1.1 points (one standard error), which is enough
+_TOGETHER = 256  # images whose pixels are counted at once
 
 
 class DataError(ValueError):
@@ -14,14 +17,15 @@ class DataError(ValueError):
 
 
 class ImageSet(NamedTuple):
-    """Labelled images: uint8 (N, 3, H, W) and int64 (N,)."""
+    """Labelled images: uint8 (N, 3, H, W), in memory or in a file, and int64 (N,)."""
 
-    images: Tensor
+    images: Tensor | MappedImages
     labels: Tensor
 
     def select(self, rows: Tensor) -> "ImageSet":
         """Those of these numbers, in their order."""
-        return ImageSet(self.images[rows], self.labels[rows])
+        chosen = self.images.select(rows) if isinstance(self.images, MappedImages) else self.images[rows]
+        return ImageSet(chosen, self.labels[rows])
 
 
 class Dataset(NamedTuple):
@@ -80,9 +84,11 @@ def split_validation(train: ImageSet, amount: float) -> tuple[ImageSet, ImageSet
     return train.select(kept), train.select(held_out)
 
 
-def channel_statistics(images: Tensor) -> tuple[list[float], list[float]]:
+def channel_statistics(images: Tensor | MappedImages) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of each channel of uint8 images (N, 3, H, W), in [0, 1]."""
-    counts = torch.stack([torch.bincount(channel.flatten().int(), minlength=256) for channel in images.unbind(1)])
+    counts = torch.zeros(3, 256, dtype=torch.int64)
+    for part in images.split(_TOGETHER):
+        counts += torch.stack([torch.bincount(channel.flatten().int(), minlength=256) for channel in part.unbind(1)])
     levels, share = torch.arange(256) / 255, counts / counts.sum(1, keepdim=True)
     mean = (share * levels).sum(1)
     std = ((share * levels**2).sum(1) - mean**2).clamp(min=1e-6).sqrt()

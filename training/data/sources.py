@@ -15,12 +15,17 @@ from f2at.command_line import suggestion
 from f2at.images.preparation import Preparation
 from f2at.training.configuration.options import DataConfig
 from f2at.training.data.folder import own_pictures
+from f2at.training.data.mapped import MappedImages
 from f2at.training.data.reading import read_pictures
 from f2at.training.data.sets import DataError, Dataset, ImageSet
 
 
-def load_dataset(config: DataConfig) -> Dataset:
+def load_dataset(config: DataConfig, cache: Path | None = None) -> Dataset:
     """The data set that the configuration names, at its size.
+
+    Args:
+        config: which, and how it is prepared.
+        cache: folder for prepared images that are too many for memory; None holds any number in memory.
 
     Raises:
         DataError: unknown name, missing or malformed files, or too few images.
@@ -28,15 +33,21 @@ def load_dataset(config: DataConfig) -> Dataset:
     if config.name not in DATASETS:
         near = suggestion(config.name, DATASETS)
         raise DataError(f"data.name must be one of {', '.join(DATASETS)}; got {config.name!r}{near}")
-    dataset = DATASETS[config.name](config)
+    dataset = DATASETS[config.name](config, cache)
     if config.validation >= len(dataset.train.labels):
         raise DataError(
             f"data.validation must be below the {len(dataset.train.labels)} training images; got {config.validation}"
         )
-    return dataset
+    files = [part.images.path for part in (dataset.train, dataset.test) if isinstance(part.images, MappedImages)]
+    held = tuple(
+        f"prepared images are in {file} ({file.stat().st_size / 1e9:.2f} GB), for later runs of the same pictures as "
+        "well; delete it when there are none"
+        for file in files
+    )
+    return dataset._replace(notes=(*dataset.notes, *held))
 
 
-def _digits(config: DataConfig) -> Dataset:
+def _digits(config: DataConfig, _: Path | None) -> Dataset:
     """1,797 handwritten digits that ship with scikit-learn: 8x8, 17 grey levels; 397 of them are the test set."""
     digits = load_digits()
     grey = (digits.images * 255 / 16).round().astype(np.uint8)
@@ -47,8 +58,8 @@ def _digits(config: DataConfig) -> Dataset:
     return Dataset(train, test, tuple(str(name) for name in digits.target_names))
 
 
-def _cifar(source: type[CIFAR10]) -> Callable[[DataConfig], Dataset]:
-    def load(config: DataConfig) -> Dataset:
+def _cifar(source: type[CIFAR10]) -> Callable[[DataConfig, Path | None], Dataset]:
+    def load(config: DataConfig, _: Path | None) -> Dataset:
         root = Path(config.root)
         try:
             parts = [source(str(root), train=train) for train in (True, False)]
@@ -70,9 +81,9 @@ def _prepared(pictures: NDArray[np.uint8], preparation: Preparation) -> Tensor:
     return torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous()
 
 
-def _tiny_imagenet(config: DataConfig) -> Dataset:
+def _tiny_imagenet(config: DataConfig, cache: Path | None) -> Dataset:
     """Tiny ImageNet as its archive unpacks; its `val` part, with `val_annotations.txt`, serves as the test set."""
-    root, preparation = Path(config.root), config.preparation
+    root = Path(config.root)
     base = root / "tiny-imagenet-200"
     words_file, annotations_file = base / "words.txt", base / "val" / "val_annotations.txt"
     for needed in (base / "train", words_file, annotations_file):
@@ -89,10 +100,10 @@ def _tiny_imagenet(config: DataConfig) -> Dataset:
         (file, index) for index, wnid in enumerate(wnids) for file in sorted((base / "train" / wnid).rglob("*.JPEG"))
     ]
     names = tuple(words.get(wnid, wnid).split(",")[0] for wnid in wnids)
-    return Dataset(read_pictures(train_files, preparation), read_pictures(test_files, preparation), names)
+    return Dataset(read_pictures(train_files, config, cache), read_pictures(test_files, config, cache), names)
 
 
-DATASETS: Mapping[str, Callable[[DataConfig], Dataset]] = {
+DATASETS: Mapping[str, Callable[[DataConfig, Path | None], Dataset]] = {
     "digits": _digits,
     "cifar10": _cifar(CIFAR10),
     "cifar100": _cifar(CIFAR100),

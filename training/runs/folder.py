@@ -8,6 +8,8 @@ last.safetensors     the checkpoint of the last epoch
 split.csv            which picture of a folder of one's own is trained on, validated and tested with
 reference.npz        labelled test images, on which the exported model is audited
 state.safetensors    what an interrupted run needs to resume; gone when the run is finished
+
+Beside it, in .images/, are prepared images that are too many for memory, for all runs there.
 """
 
 import csv
@@ -45,6 +47,7 @@ class RunFolder:
         self.split = path / "split.csv"
         self.reference = path / "reference.npz"
         self.state = path / "state.safetensors"
+        self.images = path.parent / ".images"
 
     def prepare(self, config: Config, *, overwrite: bool) -> None:
         """Make the folder ready for this configuration: a new one, or one that was interrupted under the same.
@@ -121,7 +124,7 @@ class RunFolder:
         """Keep labelled uint8 images (N, H, W, 3)."""
         np.savez_compressed(
             self.reference,
-            images=data.images.permute(0, 2, 3, 1).contiguous().numpy(),
+            images=data.images[:].permute(0, 2, 3, 1).contiguous().numpy(),
             labels=data.labels.numpy(),
         )
 

@@ -11,6 +11,7 @@ from f2at.models import Classifier, create_model, is_checkpoint, load_checkpoint
 from f2at.models.from_timm import PREFIX, PRETRAINED, timm_parts, timm_settings
 from f2at.training.configuration.options import SIZE, Config, ConfigError, DataConfig, ModelConfig
 from f2at.training.data import channel_statistics
+from f2at.training.data.mapped import MappedImages
 
 
 class Start(NamedTuple):
@@ -33,7 +34,9 @@ def with_size(config: Config) -> Config:
     return replace(config, data=replace(config.data, size=size))
 
 
-def starting_model(config: ModelConfig, data: DataConfig, classes: Sequence[str], images: Tensor) -> Start:
+def starting_model(
+    config: ModelConfig, data: DataConfig, classes: Sequence[str], images: Tensor | MappedImages
+) -> Start:
     """The model to train.
 
     Args:
