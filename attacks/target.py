@@ -106,12 +106,6 @@ def has_scores(target: Target) -> bool:
     return bool(getattr(target, "scores", True))
 
 
-def queries_left(target: Target) -> int | None:
-    """How many images the target may still be asked about; None: any number, as of all without `queries`."""
-    queries = getattr(target, "queries", None)
-    return None if queries is None else queries.left
-
-
 def has_gradients(target: Target) -> bool:
     """Whether the target can be asked for gradients: all can but those that say `gradients = False`."""
     return bool(getattr(target, "gradients", True))

@@ -1,8 +1,8 @@
-"""Whether a request, the images, the models and a budget of queries fit together: said before the audit begins."""
+"""Whether a request, the images and the models fit together: said before the audit begins."""
 
 from collections.abc import Sequence
 
-from f2at.attacks.target import Target, has_gradients, has_scores, queries_left
+from f2at.attacks.target import Target, has_gradients, has_scores
 from f2at.audit.request import AuditRequest
 from f2at.audit.suites import SUITES
 from f2at.images.sets.base import LabelledSet
@@ -45,19 +45,3 @@ def _obstacle(target: Target) -> str:
     """Why it has no gradients, where the target says."""
     reason = getattr(target, "obstacle", "")
     return f" ({reason})" if reason else ""
-
-
-def check_budget(request: AuditRequest, target: Target, samples: int, least: int) -> None:
-    """Raise ValueError unless the queries that the target has left are enough for one of each attack on each image."""
-    left = queries_left(target)
-    if left is None:
-        return
-    if request.curve:
-        raise ValueError(
-            "curve must be false (--no-curve) where queries are limited: the search for nearest errors would take most"
-        )
-    if left < least:
-        raise ValueError(
-            f"max_queries must leave at least {least} for {samples} images, of which attacks get one for each; "
-            f"{left} are left: allow more queries, or take fewer images (--samples)"
-        )

@@ -1,7 +1,7 @@
 """The most that an audit may cost, known before it runs: evaluations of the model, and seconds by its pace."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from f2at.attacks.registry import Attack
@@ -70,20 +70,6 @@ def harness_queries(stage: str, samples: int) -> int:
     """The most answers that a step takes for the harness itself, gradients and the curve aside."""
     per_sample = {CLEAN: _HARNESS, ITERATIONS: 0, CURVE: 0, CORRUPTIONS: len(NATURAL)}
     return samples * per_sample.get(stage, _JUDGED)
-
-
-def allowance(left: int, steps: Sequence[tuple[str, int]], attacks: Collection[str], samples: int) -> int:
-    """How many queries an attack may take for each sample, so that those after it may take as many.
-
-    Args:
-        left: queries that are left for everything.
-        steps: stage and number of samples of this step and all after it.
-        attacks: the stages among which the queries are shared, each on as many samples as there are at most.
-        samples: of this step, which are attacked.
-    """
-    spare = left - sum(harness_queries(stage, count) for stage, count in steps)
-    total = sum(count for stage, count in steps if stage in attacks)
-    return max(0, spare * steps[0][1] // (total * samples))
 
 
 def observed_pace(seconds: float, cost: Cost) -> Pace | None:

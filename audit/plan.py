@@ -26,9 +26,10 @@ from numpy.typing import NDArray
 
 from f2at import __version__
 from f2at.attacks.registry import Attack
-from f2at.attacks.target import Target, has_gradients, has_scores, queries_left
-from f2at.audit.checks import check_budget, check_data, check_models
-from f2at.audit.cost import Cost, Pace, allowance, attack_cost, harness_queries, measure_pace, measurement_cost
+from f2at.attacks.target import Target, has_gradients, has_scores
+from f2at.audit.budget import Budget
+from f2at.audit.checks import check_data, check_models
+from f2at.audit.cost import Cost, Pace, attack_cost, measure_pace, measurement_cost
 from f2at.audit.reports.report import build_report
 from f2at.audit.request import AuditRequest
 from f2at.audit.stages import (
@@ -134,10 +135,9 @@ class Audit:
             for index in range(math.ceil(n / SHARD_SIZE) * depth)
         )
         self.shards = tuple(self.steps[i : i + depth] for i in range(0, len(self.steps), depth))
-        self._bounded = {attack.name for attack in self._suite.attacks if attack.knowledge == "black-box"}
-        planned = self._planned(self.steps)
-        least = sum(harness_queries(*stage) + stage[1] * (stage[0] in self._bounded) for stage in planned)
-        check_budget(request, target, n, least)
+        planned = [(step.stage, len(self._positions(step.shard))) for step in self.steps]
+        self._budget = Budget(target, self._suite.attacks, planned)
+        self._budget.check(request, n)
 
     def run(
         self, step: Step, previous: Sequence[Mapping[str, Any]], heartbeat: Heartbeat | None = None
@@ -159,7 +159,7 @@ class Audit:
         if step not in self.steps:
             raise ValueError(f"step must be one of this audit's; got {step}")
         previous = self._in_order(previous, self.shards[step.shard][: step.place])
-        started, sent = time.perf_counter(), self._sent
+        started, sent = time.perf_counter(), self._budget.sent
         subject = Subject(self._target, self._to_target, heartbeat, self._surrogate)
         shard, ball = self._shard(step.shard), Ball(self.request.effective_eps, self.request.norm)
         positions = shard.positions.tolist()
@@ -178,26 +178,22 @@ class Audit:
             attack = self._suite.attacks[step.place - 1]
             shown = math.ceil(self.request.examples / len(self.shards))
             attacked = self._attacked(positions, attack, previous)
-            allowed = self._allowed(step, attack, len(attacked))
-            if allowed is not None:
-                attack = attack.override(queries=max(1, allowed))
-                attacked = attacked if allowed else []
-            outcome = run_attack(subject, shard.at(attacked), ball, attack, rng, shown)
+            attack, allowed = self._budget.share(step.index, attack, len(attacked))
+            outcome = run_attack(subject, shard.at([] if allowed == 0 else attacked), ball, attack, rng, shown)
             outcome |= {} if allowed is None else {"allowed": allowed}
         return {
             "shard": step.shard,
             "stage": step.stage,
             **outcome,
             **subject.costs,
-            **({} if sent is None else {"sent": (self._sent or 0) - sent}),
+            **self._budget.since(sent),
             "seconds": round(time.perf_counter() - started, 3),
             "environment": self._environment,
         }
 
     def remember(self, result: Mapping[str, Any]) -> None:
-        """Count what a step has sent that an earlier run did, where the queries of the target are counted."""
-        if self._sent is not None:
-            self._target.queries.count(result.get("sent", 0))  # type: ignore[attr-defined]
+        """A step was done by an earlier run: what it sent counts, where queries are counted."""
+        self._budget.remember(result)
 
     def report(self, results: Sequence[Mapping[str, Any]], *, examples: bool = True, **context: Any) -> dict[str, Any]:
         """Add up the results of all steps.
@@ -226,7 +222,7 @@ class Audit:
             data=self._data,
             model=self._model,
             surrogate=self._surrogate_model,
-            context=context | ({} if self._sent is None else {"queries": self._target.queries.describe()}),  # type: ignore[attr-defined]
+            context=context | self._budget.describe(),
             scores=has_scores(self._target),
             examples=examples,
         )
@@ -238,8 +234,7 @@ class Audit:
             return measurement_cost(step.stage, len(positions), len(self._followed(positions)), self._probes)
         attack = self._suite.attacks[step.place - 1]
         attacked = len(self._attacked(positions, attack, previous))
-        allowed = self._allowed(step, attack, attacked)
-        return attack_cost(attack if allowed is None else attack.override(queries=max(1, allowed)), attacked)
+        return attack_cost(self._budget.share(step.index, attack, attacked)[0], attacked)
 
     def measure(self, images: int = 2) -> Pace:
         """The model's pace, on the first images of the audit."""
@@ -267,24 +262,6 @@ class Audit:
         if previous:
             positions = correct(previous) if attack.name in self._suite.alone else surviving(previous)
         return [p for p in positions if checked(p, every)]
-
-    @property
-    def _sent(self) -> int | None:
-        """How many images the target was sent, if it counts them."""
-        queries = getattr(self._target, "queries", None)
-        return None if queries is None else queries.sent
-
-    def _allowed(self, step: Step, attack: Attack, samples: int) -> int | None:
-        """How many queries an attack may take for each of so many samples; None where nothing bounds it but itself."""
-        left = queries_left(self._target)
-        if left is None or attack.name not in self._bounded or not samples:
-            return None
-        allowed = allowance(left, self._planned(self.steps[step.index :]), self._bounded, samples)
-        return min(allowed, int(attack.parameters["queries"]))
-
-    def _planned(self, steps: Sequence[Step]) -> list[tuple[str, int]]:
-        """Stage and number of samples of each."""
-        return [(step.stage, len(self._positions(step.shard))) for step in steps]
 
     def _positions(self, shard: int) -> Labels:
         return np.arange(shard * SHARD_SIZE, min((shard + 1) * SHARD_SIZE, len(self._labels)))

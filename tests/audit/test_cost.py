@@ -12,7 +12,8 @@ from f2at.attacks.objectives import OBJECTIVES
 from f2at.attacks.registry import Attack
 from f2at.attacks.target import CountingTarget, Evaluation
 from f2at.attacks.white_box.pgd import pgd
-from f2at.audit.cost import allowance, harness_queries, most_evaluations
+from f2at.audit.budget import allowance
+from f2at.audit.cost import harness_queries, most_evaluations
 from f2at.audit.request import AuditRequest
 
 N, CLASSES = 4, 10
