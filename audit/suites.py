@@ -125,7 +125,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
             followed=25,
         ),
         "adaptive": Suite(
-            title="AutoAttack's verdict at less than a tenth of its cost; FAB-T and Square check some of the images",
+            title="AutoAttack's verdict at about a fifteenth of its cost; FAB-T and Square check some of the images",
             attacks=(
                 ATTACKS["multi-targeted"],
                 ATTACKS["fab-t"].override(target_classes=3),

@@ -30,7 +30,7 @@ def multi_targeted(
     rng: np.random.Generator,
     steps: int = 12,
     target_classes: int = 9,
-    kept_share: float = 0.5,
+    kept_share: float = 0.8,
     final_share: float = 0.1,
     final_runs: int = 6,
     final_steps: int = 30,

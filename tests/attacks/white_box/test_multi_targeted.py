@@ -50,7 +50,7 @@ def test_evaluations_of_samples_that_stand(linear: Callable[..., Any]) -> None:
     model = linear(classes=10, samples=10)
     target = CountingTarget(model.target())
     eps = 0.5 * float(model.distances("linf").min())
-    run(target, model.inputs, model.labels, eps, final_share=0.3, final_runs=2, final_steps=5)
+    run(target, model.inputs, model.labels, eps, kept_share=0.5, final_share=0.3, final_runs=2, final_steps=5)
     targeted = 10 + 5 + 3 + 2 + 1 + 1 + 1 + 1 + 1  # nine classes
     assert target.gradient_evaluations == (10 + targeted) * 13 + 3 * 2 * 6
     assert target.forward_evaluations == 0
@@ -121,7 +121,8 @@ def test_after_each_targeted_run_the_most_promising_go_on(linear: Callable[..., 
             return super().gradient(inputs, labels, targets, weights)
 
     eps = 1e-3 * float(distances.min())
-    run(Watching(model.target()), model.inputs, model.labels, eps, steps=2, target_classes=4, final_share=0.0)
+    shares = {"kept_share": 0.5, "final_share": 0.0}
+    run(Watching(model.target()), model.inputs, model.labels, eps, steps=2, target_classes=4, **shares)
     assert sizes == [8] * 3 + [8] * 3 + [4] * 3 + [2] * 3 + [1] * 3
     gaps = model.logits(model.inputs)
     own = gaps.gather(1, model.labels[:, None])
