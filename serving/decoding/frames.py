@@ -17,19 +17,18 @@ def send(connection: socket.socket, header: dict[str, Any], blobs: Sequence[byte
         connection.sendall(blob)
 
 
-def receive(connection: socket.socket) -> tuple[dict[str, Any], list[bytearray]]:
+def receive(connection: socket.socket) -> tuple[dict[str, Any], list[bytes]]:
     """Receive one frame. Raises EOFError if the other side is gone, and OSError (TimeoutError) as `send` does."""
     (length,) = _LENGTH.unpack(_exactly(connection, _LENGTH.size))
     header: dict[str, Any] = json.loads(_exactly(connection, length))
     return header, [_exactly(connection, size) for size in header.pop("sizes")]
 
 
-def _exactly(connection: socket.socket, size: int) -> bytearray:
-    data = bytearray(size)
-    view = memoryview(data)
-    while view:
-        received = connection.recv_into(view)
-        if not received:
+def _exactly(connection: socket.socket, size: int) -> bytes:
+    parts = []
+    while size:
+        parts.append(connection.recv(size, socket.MSG_WAITALL))  # all at once, where the socket has no timeout
+        if not parts[-1]:
             raise EOFError
-        view = view[received:]
-    return data
+        size -= len(parts[-1])
+    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -32,7 +32,7 @@ def main() -> None:
             while True:
                 request, files = frames.receive(server)
                 signal.setitimer(signal.ITIMER_REAL, request["seconds"])  # SIGALRM ends the process
-                _answer(server, request, [bytes(file) for file in files])
+                _answer(server, request, files)
                 signal.setitimer(signal.ITIMER_REAL, 0)
         except (EOFError, ConnectionError):
             pass
