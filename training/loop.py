@@ -22,6 +22,7 @@ from f2at.models import CheckpointInfo, Classifier, load_checkpoint, save_checkp
 from f2at.training.collapse import count_collapses, harden, notice_collapse
 from f2at.training.configuration.files import config_from_table, config_to_table, load_config
 from f2at.training.configuration.options import AttackConfig, Config
+from f2at.training.cost import Stopwatch, foresee
 from f2at.training.data import Dataset, draw_images, hold_out, load_dataset
 from f2at.training.data.feed import Feed
 from f2at.training.data.folder import describe
@@ -136,6 +137,7 @@ class Trainer:
         self.step, self.wrapped_optimizer = self.fabric.setup(self.objective, self.optimizer)
         self.result.to(self.fabric.device)
         self.folded = FoldedModel(self.model)  # what the inner attack is run on
+        self.stopwatch = Stopwatch()
         for epoch in range(len(self.rows), self.config.optimizer.epochs):
             collapses = self.fabric.broadcast(count_collapses(self.rows))
             if collapses.now and self.config.attack.on_collapse == "stop":
@@ -200,7 +202,17 @@ class Trainer:
                 means = {name: float(value) / (index + 1) for name, value in sums.items()}
                 require_finite(means, epoch)
                 bar.set_postfix(loss=f"{means['loss']:.3f}")
+            seconds = self.stopwatch.beat(len(images), last=index == total - 1)
+            if seconds and self.progress:
+                self._say_outlook(seconds, config.optimizer.epochs - epoch)
         return means
+
+    def _say_outlook(self, seconds: float, epochs: int) -> None:
+        """How long the run will take, at so many seconds per image."""
+        images = self.feed.count // self.fabric.world_size
+        validation, test = len(self.validation_set.labels), len(self.dataset.test.labels)
+        outlook = foresee(self.config, seconds, images=images, validation=validation, test=test, epochs=epochs)
+        tqdm.write(outlook.line(epochs), file=sys.stderr)
 
     def _update(
         self, images: Tensor, adversarial: Tensor, labels: Tensor, shared: SharedPass | None, *, perturb: bool

@@ -73,6 +73,7 @@ def test_a_run_goes_on_with_the_pictures_it_began_with(
     with monkeypatch.context() as patch:
         patch.setattr("f2at.training.loop.Trainer._record", stop)
         assert main(small(pictures, run)) == 130
+    assert capsys.readouterr().err.count("in all for the 2 to come") == 1
     before = (run / "split.csv").read_bytes()
     (pictures / "blue" / "0.png").rename(tmp_path / "0.png")
     assert main(small(pictures, run)) == 2
@@ -80,6 +81,7 @@ def test_a_run_goes_on_with_the_pictures_it_began_with(
     (tmp_path / "0.png").rename(pictures / "blue" / "0.png")
     assert main(small(pictures, run)) == 0
     assert (run / "split.csv").read_bytes() == before
+    assert capsys.readouterr().err.count("to come\n") == 1  # once for the process, not for the epoch
 
 
 def test_more_pictures_leave_the_test_set_as_it_is(tmp_path: Path) -> None:
