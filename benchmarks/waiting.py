@@ -1,11 +1,11 @@
 """What threads cost that spin while they wait, on a machine that is idle and on one that is busy.
 
-    python -m benchmarks.waiting [--rounds 1] [--epochs 2] [--write]
+    python -m benchmarks.waiting [--rounds 1] [--epochs 2] [--images 1200] [--write]
 
-Training: seconds of two epochs of digits with two OpenMP threads, as PyTorch has them and asleep while they wait
-(OMP_WAIT_POLICY=PASSIVE). Answers and gradients of zoo/cifar10: ONNX Runtime with two threads in one operation, which
-spin or do not (session.intra_op.allow_spinning). "Busy" is a loop in each of two processes beside. What is compared
-takes turns.
+Training: seconds of two epochs of digits, validation included, with two OpenMP threads, as PyTorch has them and asleep
+while they wait (OMP_WAIT_POLICY=PASSIVE). Answers and gradients of zoo/cifar10: ONNX Runtime with two threads in one
+operation, which spin or do not (session.intra_op.allow_spinning). "Busy" is a loop in each of two processes beside.
+What is compared takes turns.
 """
 
 import argparse
@@ -33,10 +33,16 @@ THREADS, LOOPS = 2, 2
 SPINNING, ASLEEP = "spinning", "asleep"
 # Not the command, which makes them sleep by itself.
 _TRAIN = """
-import sys, tomllib, f2at
+import sys, time, tomllib, f2at
+epochs, images, output = sys.argv[1:]
 config = tomllib.load(open("configs/digits.toml", "rb"))
-config["optimizer"]["epochs"] = int(sys.argv[1])
-f2at.train(config, sys.argv[2], progress=False)
+config["optimizer"]["epochs"] = int(epochs)
+config["data"]["validation"] = 1400 - int(images)
+config["attack"] |= {"validation_steps": 1, "test_steps": 1}
+train = f2at.train  # and PyTorch is loaded
+started = time.perf_counter()
+train(config, output, progress=False)
+print(time.perf_counter() - started)
 """
 
 
@@ -47,15 +53,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for machine in ("idle", "busy"):
         with busy(LOOPS) if machine == "busy" else nullcontext():
             load = os.getloadavg()[0]
-            seconds = interleaved(
-                {policy: partial(train, policy, options.epochs) for policy in (SPINNING, ASLEEP)}, options.rounds, 0
-            )
-            rows.append(_row(f"{options.epochs} epochs of digits", machine, seconds, load, unit=1))
+            seconds: dict[str, list[float]] = {SPINNING: [], ASLEEP: []}
+            for _ in range(options.rounds):
+                for policy, values in seconds.items():
+                    values.append(train(policy, options.epochs, options.images))
+            what = f"{options.epochs} epochs of {options.images} digits"
+            rows.append(_row(what, machine, seconds, load, unit=1))
             for name, batch, repeats in ((CLASSIFIER, 1, 200), (CLASSIFIER, 25, 40), (GRADIENT, 25, 10)):
                 runs = {policy: partial(repeat, Runner(name, batch, policy), repeats) for policy in (SPINNING, ASLEEP)}
                 found = interleaved(runs, 5)
-                values = {policy: [value / repeats for value in values] for policy, values in found.items()}
-                rows.append(_row(f"{name}, batch {batch}", machine, values, os.getloadavg()[0], unit=1e-3))
+                each = {policy: [value / repeats for value in values] for policy, values in found.items()}
+                rows.append(_row(f"{name}, batch {batch}", machine, each, os.getloadavg()[0], unit=1e-3))
     columns = ["what", "machine", SPINNING, ASLEEP, "spinning / asleep", "n", "load before"]
     body = "\n\n".join(
         [
@@ -67,19 +75,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"(execution mode: {_session(CLASSIFIER, ASLEEP).get_session_options().execution_mode.name}).",
         ]
     )
-    command = f"python -m benchmarks.waiting --rounds {options.rounds} --epochs {options.epochs} --write"
+    flags = f"--rounds {options.rounds} --epochs {options.epochs} --images {options.images}"
+    command = f"python -m benchmarks.waiting {flags} --write"
     publish("waiting", command, body, ["torch", "onnxruntime", "onnxruntime-gpu"], write=options.write)
 
 
-def train(policy: str, epochs: int) -> None:
-    """Train in a process of its own, which is where OpenMP reads its settings."""
+def train(policy: str, epochs: int, images: int) -> float:
+    """The seconds that training takes in a process of its own, since OpenMP reads its settings once."""
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     environment |= {"OMP_NUM_THREADS": str(THREADS), "PYTHONPATH": str(REPOSITORY)}
     if policy == ASLEEP:
         environment["OMP_WAIT_POLICY"] = "PASSIVE"
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-c", _TRAIN, str(epochs), str(Path(folder, "run"))]
-        subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, stderr=subprocess.DEVNULL)
+        command = [sys.executable, "-c", _TRAIN, str(epochs), str(images), str(Path(folder, "run"))]
+        done = subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, capture_output=True, text=True)
+    return float(done.stdout)
 
 
 class Runner:
@@ -133,13 +143,16 @@ def _row(what: str, machine: str, seconds: dict[str, list[float]], load: float, 
     name = {1: "s", 1e-3: "ms"}[unit]
     shown = [f"{statistics.median(seconds[policy]) / unit:.3g} {name}" for policy in (SPINNING, ASLEEP)]
     factor = ratio(seconds[SPINNING], seconds[ASLEEP])
-    return [what, machine, *shown, factor, str(len(seconds[ASLEEP])), f"{load:.1f}"]
+    row = [what, machine, *shown, factor, str(len(seconds[ASLEEP])), f"{load:.1f}"]
+    print(*row, sep="  ", flush=True)  # as it comes: all of it takes minutes
+    return row
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     result = parser(__doc__)
     result.add_argument("--rounds", type=int, default=1, help="of training; the graphs have five (default 1)")
     result.add_argument("--epochs", type=int, default=2, help="of training (default 2)")
+    result.add_argument("--images", type=int, default=1200, help="in an epoch (default 1200)")
     return result.parse_args(arguments)
 
 
