@@ -25,6 +25,7 @@ def document(routes: Sequence[Scoped]) -> dict[str, Any]:
     content["components"]["schemas"] |= {**_answers(), **_report(), "AuditRequest": AuditRequest.model_json_schema()}
     for path, item in content["paths"].items():
         for method in item.keys() & set(_METHODS):
+            item[method]["responses"]["431"] = {"$ref": "#/components/responses/LargeHeaders"}
             _guard(item[method], needed_scope(routes, {"type": "http", "method": method.upper(), "path": path}))
     return content
 
