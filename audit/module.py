@@ -91,41 +91,51 @@ class ModuleTarget(TorchTarget):
     def __init__(self, model: torch.nn.Module, inputs: Tensor, *, classes: int, name: str) -> None:
         if any(part.training for part in model.modules()):
             raise ValueError(f"{name} must be in eval mode; call its eval() first")
-        super().__init__(_Logits(model, classes, name), classes=classes)
+        super().__init__(Logits(model, classes, name), classes=classes)
         try:
             self.classes = self.logits(inputs).shape[1]
-        except _OutputError:
+        except OutputError:
             raise
         except Exception as error:  # somebody's code
             raise ValueError(
-                f"{name} must take images {tuple(inputs.shape)}, {inputs.dtype} in [0, 1]: {_first_line(error)}"
+                f"{name} must take images {tuple(inputs.shape)}, {inputs.dtype} in [0, 1]: {first_line(error)}"
             ) from error
         zeros = torch.zeros(len(inputs), dtype=torch.int64, device=inputs.device)
         self.gradients, self.obstacle = True, ""
         try:
             self.gradient(inputs, zeros, zeros + 1, torch.ones((len(inputs), len(OBJECTIVES)), device=inputs.device))
         except Exception as error:
-            self.gradients, self.obstacle = False, _first_line(error)
+            self.gradients, self.obstacle = False, first_line(error)
 
 
-class _OutputError(ValueError):
+class OutputError(ValueError):
     """A module returns no logits."""
 
 
-class _Logits(torch.nn.Module):
-    """A module that takes images in float32 and returns nothing but logits."""
+class Logits(torch.nn.Module):
+    """A module that takes images in float32 and returns nothing but logits.
 
-    def __init__(self, model: torch.nn.Module, classes: int, name: str) -> None:
+    Args:
+        model: see `audit_module`.
+        classes: how many outputs are expected; tells which one holds the logits where there are several.
+        name: what messages call it.
+        least: how many there must be; 1 lets one output of two classes through, as (N, 1).
+    """
+
+    def __init__(self, model: torch.nn.Module, classes: int, name: str, *, least: int = 2) -> None:
         super().__init__()
-        self.model, self.classes, self.name = model, classes, name
+        self.model, self.classes, self.name, self.least = model, classes, name, least
         self.dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W) to logits (N, C)."""
         output = self.model(images.to(self.dtype) if self.dtype in _REAL else images)
-        found = output if isinstance(output, Tensor) else self._only(output, len(images))
-        if found is None or found.ndim != 2 or len(found) != len(images) or found.shape[1] < 2:
-            raise _OutputError(
-                f"{self.name} must return logits (N, C), C >= 2, alone or as .logits; "
+        found = output if isinstance(output, Tensor) else self._only(output, images.shape[0])
+        if found is not None and found.ndim == self.least == 1:
+            found = found[:, None]
+        if found is None or found.ndim != 2 or found.shape[0] != images.shape[0] or found.shape[1] < self.least:
+            raise OutputError(
+                f"{self.name} must return logits (N, C), C >= {self.least}, alone or as .logits; "
                 f"got {_describe(output)} for {len(images)} images"
             )
         return found
@@ -184,7 +194,8 @@ def _describe(output: Any) -> str:
     return type(output).__name__
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error of somebody's code says, in one line."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 

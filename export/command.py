@@ -12,19 +12,22 @@ from f2at.export.foreign import SAMPLES, export_onnx
 from f2at.images.sets.opening import ACCEPTED
 
 _OF_RUNS = ("checkpoint", "reference")
-_OF_FILES = ("data", "samples", *OPTIONS)
+_OF_FILES = ("data", "samples", "weights", *OPTIONS)
+_NOT_WITH = {"onnx": ("weights",), "torch": ("layout", "output_name")}
 
 
 def run(arguments: Sequence[str]) -> int:
     """Export a run, a checkpoint or an ONNX file as a bundle, and say how well the graphs agree with it."""
     options = _parser().parse_args(arguments)
-    if options.onnx is not None:
-        return _run_onnx(options)
+    if options.onnx is not None or options.torch is not None:
+        return _run_foreign(options)
     for name in _OF_FILES:
         if getattr(options, name) is not None:
-            raise ValueError(f"{name.replace('_', '-')} goes with --onnx only; a training run knows its own")
+            raise ValueError(f"{name.replace('_', '-')} goes with --onnx or --torch only; a training run knows its own")
     if options.source is None:
-        raise ValueError("a training run's folder, a .safetensors checkpoint or --onnx FILE must be given; got neither")
+        raise ValueError(
+            "a training run's folder, a .safetensors checkpoint, --onnx or --torch must be given; got none"
+        )
     checkpoint, reference = _sources(options.source, options.checkpoint, options.reference)
     check_destination(options.output, overwrite=options.overwrite)
     from f2at.export.build import export_checkpoint  # brings PyTorch, which a wrong path need not wait for
@@ -36,27 +39,35 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _run_onnx(options: argparse.Namespace) -> int:
-    if options.source is not None:
-        raise ValueError(f"either a training run or --onnx is exported; got {options.source} and {options.onnx}")
+def _run_foreign(options: argparse.Namespace) -> int:
+    """Export an ONNX file, or a PyTorch module."""
+    given = [str(value) for value in (options.source, options.onnx, options.torch) if value is not None]
+    if len(given) > 1:
+        raise ValueError(f"either a training run, --onnx or --torch is exported; got {' and '.join(given)}")
     for name in _OF_RUNS:
         if getattr(options, name) is not None:
-            raise ValueError(f"{name} goes with a training run or a checkpoint only; --onnx takes --data")
+            raise ValueError(f"{name} goes with a training run or a checkpoint only; --onnx and --torch take --data")
+    which = "onnx" if options.torch is None else "torch"
+    for name in _NOT_WITH[which]:
+        if getattr(options, name) is not None:
+            raise ValueError(f"{name.replace('_', '-')} does not go with --{which}")
     if options.data is None:
-        raise ValueError(f"data must be given with --onnx, labelled test images: {ACCEPTED}")
-    given: dict[str, Any] = {name: getattr(options, name) for name in ("size", "samples", "output_name")}
-    given |= fitting(options)
-    bundle = export_onnx(
-        options.onnx,
-        options.data,
-        options.output,
-        classes=options.classes,
-        precision=options.precision,
-        overwrite=options.overwrite,
-        **{name: value for name, value in given.items() if value is not None},
-        **{name: value for name, value in reading(options).items() if name != "output"},
-    )
-    _report_onnx(options.onnx, bundle)
+        raise ValueError(f"data must be given with --{which}, labelled test images: {ACCEPTED}")
+    arguments: dict[str, Any] = {name: getattr(options, name) for name in ("size", "samples", "output_name")}
+    arguments |= fitting(options)
+    arguments |= {name: value for name, value in reading(options).items() if name != "output"}
+    arguments = {name: value for name, value in arguments.items() if value is not None}
+    arguments |= {name: getattr(options, name) for name in ("classes", "precision", "overwrite")}
+    if options.torch is None:
+        bundle = export_onnx(options.onnx, options.data, options.output, **arguments)
+    else:
+        check_destination(options.output, overwrite=options.overwrite)
+        from f2at.export.loading import load_module  # both bring PyTorch
+        from f2at.export.module import export_module
+
+        model = load_module(options.torch, options.weights)
+        bundle = export_module(model, options.data, options.output, name=options.torch, **arguments)
+    _report_foreign(given[0], bundle)
     return 0
 
 
@@ -64,7 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="f2at export",
         usage="f2at export RUN --output FOLDER [options]\n"
-        "       f2at export --onnx MODEL.onnx --data DATA --classes NAMES.txt --output FOLDER [options]",
+        "       f2at export --onnx MODEL.onnx --data DATA --classes NAMES.txt --output FOLDER [options]\n"
+        "       f2at export --torch PACKAGE.MODULE:FUNCTION [--weights FILE] --data DATA --output FOLDER [options]",
         description="Export a trained model as a bundle: a folder with the model and its gradient as ONNX graphs, "
         "proven equal to where they come from, that can be served and audited without PyTorch.",
         epilog="example: f2at export runs/digits --output bundles/digits",
@@ -95,8 +107,16 @@ def _parser() -> argparse.ArgumentParser:
         help="of the classifier; int8 is smaller, faster and another model: audit it as well (default: %(default)s)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a bundle that is already there")
-    group = parser.add_argument_group("any classifier in an ONNX file")
+    group = parser.add_argument_group("any classifier in an ONNX file or a PyTorch module")
     group.add_argument("--onnx", type=Path, metavar="MODEL.onnx", help="the file, in place of a training run")
+    group.add_argument(
+        "--torch",
+        metavar="PACKAGE.MODULE:FUNCTION",
+        help="a PyTorch module in place of a training run: where it is, or what makes it when called without arguments",
+    )
+    group.add_argument(
+        "--weights", type=Path, metavar="FILE", help="its state dict: .safetensors, or what torch.save wrote of tensors"
+    )
     group.add_argument(
         "--data",
         type=Path,
@@ -138,12 +158,16 @@ def _report(checkpoint: Path, bundle: Bundle) -> None:
     _print(f"{checkpoint} ({manifest['architecture']['name']}, {_shape(bundle)})", parity, bundle)
 
 
-def _report_onnx(path: Path, bundle: Bundle) -> None:
+def _report_foreign(source: str, bundle: Bundle) -> None:
     manifest, fit = bundle.manifest, bundle.preparation
     scores, gradient = manifest["parity"]["scores"], manifest["parity"]["gradient"]
-    slope = "not slopes, since it rounds" if gradient["error"] is None else f"slopes up to {gradient['error']:.1e}"
+    if gradient["error"] is None:
+        slope = "not slopes, since it rounds"
+    else:
+        kind = {"autograd": "autograd's", "differences": "slopes"}[gradient["reference"]]
+        slope = f"{kind} up to {gradient['error']:.1e}"
     parity = f"error of scores {scores['error']:.1e}, limit {scores['tolerance']:.0e}; gradients are {slope}"
-    _print(f"{path} ({_shape(bundle)}; pictures: {fit.fit}, {fit.interpolation})", parity, bundle)
+    _print(f"{source} ({_shape(bundle)}; pictures: {fit.fit}, {fit.interpolation})", parity, bundle)
 
 
 def _shape(bundle: Bundle) -> str:

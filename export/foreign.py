@@ -1,6 +1,6 @@
 """From anybody's ONNX classifier and labelled images to a verified bundle. No PyTorch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from f2at.gradient.source import read_onnx
 from f2at.gradient.trace import input_of
 from f2at.images.pixels import Images, Labels
 from f2at.images.preparation import Preparation
+from f2at.images.sets.base import LabelledSet
 from f2at.images.sets.opening import open_labelled
 
 _COMPARED = 32  # images on which the graph must say what the file says
@@ -28,6 +29,9 @@ _PROVEN_ON = 2  # images through which the gradient is held against differences
 _MEASURED = 512  # images for the accuracy
 SAMPLES = 2000  # images in a bundle if nobody says how many
 _TOGETHER = 16  # images in a run, so that memory stays bounded
+
+
+Compare = Callable[[bytes, bytes, Classifier, Images, Labels], Mapping[str, Any]]  # of the two graphs with their origin
 
 
 class AgreementError(ValueError):
@@ -75,11 +79,57 @@ def export_onnx(
         ValueError: the file is no classifier that ONNX Runtime can run, has operations without a gradient here or takes
             batches of one size only, or the arguments do not fit together; nothing is written.
     """
-    path, data, output = Path(path), Path(data), Path(output)
-    check_request(output, precision=precision, overwrite=overwrite)
-    source, digest = read_onnx(path)
-    labelled = open_labelled(data)
-    classifier = _read(path, source, output=output_name, size=size or labelled.size, **reading)
+    check_request(Path(output), precision=precision, overwrite=overwrite)
+    source, digest = read_onnx(Path(path))
+    return export_graph(
+        source,
+        open_labelled(Path(data)),
+        Path(output),
+        name=str(path),
+        described={"dataset": Path(data).name, "source": {"file": Path(path).name, "digest": digest}},
+        classes=classes,
+        samples=samples,
+        size=size,
+        fit=fit,
+        interpolation=interpolation,
+        output_name=output_name,
+        precision=precision,
+        overwrite=overwrite,
+        **reading,
+    )
+
+
+def export_graph(
+    source: onnx.ModelProto,
+    labelled: LabelledSet,
+    output: Path,
+    *,
+    name: str,
+    described: Mapping[str, Any],
+    classes: Sequence[str] | None,
+    samples: int | None,
+    size: tuple[int, int] | None,
+    fit: str,
+    interpolation: str,
+    output_name: str | None = None,
+    precision: str,
+    overwrite: bool,
+    compare: Compare | None = None,
+    **reading: Any,
+) -> Bundle:
+    """Make a bundle of a classifier's graph; see `export_onnx`.
+
+    Args:
+        source: the graph, weights included.
+        labelled: test images.
+        output: the folder to write.
+        name: what messages call the graph.
+        described: what the manifest says of the data and of where the graph comes from.
+        compare: a further comparison with what the graph comes from; its result goes into the manifest. With a
+            "gradient" in it there is no need to compare gradients with differences.
+        classes, samples, size, fit, interpolation, output_name, precision, overwrite, reading: see `export_onnx`.
+    """
+    classifier = _read(name, source, output=output_name, size=size or labelled.size, **reading)
     preparation = Preparation(classifier.entry.size, fit, interpolation)
     if classes is not None and len(classes) != classifier.classes:
         raise ValueError(f"classes must be {classifier.classes} names, one for each output; got {len(classes)}")
@@ -90,33 +140,34 @@ def export_onnx(
     images, labels = labelled.read(rows), labelled.labels[rows]
     rounded = any(node.op_type == "DequantizeLinear" for node in classifier.model.graph.node)
     if rounded and precision != "float32":
-        raise ValueError(f"precision must be left out: {path} holds integers already; got {precision!r}")
+        raise ValueError(f"precision must be left out: {name} holds integers already; got {precision!r}")
     graph = classifier_graph(classifier)
     try:
         gradient = gradient_graph(classifier).SerializeToString()
     except UnsupportedOperationError as error:
-        raise ValueError(f"{path} has operations without a gradient here: {error}") from error
+        raise ValueError(f"{name} has operations without a gradient here: {error}") from error
     compared = images[np.unique(np.linspace(0, len(images) - 1, _COMPARED).astype(int))]
     deployed = graph.SerializeToString()
     scores = _agreement(source, output_name, classifier, graph, compared)
+    further = {} if compare is None else compare(deployed, gradient, classifier, images, labels)
     return write_export(
         output,
         manifest={
             "classes": list(classes),
-            "dataset": data.name,
+            **described,
             "reference": {"drawn": len(rows), "of": len(labelled), "sha256": labelled.digest()},
             "input_size": list(preparation.size),
             "metrics": _accuracy(deployed, images[:_MEASURED], labels[:_MEASURED]),
             "parity": {
                 "scores": scores,
-                "gradient": {**prove(classifier, images[:_PROVEN_ON]), "tolerance": TOLERANCE},
+                **further,
+                "gradient": further.get("gradient") or _slopes(classifier, images),
             },
             "preprocessing": {
                 **{name: value for name, value in asdict(classifier.entry).items() if name != "size"},
                 **preparation.describe(),
                 "logits": classifier.reading.describe(),
             },
-            "source": {"file": path.name, "digest": digest},
             **({"precision": "int8"} if rounded else {}),
         },
         classifier=deployed,
@@ -128,6 +179,11 @@ def export_onnx(
     )
 
 
+def _slopes(classifier: Classifier, images: Images) -> dict[str, Any]:
+    """That the gradients are slopes of the scores, of which there are no others to compare them with."""
+    return {**prove(classifier, images[:_PROVEN_ON]), "tolerance": TOLERANCE, "reference": "differences"}
+
+
 def _drawn(count: int, samples: int | None) -> NDArray[np.int64]:
     """Which images are taken: all in their order, or some at random, always the same."""
     if samples is not None and not 1 <= samples <= count:
@@ -136,7 +192,7 @@ def _drawn(count: int, samples: int | None) -> NDArray[np.int64]:
     return np.arange(count) if wanted == count else np.sort(np.random.default_rng(0).permutation(count)[:wanted])
 
 
-def _read(path: Path, source: onnx.ModelProto, **reading: Any) -> Classifier:
+def _read(path: str, source: onnx.ModelProto, **reading: Any) -> Classifier:
     try:
         classifier = read_classifier(source, **reading)
     except RUNTIME_ERRORS as error:

@@ -33,7 +33,7 @@ def export_graphs(model: nn.Module, input_size: tuple[int, int]) -> tuple[bytes,
     folded = fold_batch_norm(model)
     height, width = input_size
     images = torch.zeros(_EXAMPLES, height, width, 3, dtype=torch.uint8)
-    classifier = _to_onnx(_Deployed(folded), (images,), ["images"], ["logits"])
+    classifier = to_onnx(_Deployed(folded), (images,), ["images"], ["logits"])
 
     # Four tensors, not one used twice: tracing tells arguments apart by identity.
     arguments = (
@@ -45,7 +45,7 @@ def export_graphs(model: nn.Module, input_size: tuple[int, int]) -> tuple[bytes,
     traced = make_fx(
         _gradient_function(folded), decomposition_table=RULES, tracing_mode="symbolic", _allow_non_fake_inputs=True
     )(*arguments)
-    gradient = _to_onnx(
+    gradient = to_onnx(
         traced, arguments, ["images", "labels", "targets", "weights"], ["logits", "objectives", "gradient"]
     )
     return classifier, gradient
@@ -58,7 +58,7 @@ def derive_graphs(model: nn.Module, input_size: tuple[int, int]) -> tuple[bytes,
         ValueError: the model has an operation that no rule in `f2at.gradient` covers.
     """
     images = torch.zeros(_EXAMPLES, 3, *input_size)
-    program = onnx.load_from_string(_to_onnx(model, (images,), ["images"], ["logits"], optimize=True))
+    program = onnx.load_from_string(to_onnx(model, (images,), ["images"], ["logits"], optimize=True))
     classifier = read_classifier(program, scores="logits", layout="NCHW", size=input_size)
     try:
         gradient = gradient_graph(classifier)
@@ -90,7 +90,7 @@ def _gradient_function(model: nn.Module) -> Callable[..., tuple[Tensor, Tensor, 
     return gradient
 
 
-def _to_onnx(
+def to_onnx(
     module: nn.Module,
     arguments: tuple[Tensor, ...],
     inputs: list[str],

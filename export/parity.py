@@ -16,6 +16,8 @@ _SAMPLES = 16
 _STEP = 8 / 255  # of the adversarial examples
 _NUDGE = 1e-6  # pixel units: a few roundings of float32, 1/4000 of a grey level
 _NUDGES = 8
+_COSINE = 0.999  # between a gradient and autograd's, at the least
+_PIXELS = 16 * 64 * 64  # of all images together, at about which there are fewer: autograd takes memory
 _NEGLIGIBLE = 1e-12  # gradient norm under which a relative error means nothing
 
 Array = NDArray[Any]
@@ -68,14 +70,14 @@ def check_parity(
 
     The errors are ||found - expected|| / ||expected|| of each sample; the largest counts. A gradient jumps where an
     activation crosses zero, and two correct float32 computations may fall on different sides. So a sample beyond the
-    tolerance is excused, as a "kink", if autograd's own gradient moves by half as much within 1e-6 of the image. At
-    most half of the samples may be; they are counted.
+    tolerance is excused, as a "kink", if autograd's own gradient moves by half as much within 1e-6 of the image.
+    However many are, they are counted, and each gradient must point where autograd's does, up to a cosine of 0.999.
 
     Args:
         model: images float32 (N,3,H,W) in [0,1] -> logits (N,C).
         classifier: serialised classifier graph.
         gradient: serialised gradient graph.
-        images: uint8 (N,H,W,3); 16 of them are used, evenly spread.
+        images: uint8 (N,H,W,3); 16 of them are used, evenly spread, and fewer above 64 pixels.
         labels: int64 (N,).
 
     Returns:
@@ -85,7 +87,8 @@ def check_parity(
         ParityError: what differs, by how much, and the limit.
     """
     model = model.eval()
-    chosen = np.unique(np.linspace(0, len(images) - 1, _SAMPLES).astype(int))
+    samples = min(_SAMPLES, max(2, _PIXELS // (images.shape[1] * images.shape[2])))
+    chosen = np.unique(np.linspace(0, len(images) - 1, samples).astype(int))
     clean = torch.from_numpy(images[chosen]).permute(0, 3, 1, 2).contiguous().float() / 255
     truth = torch.from_numpy(labels[chosen])
     *_, ascent = _Batch(clean, truth, truth, OBJECTIVES.index("cross_entropy")).autograd(model)
@@ -119,19 +122,22 @@ def _check_classifier(classifier: bytes, inputs: Tensor, expected: Tensor) -> di
 def _check_gradient(model: nn.Module, graph: bytes, name: str, batch: _Batch) -> dict[str, float]:
     session = create_session(graph, providers=["CPUExecutionProvider"])
     logits, values, expected = batch.autograd(model)
-    errors = torch.zeros(len(expected))
+    errors, cosines = torch.zeros(len(expected)), torch.ones(len(expected))
     for part in (slice(None), slice(1)):
         found = session.run(["logits", "objectives", "gradient"], batch.feed(part))
         _compare("logits of gradient.onnx", found[0], logits[part])
         _compare("objectives", found[1], values[part])
         _check_form("gradient", found[2], expected[part])
-        errors[part] = torch.maximum(errors[part], _relative_error(torch.from_numpy(found[2]), expected[part]))
+        gradient = torch.from_numpy(found[2])
+        errors[part] = torch.maximum(errors[part], _relative_error(gradient, expected[part]))
+        cosines[part] = torch.minimum(cosines[part], _cosine(gradient, expected[part]))
 
     smooth = errors <= TOLERANCE  # false for NaN too
     kinks = int((~smooth).sum())
-    if kinks and not (kinks <= len(errors) / 2 and (smooth | (errors <= _own_variation(model, batch, expected))).all()):
+    cosine = float(cosines.min())
+    if kinks and not (cosine >= _COSINE and (smooth | (errors <= _own_variation(model, batch, expected))).all()):
         raise ParityError(_difference(f"gradient of {name} differs from autograd's", float(errors.max())))
-    return {"error": float(errors[smooth].max()), "kinks": kinks}
+    return {"error": float(errors[smooth].max()) if smooth.any() else 0.0, "kinks": kinks, "cosine": round(cosine, 6)}
 
 
 def _own_variation(model: nn.Module, batch: _Batch, expected: Tensor) -> Tensor:
@@ -164,3 +170,10 @@ def _relative_error(found: Tensor, expected: Tensor) -> Tensor:
     error = torch.linalg.vector_norm((found - expected).flatten(1), dim=1)
     size = torch.linalg.vector_norm(expected.flatten(1), dim=1).clamp(min=_NEGLIGIBLE)
     return torch.div(error, size)
+
+
+def _cosine(found: Tensor, expected: Tensor) -> Tensor:
+    """Of each sample: (N, ...) -> (N,); 1 where there is no gradient."""
+    a, b = found.flatten(1).double(), expected.flatten(1).double()
+    sizes = torch.linalg.vector_norm(a, dim=1) * torch.linalg.vector_norm(b, dim=1)
+    return torch.where(sizes > _NEGLIGIBLE**2, (a * b).sum(1) / sizes.clamp(min=_NEGLIGIBLE**2), 1.0).float()

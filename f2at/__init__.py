@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from f2at.bundle.format import Bundle, load_bundle
     from f2at.export.build import export_checkpoint
     from f2at.export.foreign import export_onnx
+    from f2at.export.module import export_module
     from f2at.serving.client import Client, ServiceError
     from f2at.training.loop import train
 
@@ -41,6 +42,7 @@ __all__ = [
     "audit_onnx",
     "compare_reports",
     "export_checkpoint",
+    "export_module",
     "export_onnx",
     "gate",
     "load_bundle",
@@ -62,6 +64,7 @@ _HOMES = {
     "audit_onnx": ("f2at.audit.opening.onnx", ""),
     "compare_reports": ("f2at.audit.reports.compare", ""),
     "export_checkpoint": ("f2at.export.build", "train"),
+    "export_module": ("f2at.export.module", "train"),
     "export_onnx": ("f2at.export.foreign", ""),
     "gate": ("f2at.audit.reports.compare", ""),
     "load_bundle": ("f2at.bundle.format", ""),

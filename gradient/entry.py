@@ -13,7 +13,7 @@ from f2at.images.pixels import LEVELS
 
 LAYOUTS = ("NCHW", "NHWC")
 CHANNELS = ("rgb", "bgr", "grey")
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, as Pillow makes grey
+LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, as Pillow makes grey
 _DTYPES = ("uint8", "float16", "float32", "float64")
 
 
@@ -79,9 +79,7 @@ class Entry:
         factors = scale / np.array((1.0,) if self.dtype == "uint8" else self.std)
         if (factors != 1).any():
             gradient = b("Mul", gradient, b.matrix(factors.reshape(1, -1, 1, 1)))
-        return (
-            b("Mul", gradient, b.matrix(np.array(_LUMA).reshape(1, 3, 1, 1))) if self.channels == "grey" else gradient
-        )
+        return b("Mul", gradient, b.matrix(np.array(LUMA).reshape(1, 3, 1, 1))) if self.channels == "grey" else gradient
 
     def _normalised(self, b: Builder, pixels: str, scale: float) -> str:
         if self.channels == "grey":
@@ -219,7 +217,7 @@ def _per_channel(name: str, values: float | Sequence[float], count: int) -> tupl
 
 
 def _grey(b: Builder, pixels: str) -> str:
-    weighted = b("Mul", pixels, b.matrix(np.array(_LUMA).reshape(1, 3, 1, 1)))
+    weighted = b("Mul", pixels, b.matrix(np.array(LUMA).reshape(1, 3, 1, 1)))
     return b("ReduceSum", weighted, b.integers(1), keepdims=1)
 
 

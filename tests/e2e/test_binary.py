@@ -24,7 +24,7 @@ def binary(path: Path, *tail: tuple[str, list[int] | None]) -> Path:
     """One logit, then operations: (name, what a Reshape reshapes to)."""
     model = network(head=ONE)
     graph = model.graph
-    graph.initializer.append(numpy_helper.from_array(np.float32([BIAS]), "median"))
+    graph.initializer.append(numpy_helper.from_array(np.array([BIAS], np.float32), "median"))
     graph.node.append(helper.make_node("Sub", ["y0", "median"], ["z0"]))
     for number, (operation, shape) in enumerate(tail):
         inputs = [f"z{number}"]

@@ -270,9 +270,9 @@ def test_operations_without_a_gradient_are_named(tmp_path: Path) -> None:
 def test_the_two_forms_of_the_command_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = ["--output", str(tmp_path / "bundle")]
     for words, message in (
-        ([], "a training run's folder, a .safetensors checkpoint or --onnx FILE must be given; got neither"),
-        (["run", "--onnx", "m.onnx"], "either a training run or --onnx is exported; got run and m.onnx"),
-        (["run", "--mean", "0.5"], "mean goes with --onnx only; a training run knows its own"),
+        ([], "a training run's folder, a .safetensors checkpoint, --onnx or --torch must be given; got none"),
+        (["run", "--onnx", "m.onnx"], "either a training run, --onnx or --torch is exported; got run and m.onnx"),
+        (["run", "--mean", "0.5"], "mean goes with --onnx or --torch only; a training run knows its own"),
         (["--onnx", "m.onnx", "--reference", "r.npz"], "reference goes with a training run or a checkpoint only"),
         (["--onnx", "m.onnx", "--classes", "a,b"], "data must be given with --onnx, labelled test images: a folder"),
     ):
