@@ -52,7 +52,7 @@ def starting_model(
         ValueError: the file is no checkpoint (`CheckpointError`), or is of another architecture (`ConfigError`).
     """
     if config.weights and is_checkpoint(Path(config.weights)):
-        return _from_checkpoint(config, classes)
+        return _from_checkpoint(config, data.preparation.size[0], classes)
     if config.name.startswith(PREFIX):
         return _from_timm(config, data.preparation.size[0], classes)
     if config.weights == PRETRAINED:
@@ -77,7 +77,7 @@ def starting_model(
     return Start(model, architecture, _said(config.weights, kept))
 
 
-def _from_checkpoint(config: ModelConfig, classes: Sequence[str]) -> Start:
+def _from_checkpoint(config: ModelConfig, size: int, classes: Sequence[str]) -> Start:
     assert config.weights is not None
     trained, info = load_checkpoint(Path(config.weights))
     for key in ("name", "width", "depth"):
@@ -85,9 +85,16 @@ def _from_checkpoint(config: ModelConfig, classes: Sequence[str]) -> Start:
         if wanted not in (None, found):
             raise ConfigError(f"model.{key} must be {found} with model.weights = {config.weights}; got {wanted}")
     architecture = {**info.architecture, "classes": len(classes)}
+    if "size" in architecture:
+        architecture["size"] = size
     model = create_model(**architecture)
     kept = info.classes == tuple(classes)
-    model.body.load_state_dict(trained.body.state_dict())
+    try:
+        model.body.load_state_dict(trained.body.state_dict())
+    except RuntimeError:  # position embeddings, for example, are of one size
+        raise ConfigError(
+            f"data.size must be {info.input_size[0]} with model.weights = {config.weights}; got {size}"
+        ) from None
     if kept:
         model.head.load_state_dict(trained.head.state_dict())
     return Start(model, architecture, _said(config.weights, kept, info.classes))

@@ -109,3 +109,15 @@ def test_a_file_of_timms_weights_keeps_its_head_where_the_classes_are_as_many(tm
         starting_model(ModelConfig(name="timm/test_convnext", width=8), data, CLASSES, IMAGES)
     with pytest.raises(ConfigError, match=r"model\.weights = pretrained needs model\.name = timm/NAME; got 'resnet18'"):
         starting_model(ModelConfig(weights="pretrained"), data, CLASSES, IMAGES)
+
+
+def test_a_checkpoint_of_a_network_of_one_size(tmp_path: Path) -> None:
+    architecture: dict[str, Any] = {"name": "timm/test_vit", "classes": 3, "size": 32}
+    architecture |= {"mean": [0.5] * 3, "std": [0.5] * 3}
+    info = CheckpointInfo(architecture=architecture, classes=CLASSES, input_size=(32, 32), dataset="pets")
+    path = tmp_path / "best.safetensors"
+    save_checkpoint(path, create_model(**architecture), info)
+    config = ModelConfig(name="timm/test_vit", weights=str(path))
+    assert starting_model(config, DataConfig(size=32), CLASSES, IMAGES).architecture == architecture
+    with pytest.raises(ConfigError, match=r"^data\.size must be 32 with model\.weights = .*; got 48$"):
+        starting_model(config, DataConfig(size=48), CLASSES, IMAGES)
