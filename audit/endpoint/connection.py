@@ -2,6 +2,7 @@
 
 import http.client
 import ssl
+import threading
 import time
 import weakref
 from collections.abc import Callable
@@ -38,7 +39,7 @@ class Server:
         key_header: the header to send it in; "Authorization" sends it as a bearer token.
         timeout: seconds to wait for an answer.
         patience: seconds that a request may spend waiting for a server that is busy or unreachable.
-        sleep: how time passes.
+        sleep: how time passes; None: in vain once `give_up` was called.
     """
 
     def __init__(
@@ -49,10 +50,11 @@ class Server:
         key_header: str = "Authorization",
         timeout: float = 30.0,
         patience: float = 60.0,
-        sleep: Callable[[float], object] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
     ) -> None:
         self.address, self.timeout, self.patience = address, timeout, patience
-        self._key, self._sleep = key, sleep
+        self._given_up = threading.Event()
+        self._key, self._sleep = key, sleep or self._given_up.wait
         self._headers = {"Accept": "application/json", "User-Agent": "f2at"}
         if key:
             self._headers[key_header] = f"Bearer {key}" if key_header.lower() == "authorization" else key
@@ -103,6 +105,12 @@ class Server:
             if time.monotonic() + wait > deadline:
                 raise problem
             self._sleep(wait)
+            if self._given_up.is_set():
+                raise problem
+
+    def give_up(self) -> None:
+        """Repeat no request any more, in whatever thread."""
+        self._given_up.set()
 
     def refusal(self, address: Address, reply: Reply) -> EndpointError:
         """What an answer that is none says, in one line."""

@@ -1,7 +1,7 @@
 """An endpoint as a target of attacks: its answers are all there is to go by."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -43,9 +43,13 @@ class Asking:
         chunks = [images[start : start + self.batch] for start in range(0, len(images), self.batch)]
         if len(chunks) == 1:
             return self._ask(chunks[0])
-        futures = [self._pool.submit(self._ask, chunk) for chunk in chunks]
+        futures: list[Future[list[Answer]]] = []
         try:
+            futures.extend(self._pool.submit(self._ask, chunk) for chunk in chunks)
             return [answer for future in futures for answer in future.result()]
+        except KeyboardInterrupt:
+            self.server.give_up()  # or the process would wait for its threads to lose their patience
+            raise
         finally:
             for future in futures:
                 future.cancel()

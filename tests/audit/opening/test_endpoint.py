@@ -3,7 +3,9 @@
 import base64
 import itertools
 import json
+import signal
 import threading
+import time
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -20,6 +22,7 @@ from f2at.audit import Audit, AuditRequest, run_audit
 from f2at.audit.commands.audit import run
 from f2at.audit.endpoint.address import EndpointError
 from f2at.audit.endpoint.limits import QueriesSpentError
+from f2at.audit.endpoint.target import EndpointTarget
 from f2at.audit.journal import Journal
 from f2at.audit.opening.endpoint import open_endpoint
 from f2at.audit.reports.schema import report_schema
@@ -185,6 +188,59 @@ def test_several_requests_are_under_way_at_a_time() -> None:
         model = open_endpoint(f"{url}/predict", data=DATA, classes=CLASSES, connections=2)
         waiting = True
         np.testing.assert_allclose(model.target.logits(to_inputs(NOISE[:6])), light(NOISE[:6]), rtol=1e-6)
+
+
+def test_an_interrupt_is_not_kept_waiting_by_requests_that_are_repeated() -> None:
+    busy = False
+    first, main_thread = threading.Lock(), threading.get_ident()
+
+    def reply(asked: Asked) -> Answer:
+        if busy and first.acquire(blocking=False):
+            signal.pthread_kill(main_thread, signal.SIGINT)
+        return Answer(b"", 503) if busy else form(asked)
+
+    with host(posts(reply)) as (url, _):
+        target = open_endpoint(f"{url}/predict", data=DATA, classes=CLASSES, patience=60).target
+        assert isinstance(target, EndpointTarget)
+        busy = True
+        started = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            target.logits(to_inputs(IMAGES))
+        target.asking._pool.shutdown()  # waits for its threads
+    assert time.monotonic() - started < 5
+
+
+def test_a_service_that_swaps_its_model_ends_the_audit() -> None:
+    digest = "sha256:1"
+
+    def reply(asked: Asked) -> Answer:
+        if asked.path == "/base/model":
+            limits = {"max_batch": 3, "max_samples": 9}
+            preprocessing = {"fit": "pad", "interpolation": "nearest"}
+            about = {"digest": digest, "classes": CLASSES, "input_size": [SIDE, SIDE], "limits": limits}
+            return as_json({**about, "preprocessing": preprocessing})
+        if asked.path != "/base/predict_batch":
+            return MISSING
+        answers = [{"probabilities": dict(zip(CLASSES, probabilities(s), strict=True))} for s in light(pictures(asked))]
+        return as_json({"predictions": answers, "model": digest})
+
+    with host(reply) as (url, asked):
+        model = open_endpoint(f"{url}/base/predict", data=DATA)
+        assert (model.description["digest"], model.classes, model.preparation.fit) == (
+            "sha256:1",
+            tuple(CLASSES),
+            "pad",
+        )
+        assert sorted(len(pictures(a)) for a in asked if a.method == "POST") == [1, 3]
+        for wrong, message in (
+            ({"fit": "crop"}, "fit and interpolation"),
+            ({"classes": ["a", "b"]}, "classes must be"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                open_endpoint(f"{url}/base", data=DATA, **wrong)
+        digest = "sha256:2"
+        with pytest.raises(EndpointError, match="another model now, sha256:2: this audit is of sha256:1; begin anew"):
+            model.target.logits(to_inputs(IMAGES))
 
 
 def labels_alone(asked: Asked) -> Answer:
