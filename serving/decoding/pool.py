@@ -75,7 +75,9 @@ class Decoders:
             raise
         # Shielded: a client that leaves does not free the worker.
         work = asyncio.ensure_future(self._work(turn, files, preparation))
-        work.add_done_callback(lambda done: done.exception())  # it is raised here, unless the client has left
+        work.add_done_callback(
+            lambda done: done.cancelled() or done.exception()
+        )  # it is raised here, unless the client has left
         images = await asyncio.shield(work)
         return lambda: images
 
