@@ -68,8 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     body = "\n\n".join(
         [
             "# Threads that wait",
-            f"Two threads each; busy: a loop in each of {LOOPS} processes beside. Medians; ratios by round, with "
-            "quartiles. Load is the machine's average over a minute, with whatever else ran on it.",
+            f"Two threads each; idle: nothing of its own beside; busy: a loop in each of {LOOPS} processes. Medians; "
+            "ratios by round, with quartiles. Load is the machine's average over a minute, all that ran included.",
             markdown_table(columns, rows),
             "ONNX Runtime's other pool, between operations, exists in its parallel mode only, which is not used here "
             f"(execution mode: {_session(CLASSIFIER, ASLEEP).get_session_options().execution_mode.name}).",
