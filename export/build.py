@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from f2at.bundle.format import Bundle, BundleError
-from f2at.export.graphs import derive_graphs, export_graphs
+from f2at.export.graphs import export_graphs
 from f2at.export.parity import check_parity
 from f2at.export.writing import check_request, write_export
 from f2at.images.preparation import Preparation
@@ -49,8 +49,7 @@ def export_checkpoint(
             f"no reference images at {reference}: an .npz file with images and labels is needed"
         ) from None
     labels = labels.astype(np.int64)
-    make = derive_graphs if isinstance(model.body, TimmBody) else export_graphs
-    classifier, gradient = make(model, info.input_size)
+    classifier, gradient = export_graphs(model, info.input_size, fold=not isinstance(model.body, TimmBody))
     return write_export(
         output,
         manifest=_describe(info, parity=check_parity(model, classifier, gradient, images, labels)),

@@ -61,7 +61,7 @@ def _absorb(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
 
 
 class _GlobalAveragePool(nn.Module):
-    """Average over the whole image, with a backward operator of its own (adaptive pooling decomposes)."""
+    """Average over the whole image as an AveragePool, whose gradient is a convolution (adaptive pooling decomposes)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(x, (int(x.shape[2]), int(x.shape[3])))

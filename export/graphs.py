@@ -2,16 +2,13 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import onnx
 import torch
 from torch import Tensor, nn
-from torch.fx.experimental.proxy_tensor import make_fx
 
-from f2at.attacks.objectives import OBJECTIVES, objectives
-from f2at.export.backward import RULES
 from f2at.export.fold import fold_batch_norm
 from f2at.gradient.builder import UnsupportedOperationError
 from f2at.gradient.classifier import classifier_graph, gradient_graph, read_classifier
@@ -20,96 +17,39 @@ _OPSET = 20
 _EXAMPLES = 7  # images in a traced batch: a size that no other dimension has, since equal sizes are taken for one
 
 
-def export_graphs(model: nn.Module, input_size: tuple[int, int]) -> tuple[bytes, bytes]:
+def export_graphs(model: nn.Module, input_size: tuple[int, int], *, fold: bool = True) -> tuple[bytes, bytes]:
     """Serialised classifier.onnx and gradient.onnx (see `f2at.bundle.format`) of a model in eval mode.
+
+    The model is exported as anybody would export it, and that graph is differentiated like anybody's.
 
     Args:
         model: images float32 (N,3,H,W) in [0,1] -> logits (N,C).
         input_size: (H, W) in pixels.
+        fold: fold BatchNorm first, for which `torch.fx` must be able to trace the model.
 
     Raises:
-        NotImplementedError: the model has an operation that no rule in `f2at.export.backward` covers.
-    """
-    folded = fold_batch_norm(model)
-    height, width = input_size
-    images = torch.zeros(_EXAMPLES, height, width, 3, dtype=torch.uint8)
-    classifier = to_onnx(_Deployed(folded), (images,), ["images"], ["logits"])
-
-    # Four tensors, not one used twice: tracing tells arguments apart by identity.
-    arguments = (
-        torch.zeros(_EXAMPLES, 3, height, width),
-        torch.zeros(_EXAMPLES, dtype=torch.int64),
-        torch.zeros(_EXAMPLES, dtype=torch.int64),
-        torch.zeros(_EXAMPLES, len(OBJECTIVES)),
-    )
-    traced = make_fx(
-        _gradient_function(folded), decomposition_table=RULES, tracing_mode="symbolic", _allow_non_fake_inputs=True
-    )(*arguments)
-    gradient = to_onnx(
-        traced, arguments, ["images", "labels", "targets", "weights"], ["logits", "objectives", "gradient"]
-    )
-    return classifier, gradient
-
-
-def derive_graphs(model: nn.Module, input_size: tuple[int, int]) -> tuple[bytes, bytes]:
-    """As `export_graphs`, for any architecture: its gradient graph is derived from the ONNX graph of its logits.
-
-    Raises:
-        ValueError: the model has an operation that no rule in `f2at.gradient` covers.
+        ValueError: the model has an operation without a rule in `f2at.gradient.rules`.
     """
     images = torch.zeros(_EXAMPLES, 3, *input_size)
-    program = onnx.load_from_string(to_onnx(model, (images,), ["images"], ["logits"], optimize=True))
-    classifier = read_classifier(program, scores="logits", layout="NCHW", size=input_size)
+    folded = fold_batch_norm(model) if fold else model
+    source = onnx.load_model_from_string(to_onnx(folded, (images,), ["images"], ["logits"]))
+    classifier = read_classifier(source, scores="logits", layout="NCHW", size=input_size)
     try:
-        gradient = gradient_graph(classifier)
+        graphs = classifier_graph(classifier), gradient_graph(classifier)
     except UnsupportedOperationError as error:
         raise ValueError(f"the model has operations without a gradient here: {error}") from error
-    return classifier_graph(classifier).SerializeToString(), gradient.SerializeToString()
+    first, second = (bytes(graph.SerializeToString(deterministic=True)) for graph in graphs)
+    return first, second
 
 
-class _Deployed(nn.Module):
-    """The model behind the conversion from 8-bit images: uint8 (N,H,W,3) -> logits (N,C)."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.model(images.permute(0, 3, 1, 2).float() / 255)
-        return logits
-
-
-def _gradient_function(model: nn.Module) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
-    def gradient(images: Tensor, labels: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        images = images.detach().requires_grad_()
-        logits = model(images)
-        values = objectives(logits, labels, targets)
-        (gradient,) = torch.autograd.grad((weights * values).sum(), images)
-        return logits.detach(), values.detach(), gradient
-
-    return gradient
-
-
-def to_onnx(
-    module: nn.Module,
-    arguments: tuple[Tensor, ...],
-    inputs: list[str],
-    outputs: list[str],
-    *,
-    optimize: bool = False,
-) -> bytes:
-    """Export with a dynamic batch.
-
-    Two graphs that are traced apart are not optimised: that would fold flipped weights into new tensors, and the proof
-    that both hold the same weights would be lost. ONNX Runtime does it when it loads the graph.
-    """
+def to_onnx(module: nn.Module, arguments: tuple[Tensor, ...], inputs: list[str], outputs: list[str]) -> bytes:
+    """Export with a dynamic batch."""
     batch = torch.export.Dim("N")
     with _quiet():
         program = torch.onnx.export(
             module,
             arguments,
             dynamo=True,
-            optimize=optimize,
             verbose=False,
             opset_version=_OPSET,
             dynamic_shapes=[{0: batch}] * len(arguments),
@@ -123,10 +63,7 @@ def to_onnx(
 
 
 def _strip(model: onnx.ModelProto) -> None:
-    """Remove what the exporter notes for debugging: stack traces with paths of the exporting machine, mostly.
-
-    The shapes it noted (value_info) stay: without them ONNX Runtime leaves the blocked layout.
-    """
+    """Remove what the exporter notes for debugging: stack traces with paths of the exporting machine, mostly."""
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         part.ClearField("metadata_props")

@@ -173,7 +173,7 @@ def _exported(model: nn.Module, shape: Sequence[int], name: str) -> onnx.ModelPr
     except Exception as error:  # somebody's code
         raise ValueError(f"{name} must take images {tuple(example.shape)}, float32: {first_line(error)}") from error
     try:
-        return onnx.load_model_from_string(to_onnx(model, (example,), ["images"], ["logits"], optimize=True))
+        return onnx.load_model_from_string(to_onnx(model, (example,), ["images"], ["logits"]))
     except Exception as error:
         raise ValueError(f"{name} cannot be exported by torch.onnx.export: {first_line(error)}") from error
 

@@ -26,12 +26,14 @@ class Tensor:
         dtype: of its elements.
         active: whether it depends on the images.
         value: what it holds, if that is the same for all images and batches; else None.
+        sizes: `shape`, with "N" for an axis that is the batch, and None for one that depends on it otherwise.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     active: bool
     value: NDArray[Any] | None = None
+    sizes: tuple[int | str | None, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Builder:
         real: the floating-point type of the gradient being written; scalars have it.
         nodes: what was written, in order.
         initializers: the constants of it.
+        described: tensors of the backward graph, by name, that are shaped like some of the forward graph.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], prefix: str = WRITTEN) -> None:
@@ -73,6 +76,7 @@ class Builder:
         self.real: np.dtype[Any] = np.dtype(np.float32)
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
+        self.described: dict[str, onnx.ValueInfoProto] = {}
         self._shared: dict[tuple[object, ...], str] = {}
         self._count = 0
 
@@ -122,6 +126,22 @@ class Builder:
         if key not in self._shared:
             self._shared[key] = self("Shape", name)
         return self._shared[key]
+
+    def reshaped(self, gradient: str, name: str) -> str:
+        """A gradient in the shape of a forward tensor."""
+        sizes = self.tensors[name].sizes
+        free = None if sizes is None else sum(not isinstance(size, int) for size in sizes)
+        if sizes is None or free not in (0, 1) or 0 in sizes:
+            return self("Reshape", gradient, self.shape(name))
+        return self("Reshape", gradient, self.integers(*(size if isinstance(size, int) else -1 for size in sizes)))
+
+    def describe(self, gradient: str, name: str) -> None:
+        """State that a gradient has the shape of a forward tensor: ONNX Runtime lays out what it knows the shape of."""
+        tensor = self.tensors[name]
+        if tensor.sizes is not None and gradient.startswith(self.prefix):
+            real = tensor.dtype if np.issubdtype(tensor.dtype, np.floating) else np.dtype(np.float32)
+            kind = helper.np_dtype_to_tensor_dtype(real)
+            self.described[gradient] = helper.make_tensor_value_info(gradient, kind, tensor.sizes)
 
     def rank(self, name: str) -> int:
         """The number of axes of a forward tensor."""

@@ -160,6 +160,7 @@ def gradient_graph(classifier: Classifier) -> onnx.ModelProto:
             _floats(GRADIENT, batch, 3, *size),
         ],
         [*entry.initializers, *traced.model.graph.initializer, *b.initializers],
+        b.described.values(),
     )
 
 
@@ -198,9 +199,11 @@ def _model(
     inputs: Sequence[onnx.ValueInfoProto],
     outputs: Sequence[onnx.ValueInfoProto],
     initializers: Iterable[onnx.TensorProto],
+    described: Iterable[onnx.ValueInfoProto] = (),
 ) -> onnx.ModelProto:
     """A model of the nodes and constants that the outputs need."""
-    graph = helper.make_graph(list(nodes), "classifier", inputs, outputs, list(initializers))
+    values = list(described)
+    graph = helper.make_graph(list(nodes), "classifier", inputs, outputs, list(initializers), value_info=values)
     model = helper.make_model(graph, opset_imports=traced.model.opset_import, ir_version=traced.model.ir_version)
     return needed(model, [output.name for output in outputs])
 

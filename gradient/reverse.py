@@ -1,5 +1,6 @@
 """Reverse mode: the rules, applied to a graph from its end to its beginning."""
 
+import functools
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -46,6 +47,7 @@ def vector_jacobian(
     graph = result.graph
     graph.node.extend(builder.nodes)
     graph.initializer.extend(builder.initializers)
+    graph.value_info.extend(builder.described.values())
     graph.input.append(_described(COTANGENT, traced.tensors[output.name]))
     graph.output.extend(
         [_described(output.name, traced.tensors[output.name]), _described(GRADIENT, traced.tensors[traced.images])]
@@ -75,15 +77,18 @@ def backpropagate(traced: Trace, builder: Builder, gradients: dict[str, str]) ->
         incoming = [_total(builder, terms[name]) if builder.active(name) else None for name in node.outputs]
         if all(gradient is None for gradient in incoming):
             continue
+        for name, total in zip(node.outputs, incoming, strict=True):
+            if total is not None:
+                builder.describe(total, name)
         builder.real = _real(builder.tensors[node.outputs[0]].dtype)
         outgoing = RULES[node.operation](builder, node, incoming)
         for name, one in zip(node.inputs, outgoing, strict=False):
             if one is not None and builder.active(name):
                 terms[name].append(one)
-    total = _total(builder, terms[traced.images])
-    if total is None:
+    found = _total(builder, terms[traced.images])
+    if found is None:
         raise ValueError("the output does not depend on the images in a way that has a gradient")
-    return total
+    return found
 
 
 def _lacks_rule(builder: Builder, node: onnx.NodeProto) -> bool:
@@ -103,9 +108,8 @@ def _described(name: str, tensor: Tensor) -> onnx.ValueInfoProto:
 
 
 def _total(builder: Builder, terms: list[str]) -> str | None:
-    if not terms:
-        return None
-    return terms[0] if len(terms) == 1 else builder("Sum", *terms)
+    """Their sum, two by two: ONNX Runtime fuses an Add into a convolution, and a Sum not."""
+    return functools.reduce(lambda left, right: builder("Add", left, right), terms) if terms else None
 
 
 def _real(dtype: np.dtype[Any]) -> np.dtype[Any]:

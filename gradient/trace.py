@@ -60,8 +60,17 @@ def trace(
     for name, (dims, dtype, value) in first.items():
         other = second[name].value
         same = value is not None and other is not None and np.array_equal(value, other)
-        tensors[name] = Tensor(dims, dtype, name in active, value if same else None)
+        opened = _open(dims, second[name][0])
+        tensors[name] = Tensor(dims, dtype, name in active, value if same else None, opened)
     return Trace(_folded(model, tensors), images.name, tensors)
+
+
+def _open(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int | str | None, ...] | None:
+    """The sizes of a tensor in two runs as one."""
+    if len(first) != len(second):
+        return None
+    pairs = zip(first, second, strict=True)
+    return tuple(a if a == b else "N" if (a, b) == _BATCHES else None for a, b in pairs)
 
 
 def upgraded(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -76,4 +76,4 @@ def _transposed(b: Builder, name: str, rank: int) -> str:
 def _summed(b: Builder, product: str, shape: tuple[int, ...], name: str, matrix: tuple[int, ...]) -> str:
     """A gradient of `shape` as one of `name`, which was used with the shape `matrix`."""
     product = b.sum_to(product, shape, matrix)
-    return b("Reshape", product, b.shape(name)) if len(matrix) != b.rank(name) else product
+    return b.reshaped(product, name) if len(matrix) != b.rank(name) else product

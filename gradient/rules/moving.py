@@ -11,7 +11,7 @@ from f2at.gradient.rules.registry import Gradients, rule, rule_of_all_outputs
 @rule("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 def reshape(b: Builder, node: Node, gradient: str) -> Gradients:
     """Back to the shape it had."""
-    return [b("Reshape", gradient, b.shape(node.inputs[0]))]
+    return [b.reshaped(gradient, node.inputs[0])]
 
 
 @rule("Transpose")

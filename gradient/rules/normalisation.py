@@ -43,7 +43,7 @@ def group_normalization(b: Builder, node: Node, gradient: str) -> Gradients:
     gradient = b("Mul", gradient, b.matrix(per_channel.reshape(-1, *[1] * (b.rank(x) - 2))))
     grouped = b.integers(0, groups, -1)  # 0: the size that is there
     pieces = _normalised(b, node, b("Reshape", x, grouped), b("Reshape", gradient, grouped), [2])
-    return [b("Reshape", pieces, b.shape(x))]
+    return [b.reshaped(pieces, x)]
 
 
 @rule("LRN")
@@ -58,7 +58,7 @@ def local_response_normalization(b: Builder, node: Node, gradient: str) -> Gradi
 
     def summed(name: str, matrix: np.ndarray) -> str:
         flat = b("MatMul", b.matrix(matrix), b("Reshape", name, b.integers(0, channels, -1)))
-        return b("Reshape", flat, b.shape(x))
+        return b.reshaped(flat, x)
 
     s = b("Add", b("Mul", summed(b("Mul", x, x), around), b.scalar(alpha / size)), b.scalar(bias))
     damped = b("Pow", s, b.scalar(-beta))

@@ -56,7 +56,7 @@ def max_pool(b: Builder, node: Node, gradient: str) -> Gradients:
     )
     rows = b("Reshape", node.outputs[1], b.integers(-1))
     scattered = b("ScatterElements", zeros, rows, b("Reshape", gradient, b.integers(-1)), axis=0, reduction="add")
-    return [b("Reshape", scattered, b.shape(x))]
+    return [b.reshaped(scattered, x)]
 
 
 def _counts(node: Node, window: Window, image: tuple[int, ...], result: tuple[int, ...]) -> NDArray[np.float64]:

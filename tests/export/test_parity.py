@@ -38,7 +38,7 @@ def leaky_masks(model: onnx.ModelProto) -> None:
     for node in model.graph.node:
         if node.op_type == "HardSigmoid":
             node.ClearField("attribute")
-            node.attribute.extend([helper.make_attribute("alpha", 1 / 6), helper.make_attribute("beta", 0.7)])
+            node.attribute.extend([helper.make_attribute("alpha", 1.0), helper.make_attribute("beta", 0.1)])
 
 
 def other_weights(model: onnx.ModelProto) -> None:
