@@ -1,0 +1,45 @@
+"""One network in the forms that exporters write: any opset, functions, weights as integers."""
+
+import numpy as np
+import pytest
+from onnx import helper, numpy_helper
+
+from f2at.gradient.classifier import read_classifier
+from tests.gradient import networks
+from tests.gradient.networks import logits_of, network
+from tests.gradient.test_classifier import check
+
+
+@pytest.mark.parametrize("opset", range(9, 24))
+def test_opsets(opset: int) -> None:
+    check(read_classifier(network(opset=opset)), lambda levels: logits_of(levels / 255))
+
+
+@pytest.mark.parametrize("opset", [10, 17, 21])
+def test_functions_are_inlined(opset: int) -> None:
+    """An activation as a function of the file's own, which calls another one."""
+    model = network(opset=opset)
+    imports = [helper.make_opsetid("", opset), helper.make_opsetid("own", 1)]
+    inner = helper.make_function("own", "Inner", ["a"], ["b"], [helper.make_node("Softplus", ["a"], ["b"])], imports)
+    call = helper.make_node("Inner", ["a"], ["b"], domain="own")
+    model.functions.extend([inner, helper.make_function("own", "Outer", ["a"], ["b"], [call], imports)])
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    (node,) = (node for node in model.graph.node if node.op_type == "Softplus")
+    node.op_type, node.domain = "Outer", "own"
+    check(read_classifier(model), lambda levels: logits_of(levels / 255))
+
+
+@pytest.mark.parametrize("axis", [None, 0])
+def test_weights_as_integers(axis: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel behind DequantizeLinear, with one scale or one for each channel, is the kernel that it stands for."""
+    largest = np.abs(networks.WEIGHT).max(axis=None if axis is None else (1, 2, 3), keepdims=axis is not None)
+    scale = (largest / 127).astype(np.float32)
+    integers = np.round(networks.WEIGHT / scale).astype(np.int8)
+    monkeypatch.setattr(networks, "WEIGHT", integers * scale)
+    model = network()
+    (weight,) = (tensor for tensor in model.graph.initializer if tensor.name == "weight")
+    weight.CopyFrom(numpy_helper.from_array(integers, "integers"))
+    model.graph.initializer.append(numpy_helper.from_array(scale.reshape(-1 if axis == 0 else ()), "scale"))
+    options = {} if axis is None else {"axis": axis}
+    model.graph.node.insert(0, helper.make_node("DequantizeLinear", ["integers", "scale"], ["weight"], **options))
+    check(read_classifier(model), lambda levels: logits_of(levels / 255))
