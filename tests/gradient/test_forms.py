@@ -1,5 +1,7 @@
 """One network in the forms that exporters write: any opset, functions, weights as integers."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from onnx import helper, numpy_helper
@@ -40,6 +42,6 @@ def test_weights_as_integers(axis: int | None, monkeypatch: pytest.MonkeyPatch) 
     (weight,) = (tensor for tensor in model.graph.initializer if tensor.name == "weight")
     weight.CopyFrom(numpy_helper.from_array(integers, "integers"))
     model.graph.initializer.append(numpy_helper.from_array(scale.reshape(-1 if axis == 0 else ()), "scale"))
-    options = {} if axis is None else {"axis": axis}
+    options: dict[str, Any] = {} if axis is None else {"axis": axis}
     model.graph.node.insert(0, helper.make_node("DequantizeLinear", ["integers", "scale"], ["weight"], **options))
     check(read_classifier(model), lambda levels: logits_of(levels / 255))
