@@ -1,0 +1,183 @@
+"""An audit at the sizes that people deploy: 224 pixels and 1000 classes, in bounded memory and never silent for long.
+
+Each model has random weights, BatchNorm calibrated on noise, and is exported by torch.onnx.export. `f2at audit` runs
+twice in a process of its own, first to differentiate the file and then with what the first run kept. Memory is the
+peak of the process, less what it holds once both graphs are loaded; silence is the longest time between two lines once
+it has said what it will take.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torchvision
+
+from benchmarks.common import markdown_table, parser, publish
+
+MODELS = ("resnet50", "vit_b_16")
+_SIZE = 224
+_LOADED = f"""
+import re, sys
+from pathlib import Path
+from f2at.audit.opening.onnx import open_onnx
+kept = open_onnx(Path(sys.argv[1]), classes=None, size=({_SIZE}, {_SIZE}), threads=int(sys.argv[2]))
+print(re.search(r"VmRSS.*", Path("/proc/self/status").read_text())[0], file=sys.stderr)
+"""
+_ANNOUNCED = b"at most about"  # what `f2at audit` says before it starts
+_COLUMNS = (
+    "model",
+    "run",
+    "seconds",
+    "announced",
+    "peak, MB",
+    "both graphs loaded, MB",
+    "beyond, MB",
+    "longest silence, s",
+    "clean / robust",
+)
+
+
+class Run(NamedTuple):
+    """A process: its seconds, its peak in MB, the longest time between lines on standard error, and those lines."""
+
+    seconds: float
+    peak: float
+    silence: float
+    lines: list[str]
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.formatter_class = argparse.RawDescriptionHelpFormatter
+    arguments.add_argument("--models", nargs="+", default=list(MODELS), help="of torchvision (default: %(default)s)")
+    arguments.add_argument("--images", type=int, default=20, help="images (default: %(default)s)")
+    arguments.add_argument("--eps", default="1/255", help="linf (default: %(default)s)")
+    arguments.add_argument("--threads", type=int, default=1, help="of ONNX Runtime (default: %(default)s)")
+    options = arguments.parse_args()
+    torch.set_num_threads(1)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in options.models:
+            rows += _rows(name, options, Path(folder))
+    publish(
+        "real_sizes",
+        f"python -m benchmarks.real_sizes --models {' '.join(options.models)} --images {options.images} "
+        f"--eps {options.eps} --threads {options.threads} --write",
+        f"# Audits at 224 pixels and 1000 classes\n\n`adaptive`, {options.images} smooth random images labelled by the "
+        f"model itself, linf {options.eps}, {options.threads} thread of ONNX Runtime.\n\n"
+        + markdown_table(_COLUMNS, rows),
+        ("torch", "torchvision", "onnxruntime-gpu"),
+        write=options.write,
+    )
+
+
+def _rows(name: str, options: argparse.Namespace, folder: Path) -> list[list[str]]:
+    path, data = _prepared(name, options.images, folder)
+    environment = {**os.environ, "F2AT_CACHE": str(folder / f"cache-{name}"), "OMP_NUM_THREADS": "1"}
+    audit = ["audit", path, "--data", data, "--suite", "adaptive", "--eps", options.eps, "--threads", options.threads]
+    audit += ["--output", folder / f"{name}.json", "--overwrite"]
+    command = [sys.executable, "-m", "f2at", *map(str, audit)]
+    runs = {title: _run(command, environment) for title in ("first", "again")}
+    (line,) = (
+        line
+        for line in _run([sys.executable, "-c", _LOADED, str(path), str(options.threads)], environment).lines
+        if line.startswith("VmRSS")
+    )
+    loaded = int(line.split()[1]) * 1024 / 1e6
+    report = json.loads((folder / f"{name}.json").read_text())
+    found = " / ".join(f"{report[part]['k']} of {report[part]['n']}" for part in ("clean", "robust"))
+    return [
+        [
+            name,
+            title,
+            f"{run.seconds:.0f}",
+            next((line.split(",")[0] for line in run.lines if line.startswith(_ANNOUNCED.decode())), ""),
+            f"{run.peak:.0f}",
+            f"{loaded:.0f}",
+            f"{run.peak - loaded:.0f}",
+            f"{run.silence:.1f}",
+            found,
+        ]
+        for title, run in runs.items()
+    ]
+
+
+def _prepared(name: str, images: int, folder: Path) -> tuple[Path, Path]:
+    """The model's file, and labelled images for it."""
+    torch.manual_seed(0)
+    model = getattr(torchvision.models, name)(weights=None)
+    rng = np.random.default_rng(0)
+    coarse = rng.uniform(0, 255, (images, 3, 7, 7)).astype(np.float32)
+    smooth = torch.nn.functional.interpolate(torch.from_numpy(coarse), (_SIZE, _SIZE), mode="bicubic").clamp(0, 255)
+    pixels = smooth.round() / 255
+    with torch.no_grad():
+        model.train()(pixels[:8])  # a momentum of 0.1 is enough to leave the initial statistics
+        labels = torch.cat([model.eval()(part).argmax(1) for part in pixels.split(4)])
+    path, data = folder / f"{name}.onnx", folder / f"{name}.npz"
+    torch.onnx.export(
+        model,
+        (pixels[:1],),
+        str(path),
+        dynamo=False,
+        opset_version=17,
+        input_names=["images"],
+        output_names=["logits"],
+        dynamic_axes={"images": {0: "n"}, "logits": {0: "n"}},
+    )
+    np.savez(data, images=(255 * pixels).round().byte().permute(0, 2, 3, 1).numpy(), labels=labels.numpy())
+    return path, data
+
+
+def _run(command: list[str], environment: dict[str, str]) -> Run:
+    """Run a command to its end, and read its progress as it comes."""
+    started = last = time.monotonic()
+    silence, lines = 0.0, list[str]()
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stderr
+    peak = _Peak(process.pid)
+    peak.start()
+    text = b""
+    while chunk := os.read(process.stderr.fileno(), 1 << 16):
+        now = time.monotonic()
+        if _ANNOUNCED in text:
+            silence = max(silence, now - last)
+        last = now
+        text += chunk
+    code = process.wait()
+    lines = re.split(r"[\r\n]+", text.decode(errors="replace"))
+    if code:
+        raise SystemExit(f"{' '.join(command)} ended with {code}: {lines[-3:]}")
+    return Run(time.monotonic() - started, peak.megabytes, silence, lines)
+
+
+class _Peak(threading.Thread):
+    """Follows the peak of a process's resident memory, as long as it runs."""
+
+    def __init__(self, process: int) -> None:
+        super().__init__(daemon=True)
+        self._status = Path(f"/proc/{process}/status")
+        self.megabytes = 0.0
+
+    def run(self) -> None:
+        while True:
+            try:
+                found = re.search(r"VmHWM:\s+(\d+) kB", self._status.read_text())
+            except OSError:
+                return
+            if found:
+                self.megabytes = int(found[1]) * 1024 / 1e6
+            time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    main()
