@@ -217,6 +217,11 @@ def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None
         time.sleep(0.1)
 
 
+def backend(database: str | None) -> str:
+    """The kind of database that a URL names; without one, a server uses SQLite."""
+    return make_url(database).get_backend_name() if database else "sqlite"
+
+
 def _alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
@@ -247,7 +252,7 @@ def main() -> None:
             pause=options.pause,
             environment=environment,
         )
-    kind = make_url(options.database).get_backend_name() if options.database else "sqlite"
+    kind = backend(options.database)
     killed = Counter(outcome.kills)
     body = "\n".join(
         [

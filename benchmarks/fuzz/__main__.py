@@ -21,7 +21,7 @@ from numpy.random import Generator
 from schemathesis.specs.openapi import checks
 
 from benchmarks.common import markdown_table, parser, publish
-from benchmarks.faults import Deployment, wait_for
+from benchmarks.faults import Deployment, backend, wait_for
 from benchmarks.fuzz.mutants import mutant
 from benchmarks.serving import resident
 from f2at.serving.process.launch import is_ready
@@ -147,13 +147,18 @@ def main() -> None:
     arguments.add_argument("bundle", type=Path, help="folder of the bundle to serve")
     arguments.add_argument("--requests", type=int, default=10_000, help="(default: %(default)s)")
     arguments.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    arguments.add_argument("--database", metavar="URL", help="default: SQLite")
     options = arguments.parse_args()
+    environment = {"F2AT_DATABASE_URL": options.database} if options.database else {}
+    kind = backend(options.database)
     with tempfile.TemporaryDirectory() as folder:
-        outcome = run(options.bundle, Path(folder), requests=options.requests, seed=options.seed)
+        outcome = run(
+            options.bundle, Path(folder), requests=options.requests, seed=options.seed, environment=environment
+        )
     growth = outcome.after / outcome.before - 1
     body = "\n".join(
         [
-            f"{outcome.total()} requests, seed {options.seed}: images that are damaged, odd or not what they say, and "
+            f"{outcome.total()} requests to a server on {kind}, seed {options.seed}: images that are damaged, odd or not what they say, and "
             "requests made from the API's description, fitting it or not. No answer was a 5xx but for documented 503s, "
             "and every answer was one that /docs.json describes.",
             "",
@@ -166,7 +171,9 @@ def main() -> None:
         ]
     )
     command = f"python -m benchmarks.fuzz {options.bundle} --requests {options.requests} --seed {options.seed}"
-    publish("fuzz", command, body, ["bentoml", "schemathesis", "hypothesis", "pillow"], write=options.write)
+    command += " --database URL" if options.database else ""
+    name = "fuzz" if kind == "sqlite" else f"fuzz-{kind}"
+    publish(name, command, body, ["bentoml", "schemathesis", "hypothesis", "pillow"], write=options.write)
     if growth > 0.1:
         sys.exit("the server's memory grew by more than 10 %")
 
