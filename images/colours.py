@@ -17,6 +17,7 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _EIGHT_BITS = np.rint(np.arange(1 << 16) / 257).astype(np.uint8)  # of each 16-bit level
+_STEPS = {"L;2": 85, "L;4": 17}  # between the levels of greyscale of few bits, which Pillow reads as 8
 _STRIP = 1 << 18  # pixels
 _PROFILES = 16  # of cameras and editors in use at one time; to make a transform takes longer than to apply it
 
@@ -36,11 +37,21 @@ def upright(image: Image.Image) -> Image.Image:
     return image.transpose(_TURNS[turn]) if turn in _TURNS else image
 
 
+def name_transparent_level(image: Image.Image) -> None:
+    """Before its pixels are read: count the transparent level of a PNG of 2 or 4 bits in 8, as the pixels will be."""
+    step = _STEPS.get(image.tile[0].args) if image.format == "PNG" and image.tile else None
+    if step and isinstance(image.info.get("transparency"), int):
+        image.info["transparency"] *= step
+
+
 def opaque(image: Image.Image) -> Image.Image:
     """The picture in mode L, RGB or CMYK: white shows through it, 16 bits are scaled to 8, palettes looked up."""
     if image.mode.startswith("I"):  # 16-bit greyscale, which Pillow would clip at 255
         levels = np.asarray(image)
-        return Image.fromarray(_EIGHT_BITS[levels if levels.dtype.itemsize == 2 else levels.clip(0, 65535)])
+        grey = _EIGHT_BITS[levels if levels.dtype.itemsize == 2 else levels.clip(0, 65535)]
+        if (seen_through := image.info.get("transparency")) is not None:
+            grey[levels == seen_through] = 255
+        return Image.fromarray(grey)
     if image.mode in ("LA", "RGBA", "La", "RGBa", "PA") or "transparency" in image.info:
         return _over_white(image)
     if image.mode == "1":

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
 from f2at.arguments import ArgumentError
-from f2at.images.colours import opaque, orientation, to_srgb, upright
+from f2at.images.colours import name_transparent_level, opaque, orientation, to_srgb, upright
 from f2at.images.preparation import Preparation
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")  # from anybody
@@ -156,6 +156,7 @@ def _draft(image: Image.Image, preparation: Preparation) -> None:
 
 def _load(image: Image.Image, data: bytes, preparation: Preparation) -> Image.Image:
     """The picture with its pixels, also if it is a JPEG that lacks no more than its end."""
+    name_transparent_level(image)
     try:
         image.load()
     except OSError:

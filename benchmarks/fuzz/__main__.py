@@ -158,9 +158,9 @@ def main() -> None:
     growth = outcome.after / outcome.before - 1
     body = "\n".join(
         [
-            f"{outcome.total()} requests to a server on {kind}, seed {options.seed}: images that are damaged, odd or not what they say, and "
-            "requests made from the API's description, fitting it or not. No answer was a 5xx but for documented 503s, "
-            "and every answer was one that /docs.json describes.",
+            f"{outcome.total()} requests to a server on {kind}, seed {options.seed}: images that are damaged, odd or "
+            "not what they say, and requests made from the API's description, fitting it or not. No answer was a 5xx "
+            "but for documented 503s, and every answer was one that /docs.json describes.",
             "",
             markdown_table(
                 ["request", "answers"], [(what, _counts(answers)) for what, answers in outcome.answers.items()]

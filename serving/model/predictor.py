@@ -132,15 +132,18 @@ class Predictor:
             return
         jobs = [job for job, _ in taken]
         try:
-            answers = iter(self._answer(np.concatenate([images for _, images in taken])))
-            outcomes: list[_Outcome] = [
-                self._finish(job, images, [next(answers) for _ in images]) for job, images in taken
-            ]
+            rows = iter(self._logits(np.concatenate([images for _, images in taken])).astype(np.float64))
+            outcomes = [self._outcome(job, images, [next(rows) for _ in images]) for job, images in taken]
         except Exception as error:  # from the runtime: every request must get an answer
             outcomes = [error] * len(jobs)
         self._send(jobs, outcomes)
 
-    def _finish(self, job: _Job, images: NDArray[np.uint8], answers: list[Prediction]) -> list[Prediction]:
+    def _outcome(self, job: _Job, images: NDArray[np.uint8], rows: list[NDArray[np.float64]]) -> _Outcome:
+        """The answer to one request, from the logits of its images and patterns; or why there is none."""
+        without = [place for place, logits in enumerate(rows) if not np.isfinite(logits).all()]
+        if without:
+            return _no_answer(without, len(images), job.planes)
+        answers = [self._shape(logits) for logits in rows]
         if job.planes is None:
             return answers
         count = len(images) // 2
@@ -165,9 +168,6 @@ class Predictor:
             else:
                 job.answer.set_result(outcome)
 
-    def _answer(self, images: NDArray[np.uint8]) -> list[Prediction]:
-        return [self._shape(row) for row in self._logits(images).astype(np.float64)]
-
     def _logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         logits: NDArray[np.float32] = self._session.run(["logits"], {"images": images})[0]
         return logits
@@ -184,3 +184,20 @@ class Predictor:
             margin=float(first - second),
             model=self.bundle.digest,
         )
+
+
+def _no_answer(places: list[int], count: int, planes: int | None) -> Problem:
+    """For images whose logits are not finite: overflow in float16, or a division by their spread, gives such."""
+    pictures = count if planes is None else count // 2
+    named = [
+        f"image {place + 1}" if place < pictures else f"the natural pattern of image {place + 1 - pictures}"
+        for place in places
+    ]
+    return Problem(
+        422,
+        "no-answer",
+        f"The model gives no finite answer for {', '.join(named)} of {pictures}; leave it out.",
+        argument="image",
+        accepted="images for which every logit is finite",
+        received=named,
+    )

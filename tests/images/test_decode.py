@@ -35,6 +35,10 @@ def encode(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
     return buffer.getvalue()
 
 
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
 def noise(mode: str = "RGB", size: tuple[int, int] = SIZE) -> Image.Image:
     channels = len(Image.new(mode, (1, 1)).getbands())
     pixels = np.random.default_rng(0).integers(0, 256, (*size, channels), dtype=np.uint8)
@@ -73,6 +77,21 @@ def test_transparency_lies_over_white() -> None:
     assert abs(int(half[0, 0, 0]) - 127) <= 1
     palette = Image.new("P", SIZE, 0)
     assert decode(encode(palette, transparency=0)).min() == 255
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+def test_the_transparent_level_of_a_grey_png_is_white(depth: int) -> None:
+    """Written by hand: Pillow writes neither 2 nor 4 bits."""
+    top = (1 << depth) - 1
+    levels = np.arange(256).reshape(SIZE) * top // 255
+    bits = (levels[..., None] >> np.arange(depth)[::-1] & 1).reshape(16, -1).astype(np.uint8)
+    rows = b"".join(b"\0" + row.tobytes() for row in np.packbits(bits, axis=1))
+    for transparent in {0, int(levels[9, 9]), top}:
+        header = struct.pack(">IIBBBBB", *SIZE, depth, 0, 0, 0, 0)
+        parts = [(b"IHDR", header), (b"tRNS", struct.pack(">H", transparent)), (b"IDAT", zlib.compress(rows))]
+        data = b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in [*parts, (b"IEND", b"")])
+        expected = np.where(levels == transparent, 255, np.rint(levels * 255 / top))
+        np.testing.assert_array_equal(decode(data)[..., 0], expected)
 
 
 @pytest.mark.parametrize("turn", range(1, 9))
@@ -163,10 +182,6 @@ def test_other_formats_are_refused_whatever_they_could_hold(form: str) -> None:
 
 def bomb(width: int, height: int) -> bytes:
     """A PNG that claims a size and holds next to nothing."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body

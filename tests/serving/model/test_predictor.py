@@ -115,6 +115,40 @@ def test_patterns_batches_and_single_images_share_a_run(bundle: Bundle, files: l
     assert [answer.patterns.planes for answer in with_patterns if answer.patterns] == [3, 3]
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_images_without_a_finite_answer_are_named_and_fail_their_own_request_only(
+    bundle: Bundle, files: list[bytes], monkeypatch: pytest.MonkeyPatch, bad: float
+) -> None:
+    predictor = Predictor(bundle, Settings())
+    height, width = bundle.input_size
+    black = png(np.zeros((height, width, 3), np.uint8))
+    dark = png(np.full((height, width, 3), 60, np.uint8))  # of its upper bit-plane nothing is left
+    run = predictor._logits
+
+    def divided_by_brightness(images: np.ndarray) -> Any:
+        logits = run(images)
+        logits[images.reshape(len(images), -1).max(axis=1) == 0, 1] = bad
+        return logits
+
+    monkeypatch.setattr(predictor, "_logits", divided_by_brightness)
+    sizes = batches_of(predictor, monkeypatch)
+    good, one, several, pattern, last = ask(
+        predictor,
+        [([files[0]], None), ([black], None), ([files[1], black, files[2], black], None), ([dark], 1), ([dark], None)],
+    )
+    assert sum(sizes) == 9
+    assert len(sizes) < 5
+    assert isinstance(good, list)
+    assert isinstance(last, list)
+    expected = [["image 1"], ["image 2", "image 4"], ["the natural pattern of image 1"]]
+    for problem, named in zip((one, several, pattern), expected, strict=True):
+        assert isinstance(problem, Problem)
+        assert (problem.status, problem.body["type"]) == (422, "urn:problem-type:f2at:no-answer")
+        assert problem.body["received"] == named
+        assert all(name in problem.body["detail"] for name in named)
+    assert predictor._pending == 0
+
+
 def test_a_failure_of_the_runtime_reaches_everyone_who_waits(
     bundle: Bundle, files: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
