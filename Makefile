@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MODEL ?= demo-f2at
-# One process per core with one thread each; the tests of a file stay together, since they share servers.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+# Three processes for two cores, since tests of servers wait a lot; the tests of a file stay together and share servers.
+PROCESSES := $(shell $(PYTHON) -c "import os; print(max(1, 3 * os.cpu_count() // 2))")
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 # Threads of OpenMP sleep while they wait, unless told otherwise; the command `f2at` sees to that by itself.
 export OMP_WAIT_POLICY ?= PASSIVE
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
