@@ -4,7 +4,7 @@ import io
 from functools import lru_cache
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFile
 
 _ORIENTATION = 0x0112
 _TURNS = {
@@ -39,7 +39,8 @@ def upright(image: Image.Image) -> Image.Image:
 
 def name_transparent_level(image: Image.Image) -> None:
     """Before its pixels are read: count the transparent level of a PNG of 2 or 4 bits in 8, as the pixels will be."""
-    step = _STEPS.get(image.tile[0].args) if image.format == "PNG" and image.tile else None
+    tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
+    step = _STEPS.get(str(tiles[0].args)) if image.format == "PNG" and tiles else None
     if step and isinstance(image.info.get("transparency"), int):
         image.info["transparency"] *= step
 

@@ -20,6 +20,7 @@ Undocumented:
     background_thread_stop_events       jobs/takeover.py        of DBOS; its threads then take no more work
     auto.AutoHTTPProtocol               bento/connections.py    uvicorn looks its protocol up there, and gets ours
     HttpToolsProtocol                   bento/connections.py    of uvicorn: the methods that its parser calls
+    RequestResponseCycle                bento/connections.py    of uvicorn: one request, its answer and their state
     FORWARDED_ALLOW_IPS                 bento/environment.py    whose X-Forwarded-For uvicorn takes over
     "is locked"                         jobs/database.py        wording by which DBOS recognises an error to retry
     PROMETHEUS_MULTIPROC_DIR            process/metrics.py      where BentoML has its processes share metrics

@@ -13,9 +13,10 @@ from http import HTTPStatus
 from typing import Any, cast
 
 from uvicorn.protocols.http import auto
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from f2at.serving.access.guard import network_of
+from f2at.serving.bento.upgrades import SingleProtocolParser
 from f2at.serving.problems import Problem
 from f2at.serving.process.logs import accept_request_id, request_id
 from f2at.serving.process.metrics import observe
@@ -58,7 +59,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, settings: Settings, open_by_address: Counter[str], **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self.ws_protocol_class = None  # the service has none, and their protocol would have no bounds
+        self.parser = cast(Any, SingleProtocolParser(self))
+        self._answering: RequestResponseCycle | None = None  # `cycle` is the last request, which may wait for this one
         self._settings, self._open = settings, open_by_address
         self._address: str | None = None  # once it is counted
         self._timer: TimerHandle | None = None  # until which a head must be there, or after a refusal the end
@@ -92,6 +94,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Give its place back."""
         super().connection_lost(exc)
+        self._forsake(self._answering)
         self._cancel_timer()
         if self._taking is not None:
             self._taking.cancel()
@@ -106,7 +109,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._refused:
             self._unparsed += len(data)
             if self._unparsed > _DRAINED_BYTES:
-                self.transport.abort()
+                self._abort()
             return
         parts = self._parts
         super().data_received(data)
@@ -137,13 +140,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(self._large(f"{size} bytes"))
             raise OverflowError
         if len(self.pipeline) >= _PIPELINED:  # thousands of small ones come at once
-            self._refused = True
-            self.transport.abort()
+            self._abort()
             raise OverflowError
         self._cancel_timer()
         self._in_head, self._in_body = False, True
         self._parts += 1
         super().on_headers_complete()
+        if not self.pipeline:
+            self._answering = self.cycle
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body."""
@@ -158,6 +162,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """The answer is sent: the rest of a body that nobody wanted must come within the time for the next head."""
+        self._answering = self.pipeline[-1][0] if self.pipeline else None
         super().on_response_complete()
         if self._in_body and self._timer is None and not self.transport.is_closing():
             self._await_head()
@@ -197,7 +202,7 @@ class BoundedProtocol(HttpToolsProtocol):
             if self.transport.get_write_buffer_size() < left:
                 self._await_taking()
             else:
-                self.transport.abort()
+                self._abort()
 
         self._taking = self.loop.call_later(self._settings.body_idle, look)
 
@@ -236,14 +241,22 @@ class BoundedProtocol(HttpToolsProtocol):
         )
 
     def _refuse(self, problem: Problem, *, close: bool = False) -> None:
-        """Answer with a problem, unless an answer is under way, and end the connection: at once, or after a while."""
+        """Answer with a problem and end the connection, at once or after a while; requests that were whole come first.
+
+        For a body, it is the answer to its request, if that has none yet.
+        """
         self._refused = True
         self._cancel_timer()
         self._unparsed = 0
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
-            self.transport.abort()
-            return
+            if not self._in_body:
+                cycle.keep_alive = False
+                return
+            if cycle is not self._answering or cycle.response_started:
+                self._abort()
+                return
+            self._forsake(cycle)
         identifier = accept_request_id(None)
         token = request_id.set(identifier)
         try:
@@ -264,3 +277,15 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             self.transport.write_eof()
             self._timer = self.loop.call_later(_DRAINED_SECONDS, self.transport.close)
+
+    def _abort(self) -> None:
+        """End the connection at once; what is being answered is not waited for."""
+        self._refused = True
+        self._forsake(self._answering)
+        self.transport.abort()
+
+    def _forsake(self, cycle: RequestResponseCycle | None) -> None:
+        """Have the application see that nobody waits for its answer any more, and send none."""
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
