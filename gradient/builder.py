@@ -170,6 +170,17 @@ class Builder:
         """The gradient where the condition holds, else 0; what is not finite elsewhere does not matter."""
         return self("Where", condition, gradient, self.scalar(0))
 
+    def added(self, operation: str, zeros: str, places: str, values: str, **attributes: Any) -> str:
+        """Values added to zeros at places, which may come twice, by ScatterND or ScatterElements.
+
+        In float32: ONNX Runtime adds up no float16 on the CPU.
+        """
+        if self.real != np.float16:
+            return self(operation, zeros, places, values, reduction="add", **attributes)
+        wide = [self("Cast", name, to=onnx.TensorProto.FLOAT) for name in (zeros, values)]
+        added = self(operation, wide[0], places, wide[1], reduction="add", **attributes)
+        return self("Cast", added, to=onnx.TensorProto.FLOAT16)
+
     def pad(self, gradient: str, rank: int, pads: Mapping[int, tuple[int, int]]) -> str:
         """Zeros before and behind some axes; negative numbers cut.
 

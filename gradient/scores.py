@@ -59,11 +59,19 @@ def choose_output(model: onnx.ModelProto, name: str | None) -> str:
         ValueError: there are several and none is named, or it has another name.
     """
     names = [output.name for output in model.graph.output]
-    if name is None and len(names) > 1:
-        raise ValueError(f"output must be given for a model with several: {', '.join(names)}")
-    if name is not None and name not in names:
-        raise ValueError(f"output must be one of {', '.join(names)}; got {name!r}")
+    if (name is None and len(names) > 1) or (name is not None and name not in names):
+        several = ", ".join(f"{output.name}{_shape(output)}" for output in model.graph.output)
+        got = "none" if name is None else repr(name)
+        raise ValueError(f"the output with the scores must be named (--output-name), one of {several}; got {got}")
     return names[0] if name is None else name
+
+
+def _shape(output: onnx.ValueInfoProto) -> str:
+    """As far as the graph states it, in brackets."""
+    if not output.type.tensor_type.HasField("shape"):
+        return ""
+    sizes = [str(axis.dim_value or axis.dim_param or "any") for axis in output.type.tensor_type.shape.dim]
+    return f" ({', '.join(sizes)})"
 
 
 def with_logits(
@@ -158,7 +166,14 @@ def _are_probabilities(said: NDArray[np.floating], classes: int, output: str, sc
             f"scores must be given, logits or probabilities: the one output {output!r} lies between 0 and 1 and is not "
             "made by a Sigmoid"
         )
-    return inside and bool(np.all(np.abs(said.reshape(len(said), -1).sum(axis=1) - 1) < _LARGEST))
+    one = bool(np.all(np.abs(said.reshape(len(said), -1).sum(axis=1) - 1) < _LARGEST))
+    if inside and not one:
+        raise ValueError(
+            f"scores must be given, logits, if these are: all that output {output!r} says of images lies between 0 and "
+            "1, but does not add up to 1. Where each number is the probability of its own label, an image may have "
+            "several labels, and the attacks here are on classifiers whose labels exclude each other"
+        )
+    return inside
 
 
 def _inverted(model: onnx.ModelProto, name: str, classes: int) -> str:

@@ -58,7 +58,7 @@ def class_names(text: str) -> list[str]:
             raise argparse.ArgumentTypeError(f"there is no file {text}")
         return text.split(",")
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError:
         raise argparse.ArgumentTypeError(f"must be a text file of a line for each class; got {text}") from None
 

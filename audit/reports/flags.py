@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from f2at.audit.reports.difference import mcnemar_exact
-from f2at.audit.reports.statistics import CONFIDENCE, wilson_interval
+from f2at.audit.reports.statistics import CONFIDENCE, better_than, wilson_interval
 
 _REPEAT_TOLERANCE = 1e-4  # relative to the largest logit; graphics cards repeat themselves to about 1e-6
 
@@ -131,9 +131,8 @@ def flags(
     guess = chance if present > 1 else 1 / outputs
     judged: dict[str, tuple[bool | None, str]] = {
         "clean_accuracy_at_chance": (
-            clean["low"] <= guess,
-            f"{clean['k']} of {clean['n']} are right before any attack, 95 % interval from {clean['low']:.1%}; "
-            f"chance is {guess:.1%}",
+            not better_than(clean["k"], clean["n"], guess),
+            f"{clean['k']} of {clean['n']} are right before any attack; chance is {guess:.1%}",
         ),
         "one_class_only": (present == 1, f"images of {present} of {outputs} classes were drawn"),
         "preprocessing_forgotten": _forgotten(preprocessings),

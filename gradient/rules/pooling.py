@@ -55,7 +55,7 @@ def max_pool(b: Builder, node: Node, gradient: str) -> Gradients:
         value=helper.make_tensor("zero", helper.np_dtype_to_tensor_dtype(b.real), [1], [0.0]),
     )
     rows = b("Reshape", node.outputs[1], b.integers(-1))
-    scattered = b("ScatterElements", zeros, rows, b("Reshape", gradient, b.integers(-1)), axis=0, reduction="add")
+    scattered = b.added("ScatterElements", zeros, rows, b("Reshape", gradient, b.integers(-1)), axis=0)
     return [b.reshaped(scattered, x)]
 
 

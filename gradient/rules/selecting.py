@@ -28,7 +28,7 @@ def gather(b: Builder, node: Node, gradient: str) -> Gradients:
     order = [axis, *(k for k in range(len(shape)) if k != axis)]
     zeros = b("Transpose", _zeros(b, x), perm=order)
     places = b("Unsqueeze", _from_zero(b, indices, x, axis), b.integers(-1))
-    added = b("ScatterND", zeros, places, rows, reduction="add")
+    added = b.added("ScatterND", zeros, places, rows)
     return [b("Transpose", added, perm=[order.index(k) for k in range(len(shape))])]
 
 
@@ -37,7 +37,7 @@ def gather_elements(b: Builder, node: Node, gradient: str) -> Gradients:
     """Added up where the elements came from."""
     x, indices = node.inputs
     axis = node.attributes.get("axis", 0)
-    return [b("ScatterElements", _zeros(b, x), indices, gradient, axis=axis, reduction="add")]
+    return [b.added("ScatterElements", _zeros(b, x), indices, gradient, axis=axis)]
 
 
 @rule("GatherND")
@@ -46,7 +46,7 @@ def gather_nd(b: Builder, node: Node, gradient: str) -> Gradients:
     x, indices = node.inputs
     if node.attributes.get("batch_dims", 0):
         raise UnsupportedOperationError("GatherND with batch_dims")
-    return [b("ScatterND", _zeros(b, x), indices, gradient, reduction="add")]
+    return [b.added("ScatterND", _zeros(b, x), indices, gradient)]
 
 
 @rule("ScatterND")
@@ -78,7 +78,7 @@ def top_k(b: Builder, node: Node, gradient: str) -> Gradients:
     axis = node.attributes.get("axis", -1)
     if len(node.outputs) < 2 or not node.outputs[1]:
         raise UnsupportedOperationError("TopK without the output Indices")
-    return [b("ScatterElements", _zeros(b, node.inputs[0]), node.outputs[1], gradient, axis=axis, reduction="add")]
+    return [b.added("ScatterElements", _zeros(b, node.inputs[0]), node.outputs[1], gradient, axis=axis)]
 
 
 def _zeros(b: Builder, name: str) -> str:

@@ -230,7 +230,7 @@ FLOATS = ("--mean", ",".join(map(str, MEAN)), "--std", ",".join(map(str, STD)))
 def test_any_onnx_file_by_its_gradients(run: Run, normalised: Path, tmp_path: Path) -> None:
     data = save_images(tmp_path / "images.npz", DISTANCES)
     names = tmp_path / "names.txt"
-    names.write_text("dark\nlight\n")
+    names.write_text("dark\nlight\n", encoding="utf-8-sig")  # as some editors write it
     code, out, errors = run(
         *("--data", str(data), *FLOATS, "--classes", str(names), "--eps", "8/255"), source=normalised
     )

@@ -248,7 +248,7 @@ def test_a_classifier_that_says_something_else_is_refused(
         ({"fit": "stretch"}, "fit must be one of squash, crop, pad; got 'stretch'"),
         ({"precision": "int4"}, "precision must be one of float32, int8; got 'int4'"),
         ({"std": 0.0}, "scale and std must be > 0"),
-        ({"output_name": "logits"}, "output must be one of probabilities; got 'logits'"),
+        ({"output_name": "logits"}, "must be named \\(--output-name\\), one of probabilities \\(.*\\); got 'logits'"),
     ],
 )
 def test_what_does_not_fit_is_named(

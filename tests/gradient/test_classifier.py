@@ -207,6 +207,24 @@ def test_sigmoids_that_are_put_together_are_refused_too() -> None:
     assert read_classifier(model, scores="logits").classes == 8  # who insists
 
 
+def test_a_sigmoid_for_each_class_that_is_written_out_is_asked_about() -> None:
+    model = network(tail=[("Neg", {}), ("Exp", {}), ("Add", {}), ("Reciprocal", {})])
+    add = next(node for node in model.graph.node if node.op_type == "Add" and len(node.input) == 1)
+    add.input.append("one")
+    model.graph.initializer.append(numpy_helper.from_array(np.ones(1, np.float32), "one"))
+    with pytest.raises(ValueError, match=r"scores must be given, logits.* an image may have several labels"):
+        read_classifier(model)
+    assert read_classifier(model, scores="logits").classes == CLASSES
+
+
+def test_several_outputs_are_named_with_their_shapes() -> None:
+    model = network(tail=[("Identity", {})])
+    model.graph.node.append(helper.make_node("Concat", ["y0", "y0"], ["features"], axis=1))
+    model.graph.output.append(helper.make_tensor_value_info("features", TensorProto.FLOAT, ["N", 2 * CLASSES]))
+    with pytest.raises(ValueError, match=r"\(--output-name\), one of y\d.*, features \(N, 8\); got none"):
+        read_classifier(model)
+
+
 def test_several_sigmoids_are_refused() -> None:
     with pytest.raises(ValueError, match="an image may have several labels"):
         read_classifier(network(tail=[("Sigmoid", {})]))
@@ -268,7 +286,7 @@ def test_the_gradient_graph_holds_the_classifiers_weights() -> None:
         ({"std": float("nan")}, "std must be one finite number"),
         ({"std": 0}, "scale and std must be > 0"),
         ({"scale": -1}, "scale and std must be > 0"),
-        ({"output": "other"}, "output must be one of y0; got 'other'"),
+        ({"output": "other"}, "must be named .--output-name., one of y0.*; got 'other'"),
         ({"scores": "odds"}, "scores must be logits or probabilities; got 'odds'"),
     ],
 )

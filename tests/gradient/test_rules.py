@@ -259,6 +259,24 @@ def test_of_a_linear_operation_it_is_the_adjoint(case: Case) -> None:
     np.testing.assert_allclose((gradient * x).sum(), (v * y).sum(), rtol=1e-4)
 
 
+_ADDED = {"MaxPool", "Gather", "GatherElements", "GatherND", "TopK"}  # their gradients are added up at places
+
+
+@pytest.mark.parametrize("case", [case for case in cases() if case.operation in _ADDED], ids=str)
+def test_gradients_that_are_added_up_are_so_in_float16_too(case: Case) -> None:
+    """ONNX Runtime loads such a sum, and fails when it runs."""
+    rng = np.random.default_rng(3)
+    levels = np.arange(np.prod(case.shape)) / 64  # no ties, and nothing to round
+    x = rng.permutation(levels).reshape(case.shape).astype(np.float16)
+    v = rng.normal(size=run(case.model(np.float32), {"x": x.astype(np.float32)})[0].shape).astype(np.float16)
+    found, expected = (
+        run(vector_jacobian(case.model(real)), {"x": x.astype(real), "cotangent": v.astype(real)})[1]
+        for real in (np.float16, np.float32)
+    )
+    assert found.dtype == np.float16
+    np.testing.assert_allclose(found, expected, rtol=5e-3, atol=5e-3 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32, np.float64])
 def test_a_cast_is_undone_to_the_type_of_the_images(dtype: type) -> None:
     """Of w cast(x) it is v w, in the images' own type or, for 8-bit images, in float32."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from f2at.audit.reports.statistics import median_or_none, proportion, verdict, wilson_interval
+from f2at.audit.reports.statistics import better_than, median_or_none, proportion, verdict, wilson_interval
 
 
 # Newcombe, "Two-sided confidence intervals for the single proportion", Statistics in Medicine 17 (1998), Table I,
@@ -15,6 +15,24 @@ from f2at.audit.reports.statistics import median_or_none, proportion, verdict, w
 )
 def test_wilson_against_published_values(successes: int, n: int, low: float, high: float) -> None:
     assert wilson_interval(successes, n) == pytest.approx((low, high), abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "chance", "better"),
+    [
+        (5, 5, 0.6, True),  # 5 log(1 / 0.6) = 2.55; what it takes is 1.96 ** 2 / 2 = 1.92
+        (3, 3, 2 / 3, False),  # 1.22
+        (1, 1, 0.5, False),
+        (17, 100, 0.11, False),  # 1.61
+        (18, 100, 0.11, True),  # 2.09
+        (60, 100, 0.6, False),
+        (0, 5, 0.6, False),
+        (5, 5, 1.0, False),
+        (1, 5, 0.0, True),
+    ],
+)
+def test_what_is_better_than_chance(successes: int, n: int, chance: float, better: bool) -> None:
+    assert better_than(successes, n, chance) is better
 
 
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
