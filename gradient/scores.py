@@ -13,6 +13,8 @@ SCORES = ("logits", "probabilities")
 _SAME = ("Identity", "Dropout", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze")  # values stay as they are
 _MOVED = ("Concat", "Transpose", "Slice", "Gather", "Split")  # values stay, but are elsewhere
 _SIGMOIDS = ("Sigmoid", "HardSigmoid")
+_BOUNDED = {*_SIGMOIDS, "Exp", "Tanh", "Erf", "Clip"}  # what sigmoids are written with
+_EACH = {*_BOUNDED, "Add", "Sub", "Mul", "Div", "Neg", "Reciprocal"}  # of each number by itself
 _ROUNDED = ("QuantizeLinear", "DequantizeLinear")
 _LARGEST = 1e-3  # how far probabilities may sum up to another number than 1
 _SMALLEST = 1e-30  # a probability below it is taken for it: its logarithm would be infinite
@@ -107,7 +109,7 @@ def with_logits(
     for node in (*behind, *([] if last is None else [last])):
         node.op_type = "Identity"
         del node.attribute[:], node.input[1:]
-    inverted = last is None and _are_probabilities(said, classes, output, scores)
+    inverted = last is None and _are_probabilities(said, classes, output, scores, squashed=_squashed(found, output))
     raw, flat = output, "scores/flat"
     nodes.append(helper.make_node("Cast", [raw], ["scores/real"], to=onnx.TensorProto.FLOAT))
     nodes.append(
@@ -156,7 +158,24 @@ def _step(model: onnx.ModelProto, node: onnx.NodeProto) -> float:
     return float(scales[0].max()) if scales else 0.0
 
 
-def _are_probabilities(said: NDArray[np.floating], classes: int, output: str, scores: str | None) -> bool:
+def _squashed(model: onnx.ModelProto, output: str) -> bool:
+    """Whether the last operations, on each number by itself, bound it."""
+    makers: Mapping[str, onnx.NodeProto] = {name: node for node in model.graph.node for name in node.output}
+    waiting, seen = [output], set[str]()
+    while waiting:
+        node = makers.get(waiting.pop())
+        if node is None or node.op_type not in (*_SAME, *_EACH) or node.output[0] in seen:
+            continue
+        if node.op_type in _BOUNDED:
+            return True
+        seen.add(node.output[0])
+        waiting += node.input
+    return False
+
+
+def _are_probabilities(
+    said: NDArray[np.floating], classes: int, output: str, scores: str | None, *, squashed: bool
+) -> bool:
     """Whether the numbers are probabilities, although no softmax or sigmoid is the last operation."""
     if scores is not None:
         return scores == "probabilities"
@@ -167,13 +186,13 @@ def _are_probabilities(said: NDArray[np.floating], classes: int, output: str, sc
             "made by a Sigmoid"
         )
     one = bool(np.all(np.abs(said.reshape(len(said), -1).sum(axis=1) - 1) < _LARGEST))
-    if inside and not one:
+    if inside and squashed and not one:
         raise ValueError(
             f"scores must be given, logits, if these are: all that output {output!r} says of images lies between 0 and "
             "1, but does not add up to 1. Where each number is the probability of its own label, an image may have "
             "several labels, and the attacks here are on classifiers whose labels exclude each other"
         )
-    return inside
+    return inside and one
 
 
 def _inverted(model: onnx.ModelProto, name: str, classes: int) -> str:

@@ -217,6 +217,12 @@ def test_a_sigmoid_for_each_class_that_is_written_out_is_asked_about() -> None:
     assert read_classifier(model, scores="logits").classes == CLASSES
 
 
+def test_logits_that_happen_to_lie_between_0_and_1_are_logits() -> None:
+    """A network that ends in a ReLU, or whose last layer is zero still."""
+    assert read_classifier(network(head=HEAD * 0)).reading.describe() == "as it is"
+    assert read_classifier(network(head=HEAD * 1e-3, tail=[("Relu", {})])).reading.describe() == "as it is"
+
+
 def test_several_outputs_are_named_with_their_shapes() -> None:
     model = network(tail=[("Identity", {})])
     model.graph.node.append(helper.make_node("Concat", ["y0", "y0"], ["features"], axis=1))
