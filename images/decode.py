@@ -15,6 +15,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP")  # from anybody
 OWN_FORMATS = (*FORMATS, "TIFF", "PPM")  # from one's own disk
 OWN_PIXELS = 178_956_970  # from one's own disk; Pillow opens no more
 _JPEGS = ("JPEG", "MPO")  # MPO: several JPEGs in one file, as phones write them; the first counts
+_STARTS = {"PNG": b"\x89PNG\r\n\x1a\n", "JPEG": b"\xff\xd8\xff"}  # that are long enough to tell
 _JPEG_END = b"\xff\xd9"
 _LOST = 64  # one part in so many of a JPEG's pixels may be missing at its end
 
@@ -72,11 +73,7 @@ def decode_image(
         except MemoryError:
             raise
         except Exception as error:
-            raise UnreadableImageError(
-                f"The {image.format or 'image'} file is truncated or damaged ({error}); send it again, whole.",
-                accepted="a whole file",
-                received=f"{len(data)} bytes",
-            ) from error
+            raise _unreadable(image.format or "image", str(error), data) from error
     return np.asarray(pixels, dtype=np.uint8)
 
 
@@ -129,6 +126,9 @@ def _identify(data: bytes, formats: tuple[str, ...], max_pixels: int) -> Image.I
     except MemoryError:
         raise
     except Exception as error:  # hostile bytes make Pillow raise almost anything
+        for form in formats:
+            if form in _STARTS and data.startswith(_STARTS[form]):
+                raise _unreadable(form, "its header cannot be read", data) from error
         raise UnsupportedImageError(
             f"The image is not a file that is read here; send {', '.join(formats)}.",
             accepted=list(formats),
@@ -173,6 +173,14 @@ def _load(image: Image.Image, data: bytes, preparation: Preparation) -> Image.Im
             raise
         return ended
     return image
+
+
+def _unreadable(form: str, reason: str, data: bytes) -> UnreadableImageError:
+    return UnreadableImageError(
+        f"The {form} file is truncated or damaged ({reason}); send it again, whole.",
+        accepted="a whole file",
+        received=f"{len(data)} bytes",
+    )
 
 
 def _too_many_pixels(max_pixels: int, received: tuple[int, int] | None) -> TooManyPixelsError:

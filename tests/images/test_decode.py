@@ -238,6 +238,14 @@ def test_half_a_file_is_called_that(form: str) -> None:
     assert caught.value.accepted == "a whole file"
 
 
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_a_file_that_ends_in_its_header_is_called_that(form: str) -> None:
+    data = encode(noise(), form)
+    for length in (20, 30, 200 if form == "JPEG" else 31):
+        with pytest.raises(UnreadableImageError, match=f"{form} file is truncated"):
+            decode(data[:length])
+
+
 @given(st.binary(max_size=300))
 def test_random_bytes_raise_nothing_but_the_errors_of_images(data: bytes) -> None:
     _pixels_or_an_error(data)
