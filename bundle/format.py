@@ -241,7 +241,7 @@ def _parse_manifest(raw: bytes) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads(raw)
         canonical = _canonical(_seal(manifest)) if isinstance(manifest, dict) else b""
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{MANIFEST} is not JSON ({error})") from error
     # The bytes, not just their meaning: a manifest that reads the same but is written differently is refused too.
     if raw != canonical:

@@ -36,7 +36,7 @@ def cached(key: Mapping[str, Any], derive: Callable[[], Derived]) -> Derived:
         facts = json.loads(found[2])
         if facts.pop("sha256") == [hashlib.sha256(data).hexdigest() for data in found[:2]]:
             return Derived(found[0], found[1], facts)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, RecursionError):
         pass  # not there yet, or damaged: it is made anew
     derived = derive()
     derived = derived._replace(facts=json.loads(json.dumps(derived.facts)))  # the same now as when it is read

@@ -53,6 +53,18 @@ def class_folders(root: Path) -> ClassFolders:
     return ClassFolders(tuple(folder.name for folder in folders), tuple(files), tuple(notes))
 
 
+def read_picture(path: Path) -> bytes:
+    """The bytes of a picture file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is a link that leads nowhere or to itself, a folder, or a pipe, which would never end.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} is no file that can be read")
+    return path.read_bytes()
+
+
 def _pictures(top: Path) -> tuple[list[Path], list[str]]:
     """The files below a folder that are named like pictures, and what else is there."""
     found: list[Path] = []

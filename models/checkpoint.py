@@ -89,7 +89,7 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         return tensors, json.loads(metadata["json"]) if "json" in metadata else None
-    except (SafetensorError, json.JSONDecodeError) as error:
+    except (SafetensorError, json.JSONDecodeError, RecursionError) as error:
         raise CheckpointError(f"{path} is not a checkpoint of this package ({error}): {_ONLY}") from None
 
 

@@ -187,7 +187,7 @@ def _get(server: Server, address: Address) -> tuple[Any, Reply]:
     reply = server.send("GET", address, patience=_PATIENCE)
     try:
         return json.loads(reply.body) if 200 <= reply.status < 300 else None, reply
-    except ValueError:
+    except (ValueError, RecursionError):
         return None, reply
 
 

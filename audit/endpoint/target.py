@@ -64,7 +64,7 @@ class Asking:
             raise self.server.refusal(address, reply)
         try:
             value = json.loads(reply.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             quoted = self.server.quoted(reply.body)
             raise EndpointError(f"{address} must answer with JSON; it answers {quoted}") from None
         return self.interface.answers(value, len(images))[:count]

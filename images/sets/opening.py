@@ -27,6 +27,8 @@ def open_labelled(path: Path) -> LabelledSet:
     """
     if path.is_dir():
         return open_folder(path)
+    if path.exists() and not path.is_file():  # a pipe, which would never end
+        raise ValueError(f"data must be {ACCEPTED}; {path} is no regular file")
     with path.open("rb") as file:
         start = file.read(len(_ARROW))
     if start == _ARROW or path.suffix == ".parquet":

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, Self
 import numpy as np
 
 from f2at.images.decode import OWN_FORMATS, OWN_PIXELS, ImageError, decode_image
-from f2at.images.folders import class_folders
+from f2at.images.folders import class_folders, read_picture
 from f2at.images.pixels import Images
 from f2at.images.preparation import Preparation
 from f2at.images.sets.base import LabelledSet, Rows
@@ -94,9 +94,7 @@ class _Paths:
     def __call__(self, rows: Sequence[int]) -> Iterator[Picture]:
         for row in rows:
             path = self._paths[row]
-            if not path.is_file():  # a link that leads nowhere or to itself, or a pipe, which would never end
-                raise ValueError(f"{path} is no file that can be read")
-            yield Picture(str(path), path.read_bytes())
+            yield Picture(str(path), read_picture(path))
 
 
 def open_folder(root: Path) -> Pictures:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import tracemalloc
 import zipfile
 from collections.abc import Callable
@@ -308,3 +309,5 @@ def test_what_is_no_set_is_told_apart(tmp_path: Path) -> None:
     assert refusal(splits / "train").endswith("2.png is no file that can be read")
     with pytest.raises(FileNotFoundError):
         open_labelled(tmp_path / "absent.npz")
+    os.mkfifo(tmp_path / "pipe.npz")  # nobody writes into it
+    assert refusal(tmp_path / "pipe.npz").endswith("pipe.npz is no regular file")

@@ -1,9 +1,11 @@
 """Loaders on small data in the real formats, written here."""
 
 import hashlib
+import os
 import pickle
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,15 @@ def test_folder_with_an_unreadable_image(tmp_path: Path) -> None:
         _write_image(tmp_path / part / "red" / "a.png", (255, 0, 0))
     (tmp_path / "test/red/b.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"b\.png cannot be read as an image"):
+        load_dataset(DataConfig(name="folder", root=str(tmp_path), size=16, validation=1))
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to(path)])
+def test_what_is_no_file_is_named_and_not_waited_for(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    for part in ("train", "test"):
+        _write_image(tmp_path / part / "red" / "a.png", (255, 0, 0))
+    make(tmp_path / "train/red/b.png")
+    with pytest.raises(DataError, match=r"train/red/b\.png is no file that can be read"):
         load_dataset(DataConfig(name="folder", root=str(tmp_path), validation=0 + 1))
 
 
