@@ -34,6 +34,7 @@ pytestmark = pytest.mark.slow
 
 AUDIT: dict[str, Any] = {"eps": "1/255", "samples": 200}
 PNG = {"Content-Type": "image/png"}
+PENDING = ("f2at_decodes_pending", "f2at_predictions_pending")
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
@@ -44,9 +45,9 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
 
 
 def pending(server: "Server") -> float:
-    """How many predictions are waiting or running."""
+    """How many requests wait for a decode worker or for the model, or have them."""
     families = text_string_to_metric_families(server.client.get("/metrics").text)
-    return sum(sample.value for family in families for sample in family.samples if "predictions_pending" in sample.name)
+    return sum(sample.value for family in families for sample in family.samples if sample.name in PENDING)
 
 
 def begin(server: "Server", body: bytes, length: int) -> socket.socket:
