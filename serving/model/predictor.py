@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from f2at.audit.suites import SUITES
-from f2at.bundle.format import CLASSIFIER, Bundle
+from f2at.bundle.format import CLASSIFIER, Bundle, BundleError
 from f2at.bundle.runtime import active_provider, create_session
 from f2at.images.bitplanes import natural_pattern
 from f2at.serving.answers import Prediction
@@ -55,7 +55,7 @@ class Predictor:
         self._ready = deque[tuple[_Job, NDArray[np.uint8]]]()  # decoded, waiting for the next run
         self._running = Lock()  # held while the model runs
         self._pending = 0
-        self._logits(np.zeros((1, *bundle.input_size, 3), np.uint8))
+        self._logits(np.zeros((2, *bundle.input_size, 3), np.uint8))  # two, which a graph for one cannot answer
 
     @property
     def provider(self) -> str:
@@ -170,6 +170,9 @@ class Predictor:
 
     def _logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         logits: NDArray[np.float32] = self._session.run(["logits"], {"images": images})[0]
+        expected = (len(images), len(self.bundle.classes))
+        if logits.shape != expected:  # whatever the graph declares
+            raise BundleError(f"{CLASSIFIER} must give logits {expected} for {len(images)} images; got {logits.shape}")
         return logits
 
     def _shape(self, logits: NDArray[np.float64]) -> Prediction:

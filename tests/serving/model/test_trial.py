@@ -1,6 +1,7 @@
 """Bundles that are more than they seem, tried before a server takes them: real processes with real limits."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -122,6 +123,32 @@ def test_a_bundle_that_passes_is_stored(served: Bundle, settings: Settings) -> N
     assert try_bundle(ZOO, served, settings) == served.digest
     assert load_bundle(stored_path(served.digest, settings)).digest == served.digest
     assert trials() == []
+
+
+@pytest.mark.parametrize(
+    ("nodes", "found"),
+    [
+        (  # the batch as one image
+            [helper.make_node("ReduceMean", ["wanted", "place"], ["logits"], keepdims=1)],
+            "(2, 10) for 2 images; got (1, 10)",
+        ),
+        (  # a class more
+            [
+                helper.make_node("ReduceMean", ["wanted", "one"], ["more"], keepdims=1),
+                helper.make_node("Concat", ["wanted", "more"], ["logits"], axis=1),
+            ],
+            "(2, 10) for 2 images; got (2, 11)",
+        ),
+    ],
+)
+def test_one_that_answers_otherwise_than_its_graph_declares_is_refused(
+    nodes: list[onnx.NodeProto], found: str, served: Bundle, settings: Settings, tmp_path: Path
+) -> None:
+    def change(graph: onnx.GraphProto) -> None:
+        graph.node.extend([constant("place", [0], TensorProto.INT64), constant("one", [1], TensorProto.INT64), *nodes])
+
+    with pytest.raises(TrialError, match=re.escape(found)):
+        try_bundle(edited(served, tmp_path / "other", change), served, settings)
 
 
 @pytest.mark.slow
