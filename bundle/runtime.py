@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as _state
 
+from f2at.bundle.weights import Slim
+
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
 
@@ -51,12 +53,13 @@ def cuda_devices() -> int:
 
 
 def create_session(
-    model: bytes, *, threads: int = 0, providers: Sequence[str] | None = None, plan_memory: bool = True
+    model: bytes | Slim, *, threads: int = 0, providers: Sequence[str] | None = None, plan_memory: bool = True
 ) -> ort.InferenceSession:
-    """Load a serialised ONNX model.
+    """Load an ONNX model.
 
     Args:
-        model: the bytes of the file; bytes and not a path, so that what was verified is what runs.
+        model: the bytes of the file; bytes and not a path, so that what was verified is what runs. Or a graph with its
+            weights beside it, which sessions then share.
         threads: threads of one operator; 0 lets ONNX Runtime use every core.
         providers: ONNX Runtime execution providers, best first; None means CUDA if it is usable, else CPU.
         plan_memory: lay out the memory of each size of batch once it has been seen. A little faster, and twice the
@@ -88,14 +91,24 @@ def create_session(
     options.enable_mem_pattern = plan_memory
     # Spinning threads steal the cores from whatever else runs on the machine.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    content, shared = model, {}
+    if isinstance(model, Slim):
+        content = model.model.SerializeToString()
+        shared = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in model.named.items()}
+        options.add_external_initializers(list(shared), list(shared.values()))
+        if wanted == [CPU]:
+            # Optimised are the copies that it makes of the first; kept are the second, where nothing else was made.
+            for name, value in shared.items():
+                options.add_initializer(name, value)
     try:
         session = ort.InferenceSession(
-            model, options, providers=[(name, _CUDA_OPTIONS if name == CUDA else {}) for name in wanted]
+            content, options, providers=[(name, _CUDA_OPTIONS if name == CUDA else {}) for name in wanted]
         )
     except RUNTIME_ERRORS as error:
         raise ValueError(f"ONNX Runtime cannot load the graph: {reason(error)}") from error
     if providers is not None and active_provider(session) != wanted[0]:
         raise ValueError(f"{wanted[0]} was asked for, but ONNX Runtime fell back to {active_provider(session)}")
+    session.shared = shared  # must live as long
     return session
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from f2at.bundle.format import Bundle
 from f2at.bundle.runtime import RUNTIME_ERRORS, create_session, reason
+from f2at.bundle.weights import Slim
 from f2at.export.writing import check_request, write_export
 from f2at.gradient.batch import answer, tolerance_of
 from f2at.gradient.builder import UnsupportedOperationError
@@ -100,7 +101,7 @@ def export_onnx(
 
 
 def export_graph(
-    source: onnx.ModelProto,
+    source: onnx.ModelProto | Slim,
     labelled: LabelledSet,
     output: Path,
     *,
@@ -120,7 +121,7 @@ def export_graph(
     """Make a bundle of a classifier's graph; see `export_onnx`.
 
     Args:
-        source: the graph, weights included.
+        source: the graph.
         labelled: test images.
         output: the folder to write.
         name: what messages call the graph.
@@ -129,6 +130,7 @@ def export_graph(
             "gradient" in it there is no need to compare gradients with differences.
         classes, samples, size, fit, interpolation, output_name, precision, overwrite, reading: see `export_onnx`.
     """
+    source = Slim.of(source)
     classifier = _read(name, source, output=output_name, size=size or labelled.size, **reading)
     preparation = Preparation(classifier.entry.size, fit, interpolation)
     if classes is not None and len(classes) != classifier.classes:
@@ -143,11 +145,11 @@ def export_graph(
         raise ValueError(f"precision must be left out: {name} holds integers already; got {precision!r}")
     graph = classifier_graph(classifier)
     try:
-        gradient = gradient_graph(classifier).SerializeToString()
+        gradient = gradient_graph(classifier).whole()
     except UnsupportedOperationError as error:
         raise ValueError(f"{name} has operations without a gradient here: {error}") from error
     compared = images[np.unique(np.linspace(0, len(images) - 1, _COMPARED).astype(int))]
-    deployed = graph.SerializeToString()
+    deployed = graph.whole()
     scores = _agreement(source, output_name, classifier, graph, compared)
     further = {} if compare is None else compare(deployed, gradient, classifier, images, labels)
     return write_export(
@@ -157,7 +159,7 @@ def export_graph(
             **described,
             "reference": {"drawn": len(rows), "of": len(labelled), "sha256": labelled.digest()},
             "input_size": list(preparation.size),
-            "metrics": _accuracy(deployed, images[:_MEASURED], labels[:_MEASURED]),
+            "metrics": _accuracy(graph, images[:_MEASURED], labels[:_MEASURED]),
             "parity": {
                 "scores": scores,
                 **further,
@@ -192,7 +194,7 @@ def _drawn(count: int, samples: int | None) -> NDArray[np.int64]:
     return np.arange(count) if wanted == count else np.sort(np.random.default_rng(0).permutation(count)[:wanted])
 
 
-def _read(path: str, source: onnx.ModelProto, **reading: Any) -> Classifier:
+def _read(path: str, source: Slim, **reading: Any) -> Classifier:
     try:
         classifier = read_classifier(source, **reading)
     except RUNTIME_ERRORS as error:
@@ -206,7 +208,7 @@ def _read(path: str, source: onnx.ModelProto, **reading: Any) -> Classifier:
 
 
 def _agreement(
-    source: onnx.ModelProto, output: str | None, classifier: Classifier, graph: onnx.ModelProto, images: Images
+    source: Slim, output: str | None, classifier: Classifier, graph: Slim, images: Images
 ) -> dict[str, float]:
     """Compare what the file says of images with what the bundle's classifier makes of them.
 
@@ -215,8 +217,8 @@ def _agreement(
     Raises:
         AgreementError: scores differ by more than rounding errors, or a label does.
     """
-    batch = input_of(source).type.tensor_type.shape.dim[0].dim_value or _TOGETHER
-    said = answer(source, as_entered(classifier.entry, images), batch, output=choose_output(source, output))
+    batch = input_of(source.model).type.tensor_type.shape.dim[0].dim_value or _TOGETHER
+    said = answer(source, as_entered(classifier.entry, images), batch, output=choose_output(source.model, output))
     expected = said.reshape(len(said), -1).astype(np.float64)
     logits = answer(graph, images, _TOGETHER)
     found = classifier.reading.probabilities(logits)
@@ -231,12 +233,12 @@ def _agreement(
     return {"error": float(f"{error:.3g}"), "tolerance": float(f"{limit:.3g}"), "samples": len(images)}
 
 
-def _accuracy(graph: bytes, images: Images, labels: Labels) -> dict[str, float]:
+def _accuracy(graph: Slim, images: Images, labels: Labels) -> dict[str, float]:
     """How often it is right: what is far too low tells of another preprocessing, or other classes."""
     return {"clean": float((_logits(graph, images).argmax(axis=1) == labels).mean()), "images": len(images)}
 
 
-def _logits(graph: bytes, images: Images) -> NDArray[np.float32]:
+def _logits(graph: Slim, images: Images) -> NDArray[np.float32]:
     session = create_session(graph, providers=["CPUExecutionProvider"])
     parts = (images[start : start + _TOGETHER] for start in range(0, len(images), _TOGETHER))
     return np.concatenate([session.run(["logits"], {"images": part})[0] for part in parts])

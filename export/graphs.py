@@ -38,7 +38,7 @@ def export_graphs(model: nn.Module, input_size: tuple[int, int], *, fold: bool =
         graphs = classifier_graph(classifier), gradient_graph(classifier)
     except UnsupportedOperationError as error:
         raise ValueError(f"the model has operations without a gradient here: {error}") from error
-    first, second = (bytes(graph.SerializeToString(deterministic=True)) for graph in graphs)
+    first, second = (graph.whole() for graph in graphs)
     return first, second
 
 

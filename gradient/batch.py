@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from f2at.bundle.runtime import RUNTIME_ERRORS, reason
+from f2at.bundle.weights import Slim
 from f2at.gradient.builder import Builder
 from f2at.gradient.trace import input_of, needed, quiet_session, reached
 
@@ -15,14 +16,14 @@ _SYMBOL = "N"
 _LARGEST = 1024  # a number above it is no batch
 
 
-def with_any_batch(model: onnx.ModelProto, images: NDArray[Any]) -> tuple[onnx.ModelProto, int | None, NDArray[Any]]:
+def with_any_batch(source: Slim, images: NDArray[Any]) -> tuple[Slim, int | None, NDArray[Any]]:
     """The graph for batches of any size if it can be had, else for the size that comes back as well.
 
     A graph whose input has a batch of one size, or whose nodes have, is opened up, and kept if it says of a batch what
     it says of its images one by one.
 
     Args:
-        model: a classifier's graph; the first axis of its output is the batch.
+        source: a classifier's graph; the first axis of its output is the batch.
         images: (N, ...) as the graph takes them, N >= 3.
 
     Returns:
@@ -31,23 +32,26 @@ def with_any_batch(model: onnx.ModelProto, images: NDArray[Any]) -> tuple[onnx.M
     Raises:
         ValueError: it cannot classify these images at all.
     """
-    fixed, size, said = _of_one_size(model, images)
+    fixed, size, said = _of_one_size(source, images)
+    model = source.model
     for candidate in (_described(model, _SYMBOL), _described(_opened(model, size), _SYMBOL)):
-        if _agrees(candidate, images, said):
-            return candidate, None, said
+        slim = Slim(candidate, source.weights)
+        if _agrees(slim, images, said):
+            return slim, None, said
     return fixed, size, said
 
 
-def _of_one_size(model: onnx.ModelProto, images: NDArray[Any]) -> tuple[onnx.ModelProto, int, NDArray[Any]]:
+def _of_one_size(source: Slim, images: NDArray[Any]) -> tuple[Slim, int, NDArray[Any]]:
     """The graph for batches of the size it states, that size, and what it says.
 
     Where it states none: of one image or, if it takes no single one, of the size that a Reshape of it was fixed to.
     """
+    model = source.model
     stated = input_of(model).type.tensor_type.shape.dim[0].dim_value
     sizes = [stated] if stated else [1, *_reshaped_to(model)]
     errors = []
     for size in sizes:
-        fixed = _described(model, size)
+        fixed = Slim(_described(model, size), source.weights)
         try:
             return fixed, size, answer(fixed, images, size)
         except ValueError as error:
@@ -67,16 +71,17 @@ def _reshaped_to(model: onnx.ModelProto) -> list[int]:
 
 
 def answer(
-    model: onnx.ModelProto, images: NDArray[Any], batch: int | None = None, *, output: str | None = None
+    model: onnx.ModelProto | Slim, images: NDArray[Any], batch: int | None = None, *, output: str | None = None
 ) -> NDArray[Any]:
     """What an output, the first if none is named, says of images, in batches of one size if it takes no other.
 
     Raises:
         ValueError: ONNX Runtime cannot load the graph or run it.
     """
-    output, name = output or model.graph.output[0].name, input_of(model).name
+    slim = Slim.of(model)
+    output, name = output or slim.model.graph.output[0].name, input_of(slim.model).name
     try:
-        run = quiet_session(model).run
+        run = quiet_session(slim)
         found = [run([output], {name: chunk})[0] for chunk in chunks(images, batch or len(images))]
     except RUNTIME_ERRORS as error:
         raise ValueError(f"ONNX Runtime cannot run the graph: {reason(error)}") from error
@@ -89,7 +94,7 @@ def chunks(images: NDArray[Any], size: int) -> list[NDArray[Any]]:
     return [filled[start : start + size] for start in range(0, len(filled), size)]
 
 
-def _agrees(model: onnx.ModelProto, images: NDArray[Any], said: NDArray[Any]) -> bool:
+def _agrees(model: Slim, images: NDArray[Any], said: NDArray[Any]) -> bool:
     """Whether a graph says the same of batches of two sizes, of which one at least is new to it."""
     counts = (len(images), len(images) - 1)
     try:

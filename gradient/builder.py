@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import helper
+
+from f2at.bundle.weights import placed
 
 WRITTEN = "gradient/"  # begins every name that the backward pass adds
 _SHARED = 64  # constants of up to so many elements are written once
@@ -67,6 +69,7 @@ class Builder:
         real: the floating-point type of the gradient being written; scalars have it.
         nodes: what was written, in order.
         initializers: the constants of it.
+        weights: what fills those that are placeholders.
         described: tensors of the backward graph, by name, that are shaped like some of the forward graph.
     """
 
@@ -76,6 +79,7 @@ class Builder:
         self.real: np.dtype[Any] = np.dtype(np.float32)
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
+        self.weights: dict[str, NDArray[Any]] = {}
         self.described: dict[str, onnx.ValueInfoProto] = {}
         self._shared: dict[tuple[object, ...], str] = {}
         self._count = 0
@@ -103,7 +107,7 @@ class Builder:
         if key and key in self._shared:
             return self._shared[key]
         name = self.name("constant")
-        self.initializers.append(numpy_helper.from_array(value, name))
+        self.initializers.append(placed(value, name, self.weights))
         if key:
             self._shared[key] = name
         return name

@@ -4,21 +4,26 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-_SOURCES = ("f2at.gradient", "f2at.attacks")  # what the graphs depend on, and objectives
+import onnx
+
+from f2at.bundle.weights import Slim
+
+_SOURCES = ("f2at.gradient", "f2at.bundle", "f2at.attacks")  # what graphs and objectives depend on
+_GRAPHS, _FACTS = ("classifier.onnx", "gradient.onnx"), "facts.json"
 _LIBRARIES = ("numpy", "ndonnx", "onnx", "spox")
 
 
 class Derived(NamedTuple):
-    """What is made of a classifier's file: its two graphs, serialised, and what was found out about it, JSON-able."""
+    """What is made of a classifier's file: its two graphs, and what was found out about it, JSON-able."""
 
-    classifier: bytes
-    gradient: bytes
+    classifier: Slim
+    gradient: Slim | None  # if it was asked for
     facts: dict[str, Any]
 
 
@@ -30,26 +35,52 @@ def cached(key: Mapping[str, Any], derive: Callable[[], Derived]) -> Derived:
         derive: makes it.
     """
     folder = cache_folder() / hashlib.sha256(f"{_code()} {json.dumps(key, sort_keys=True)}".encode()).hexdigest()[:32]
-    names = ("classifier.onnx", "gradient.onnx", "facts.json")
     try:
-        found = [(folder / name).read_bytes() for name in names]
-        facts = json.loads(found[2])
-        if facts.pop("sha256") == [hashlib.sha256(data).hexdigest() for data in found[:2]]:
-            return Derived(found[0], found[1], facts)
+        facts = json.loads((folder / _FACTS).read_bytes())
+        classifier, gradient = (
+            _read(folder / name, seal) for name, seal in zip(_GRAPHS, facts.pop("sha256"), strict=True)
+        )
+        if classifier:
+            return Derived(classifier, gradient and gradient.sharing(classifier), facts)
     except (OSError, ValueError, KeyError, RecursionError):
         pass  # not there yet, or damaged: it is made anew
     derived = derive()
     derived = derived._replace(facts=json.loads(json.dumps(derived.facts)))  # the same now as when it is read
-    seal = {"sha256": [hashlib.sha256(data).hexdigest() for data in derived[:2]]}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, data in zip(names, (*derived[:2], json.dumps({**derived.facts, **seal}).encode()), strict=True):
-            part = folder / f".{name}.{secrets.token_hex(4)}"
-            part.write_bytes(data)
-            part.rename(folder / name)
+        seals = [
+            _write(folder / name, graph.parts() if graph else ())
+            for name, graph in zip(_GRAPHS, derived[:2], strict=True)
+        ]
+        _write(folder / _FACTS, [json.dumps({**derived.facts, "sha256": seals}).encode()])
     except OSError:
         pass  # a home that cannot be written to, or is full: the next audit derives them again
     return derived
+
+
+def _read(path: Path, seal: str) -> Slim | None:
+    """The graph in a file; None if it is empty.
+
+    Raises:
+        ValueError: it is not what was written.
+    """
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != seal:
+        raise ValueError(f"{path} is damaged")
+    model = onnx.load_model_from_string(content)
+    del content  # as large as the weights
+    return Slim.of(model) if model.graph.node else None
+
+
+def _write(path: Path, parts: Iterable[bytes | memoryview]) -> str:
+    """Write a file at once, and say its digest."""
+    digest, part = hashlib.sha256(), path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with part.open("wb") as stream:
+        for piece in parts:
+            digest.update(piece)
+            stream.write(piece)
+    part.rename(path)
+    return digest.hexdigest()
 
 
 def cache_folder() -> Path:

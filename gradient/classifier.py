@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, compose, helper
 
 from f2at.attacks.objectives import OBJECTIVES as NAMES
+from f2at.bundle.weights import NONE, Slim, Weights
 from f2at.gradient.batch import answer, tolerance_of, with_any_batch
 from f2at.gradient.builder import Builder
 from f2at.gradient.entry import Entry, find_entry
@@ -30,6 +31,7 @@ class Classifier:
 
     Attributes:
         model: one input, as `entry` says, and one output, the logits, float32 (N, C).
+        weights: what fills its placeholders.
         entry: what it takes.
         reading: where the logits come from.
         classes: C.
@@ -37,6 +39,7 @@ class Classifier:
     """
 
     model: onnx.ModelProto
+    weights: Weights
     entry: Entry
     reading: Reading
     classes: int
@@ -62,11 +65,11 @@ class Classifier:
             [*model.graph.initializer, *objectives.initializer],
         )
         joined = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-        return trace(joined, self.entry.shape, dict.fromkeys(indices, self.classes))
+        return trace(Slim(joined, self.weights), self.entry.shape, dict.fromkeys(indices, self.classes))
 
 
 def read_classifier(
-    model: onnx.ModelProto,
+    source: onnx.ModelProto | Slim,
     *,
     output: str | None = None,
     scores: str | None = None,
@@ -80,7 +83,7 @@ def read_classifier(
     """Find out how a graph takes images and where its logits are, and check that they say what its output says.
 
     Args:
-        model: weights included; see `f2at.gradient.trace.upgraded` for its opset.
+        source: the graph; see `f2at.gradient.trace.upgraded` for its opset.
         output: the output that holds the scores of the classes; may be left out where there is only one.
         scores: see `f2at.gradient.scores.with_logits`.
         layout, channels, size, mean, std, scale: see `f2at.gradient.entry.find_entry`.
@@ -88,12 +91,14 @@ def read_classifier(
     Raises:
         ValueError: it is no classifier of images, ONNX Runtime cannot run it, or something is open or contradicted.
     """
-    entry = find_entry(model, layout=layout, channels=channels, size=size, mean=mean, std=std, scale=scale)
-    model = needed(upgraded(model), [choose_output(model, output)])
+    source = Slim.of(source)
+    entry = find_entry(source.model, layout=layout, channels=channels, size=size, mean=mean, std=std, scale=scale)
+    model = needed(upgraded(source).model, [choose_output(source.model, output)])
     probes = as_entered(entry, _probes(entry.size))
-    model, batch, said = with_any_batch(model, probes)
+    opened, batch, said = with_any_batch(Slim(model, source.weights), probes)
+    model = opened.model
     logits, reading = with_logits(model, model.graph.output[0].name, said, scores)
-    found = answer(logits, probes, batch)
+    found = answer(Slim(logits, source.weights), probes, batch)
     expected, got = said.reshape(len(said), -1).astype(np.float64), reading.probabilities(found)
     tolerance = tolerance_of(said)
     if not np.allclose(
@@ -103,10 +108,10 @@ def read_classifier(
             f"output {model.graph.output[0].name!r} is not what its last operations seem to make of it; "
             "give scores, logits or probabilities"
         )
-    return Classifier(logits, entry, reading, found.shape[1], batch)
+    return Classifier(logits, source.weights, entry, reading, found.shape[1], batch)
 
 
-def classifier_graph(classifier: Classifier) -> onnx.ModelProto:
+def classifier_graph(classifier: Classifier) -> Slim:
     """The graph of images uint8 (N, H, W, 3) -> logits float32 (N, C)."""
     traced, batch = classifier.traced, classifier.batch or "N"
     entry = Builder({}, _ENTRY)
@@ -125,7 +130,7 @@ def classifier_graph(classifier: Classifier) -> onnx.ModelProto:
     )
 
 
-def gradient_graph(classifier: Classifier) -> onnx.ModelProto:
+def gradient_graph(classifier: Classifier) -> Slim:
     """The graph of images float32 (N, 3, H, W) in [0, 1], labels, targets int64 (N,), weights float32 (N, J) -> logits
     (N, C), objectives (N, J), and gradient (N, 3, H, W) of the weighted objective by the images.
 
@@ -161,6 +166,7 @@ def gradient_graph(classifier: Classifier) -> onnx.ModelProto:
         ],
         [*entry.initializers, *traced.model.graph.initializer, *b.initializers],
         b.described.values(),
+        b.weights,
     )
 
 
@@ -200,12 +206,14 @@ def _model(
     outputs: Sequence[onnx.ValueInfoProto],
     initializers: Iterable[onnx.TensorProto],
     described: Iterable[onnx.ValueInfoProto] = (),
-) -> onnx.ModelProto:
+    weights: Weights = NONE,
+) -> Slim:
     """A model of the nodes and constants that the outputs need."""
     values = list(described)
     graph = helper.make_graph(list(nodes), "classifier", inputs, outputs, list(initializers), value_info=values)
     model = helper.make_model(graph, opset_imports=traced.model.opset_import, ir_version=traced.model.ir_version)
-    return needed(model, [output.name for output in outputs])
+    model = needed(model, [output.name for output in outputs])
+    return Slim(model, {**traced.weights, **weights})
 
 
 def _floats(name: str, *shape: int | str | None) -> onnx.ValueInfoProto:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from f2at.attacks.objectives import OBJECTIVES, objectives
 from f2at.bundle.runtime import RUNTIME_ERRORS, create_session
+from f2at.bundle.weights import Slim
 from f2at.gradient.batch import chunks
 from f2at.gradient.classifier import Classifier, gradient_graph
 from f2at.gradient.trace import input_of, quiet_session, reached
@@ -106,8 +107,8 @@ def _errors(
     return found
 
 
-def _runner(graph: onnx.ModelProto, batch: int | None) -> Callable[[Array, Array, Array, int], tuple[Array, ...]]:
-    session = create_session(graph.SerializeToString())  # as it will be run
+def _runner(graph: Slim, batch: int | None) -> Callable[[Array, Array, Array, int], tuple[Array, ...]]:
+    session = create_session(graph)  # as it will be run
 
     def run(x: Array, labels: Array, targets: Array, index: int) -> tuple[Array, ...]:
         weights = np.zeros((len(x), len(OBJECTIVES)), np.float32)
@@ -135,7 +136,7 @@ def _without_rounding(classifier: Classifier) -> Classifier | None:
     model.CopyFrom(classifier.model)
     input_of(model).type.tensor_type.elem_type = onnx.TensorProto.FLOAT
     try:
-        quiet_session(model)
+        quiet_session(Slim(model, classifier.weights))
     except RUNTIME_ERRORS:
         return None
     return replace(classifier, model=model, entry=replace(entry, dtype="float32", scale=float(LEVELS)))

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from f2at.bundle.weights import Slim
 from f2at.gradient.builder import Builder, Node, Tensor, UnsupportedOperationError
 from f2at.gradient.rules import RULES
 from f2at.gradient.trace import Trace, trace
@@ -52,7 +53,8 @@ def vector_jacobian(
     graph.output.extend(
         [_described(output.name, traced.tensors[output.name]), _described(GRADIENT, traced.tensors[traced.images])]
     )
-    return result
+    whole = Slim(result, {**traced.weights, **builder.weights}).whole()
+    return onnx.load_model_from_string(whole)
 
 
 def backpropagate(traced: Trace, builder: Builder, gradients: dict[str, str]) -> str:

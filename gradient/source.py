@@ -9,10 +9,11 @@ from onnx.checker import ValidationError
 from onnx.external_data_helper import load_external_data_for_model, uses_external_data
 
 from f2at.bundle.onnx_check import tensors
+from f2at.bundle.weights import Slim
 
 
-def read_onnx(path: Path) -> tuple[onnx.ModelProto, str]:
-    """The model, weights included, and the digest of all it consists of.
+def read_onnx(path: Path) -> tuple[Slim, str]:
+    """The model, weights included but beside it, and the digest of all it consists of.
 
     Returns:
         The model, and "sha256:<hex>": of the file; if weights are in other files, of the digests of the file and of
@@ -30,6 +31,7 @@ def read_onnx(path: Path) -> tuple[onnx.ModelProto, str]:
     if not model.graph.node:
         raise ValueError(f"{path} is no ONNX model: it holds no graph")
     parts = [hashlib.sha256(content).hexdigest()]
+    del content  # as large as the weights
     names = {_location(tensor) for tensor in tensors(model) if uses_external_data(tensor)}
     for name in sorted(names):
         place = path.parent / name
@@ -48,7 +50,7 @@ def read_onnx(path: Path) -> tuple[onnx.ModelProto, str]:
         for axis in value.type.tensor_type.shape.dim:
             if axis.dim_value < 0:  # how some exporters say "any"
                 axis.ClearField("dim_value")
-    return model, f"sha256:{parts[0] if not names else hashlib.sha256(' '.join(parts).encode()).hexdigest()}"
+    return Slim.of(model), f"sha256:{parts[0] if not names else hashlib.sha256(' '.join(parts).encode()).hexdigest()}"
 
 
 def _location(tensor: onnx.TensorProto) -> str:

@@ -1,6 +1,6 @@
 """What a forward graph holds besides its nodes: shapes, types and constants, found by running it twice."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -8,10 +8,11 @@ import numpy as np
 import onnx
 import onnxruntime
 from numpy.typing import NDArray
-from onnx import helper, inliner, numpy_helper, version_converter
+from onnx import helper, inliner, version_converter
 
 from f2at.bundle.onnx_check import read_names
 from f2at.bundle.runtime import RUNTIME_ERRORS, reason
+from f2at.bundle.weights import Slim, Weights, array_of, placed
 from f2at.gradient.builder import WRITTEN, Builder, Tensor
 
 OPSET = 20
@@ -27,42 +28,46 @@ class Trace:
         model: of opset OPSET or newer; what is the same for all images is an initializer, not a node.
         images: the name of its input.
         tensors: everything in it, by name.
+        weights: what fills its placeholders.
     """
 
     model: onnx.ModelProto
     images: str
     tensors: dict[str, Tensor]
+    weights: Weights
 
 
 def trace(
-    model: onnx.ModelProto, shape: tuple[int, ...] | None = None, indices: Mapping[str, int] | None = None
+    source: onnx.ModelProto | Slim, shape: tuple[int, ...] | None = None, indices: Mapping[str, int] | None = None
 ) -> Trace:
     """Run a graph and find out what is in it.
 
     Args:
-        model: weights included; any opset that ONNX can convert to OPSET.
+        source: the graph; any opset that ONNX can convert to OPSET.
         shape: of one image as the input takes it, where the graph leaves its size open.
         indices: inputs besides the images, integers (N,), by name, with the number that they lie below.
 
     Raises:
         ValueError: the graph has other inputs, or images whose size is open and not given.
     """
-    model = with_places(upgraded(model))
+    source = upgraded(Slim.of(source))
+    model = with_places(source.model)
     indices = indices or {}
-    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    constants = {tensor.name: array_of(tensor, source.weights) for tensor in model.graph.initializer}
     images = input_of(model, besides=indices)
     batches, sizes = _sizes(images, shape)
     active = reached(model.graph.node, {images.name})
     varying = active | reached(model.graph.node, indices)
-    run = _everything(model, varying)
+    run = _everything(Slim(model, source.weights), varying)
     first, second = (run(_random(images, (batch, *sizes), indices)) for batch in batches)
-    tensors = {name: Tensor(value.shape, value.dtype, False, value) for name, value in weights.items()}
+    tensors = {name: Tensor(value.shape, value.dtype, False, value) for name, value in constants.items()}
     for name, (dims, dtype, value) in first.items():
         other = second[name].value
         same = value is not None and other is not None and np.array_equal(value, other)
         opened = _open(dims, second[name][0])
         tensors[name] = Tensor(dims, dtype, name in active, value if same else None, opened)
-    return Trace(_folded(model, tensors), images.name, tensors)
+    folded = _folded(model, tensors)
+    return Trace(folded.model, images.name, tensors, {**source.weights, **folded.weights})
 
 
 def _open(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int | str | None, ...] | None:
@@ -73,25 +78,29 @@ def _open(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int | str | 
     return tuple(a if a == b else "N" if (a, b) == _BATCHES else None for a, b in pairs)
 
 
-def upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
+def upgraded(source: Slim) -> Slim:
     """The same graph in opset OPSET or newer, its functions inlined.
 
     Raises:
         ValueError: it cannot be brought there, since ONNX does not know its operations, for one.
     """
+    model = source.model
     if not any(item.domain in ("", "ai.onnx") for item in model.opset_import):
         raise ValueError("the graph must state the opset of ONNX that it uses; it states none")
     try:
         model = inliner.inline_local_functions(model)
-        return version_converter.convert_version(model, OPSET) if opset(model) < OPSET else model
+        model = version_converter.convert_version(model, OPSET) if opset(model) < OPSET else model
     except Exception as error:  # its errors have no base, and some are failed assertions
-        raise ValueError(_refusal(model) or f"the graph cannot be brought to opset {OPSET}: {reason(error)}") from error
+        raise ValueError(
+            _refusal(source) or f"the graph cannot be brought to opset {OPSET}: {reason(error)}"
+        ) from error
+    return Slim(model, source.weights)
 
 
-def _refusal(model: onnx.ModelProto) -> str:
+def _refusal(source: Slim) -> str:
     """Why ONNX Runtime does not load a graph, which it says more clearly than a converter that fails; "" if it does."""
     try:
-        quiet_session(model)
+        quiet_session(source)
     except RUNTIME_ERRORS as error:
         return f"ONNX Runtime cannot load the graph: {reason(error)}"
     return ""
@@ -164,14 +173,12 @@ class _Found(NamedTuple):
     value: NDArray[Any] | None
 
 
-def _everything(
-    model: onnx.ModelProto, varying: Collection[str]
-) -> Callable[[dict[str, NDArray[Any]]], dict[str, _Found]]:
+def _everything(source: Slim, varying: Collection[str]) -> Callable[[dict[str, NDArray[Any]]], dict[str, _Found]]:
     """From inputs to every tensor there is, the inputs included.
 
     Of those that vary, which together may be gigabytes, only the shape and, as no elements at all, the type are kept.
     """
-    names = [name for node in model.graph.node for name in node.output if name]
+    names = [name for node in source.model.graph.node for name in node.output if name]
     described = {name: (f"{WRITTEN}shape_{i}", f"{WRITTEN}none_{i}") for i, name in enumerate(names) if name in varying}
     b = Builder({}, f"{WRITTEN}probe/")
     flat, none = b.integers(-1), b.integers(0)
@@ -179,16 +186,16 @@ def _everything(
         part = b("Slice", b("Reshape", name, flat), none, none)
         b.nodes += [helper.make_node("Shape", [name], [shape]), helper.make_node("Identity", [part], [empty])]
     probe = onnx.ModelProto()
-    probe.CopyFrom(model)
+    probe.CopyFrom(source.model)
     probe.graph.node.extend(b.nodes)
     probe.graph.initializer.extend(b.initializers)
     fetched = [output for name in names for output in described.get(name, (name,))]
     del probe.graph.output[:]
     probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in fetched)
-    session = quiet_session(probe)
+    session = quiet_session(Slim(probe, source.weights))
 
     def run(feeds: dict[str, NDArray[Any]]) -> dict[str, _Found]:
-        values = dict(zip(fetched, session.run(fetched, feeds), strict=True))
+        values = dict(zip(fetched, session(fetched, feeds), strict=True))
         found = {name: _Found(value.shape, value.dtype, None) for name, value in feeds.items()}
         for name in names:
             if name in described:
@@ -201,12 +208,21 @@ def _everything(
     return run
 
 
-def quiet_session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    """A session for a few runs on the CPU: without optimisation, and without a word of what fails."""
+def quiet_session(
+    model: onnx.ModelProto | Slim,
+) -> Callable[[Sequence[str] | None, Mapping[str, NDArray[Any]]], list[Any]]:
+    """The run of a session for a few runs on the CPU: without optimisation, and without a word of what fails.
+
+    Large weights are inputs there, which ONNX Runtime takes where they lie, and copies as constants.
+    """
+    slim = Slim.of(model)
+    weights = slim.named
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    graph = slim.with_inputs().SerializeToString()
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    return lambda outputs, feeds: session.run(outputs, {**weights, **feeds})
 
 
 def reached(nodes: Iterable[onnx.NodeProto], sources: Collection[str]) -> set[str]:
@@ -218,7 +234,7 @@ def reached(nodes: Iterable[onnx.NodeProto], sources: Collection[str]) -> set[st
     return reached
 
 
-def _folded(model: onnx.ModelProto, tensors: dict[str, Tensor]) -> onnx.ModelProto:
+def _folded(model: onnx.ModelProto, tensors: dict[str, Tensor]) -> Slim:
     """The graph with constants in place of the nodes whose outputs are always the same.
 
     Integers stay integers: what a DequantizeLinear makes of them is left to it.
@@ -235,10 +251,11 @@ def _folded(model: onnx.ModelProto, tensors: dict[str, Tensor]) -> onnx.ModelPro
     computed = {name for node in graph.node for name in node.output if name} - made
     del graph.node[:]
     graph.node.extend(kept)
+    weights: dict[str, NDArray[Any]] = {}
     for name in sorted(computed.intersection([*read_names(kept), *(output.name for output in graph.output)])):
         if (value := tensors[name].value) is not None:
-            graph.initializer.append(numpy_helper.from_array(value, name))
-    return needed(folded, [output.name for output in graph.output])
+            graph.initializer.append(placed(value, name, weights))
+    return Slim(needed(folded, [output.name for output in graph.output]), weights)
 
 
 def needed(model: onnx.ModelProto, outputs: Collection[str]) -> onnx.ModelProto:

@@ -117,7 +117,7 @@ def open_onnx(
         if not black_box:
             tell(f"differentiating {path.name} and proving its gradients; the next audit of this file finds them done")
         classifier = read_classifier(source, size=size, **given)
-        gradient = b"" if black_box else gradient_graph(classifier).SerializeToString()
+        gradient = None if black_box else gradient_graph(classifier)
         facts = {
             "gradient": None if black_box else _proof(classifier),
             "classes": classifier.classes,
@@ -126,7 +126,7 @@ def open_onnx(
             "preprocessing": {**asdict(classifier.entry), "logits": classifier.reading.describe()},
             "reading": asdict(classifier.reading),
         }
-        return Derived(classifier_graph(classifier).SerializeToString(), gradient, facts)
+        return Derived(classifier_graph(classifier), gradient, facts)
 
     key = {"digest": digest, "size": size and list(size), "black_box": black_box, **given, "facts": 2}
     try:
@@ -146,7 +146,11 @@ def open_onnx(
     if not black_box:
         environment["gradient_provider"] = active_provider(sessions[1])
     return Model(
-        OnnxTarget(*sessions, at_once=[images_at_once(graph) for graph in graphs], quantized=facts["quantized"]),
+        OnnxTarget(
+            *sessions,
+            at_once=[images_at_once(graph.model.SerializeToString()) for graph in graphs],
+            quantized=facts["quantized"],
+        ),
         [str(number) for number in range(facts["classes"])] if classes is None else classes,
         Preparation((facts["size"][0], facts["size"][1]), fit, interpolation),
         {"digest": digest, "file": path.name, "preprocessing": facts["preprocessing"], "gradient": facts["gradient"]},

@@ -9,6 +9,7 @@ import onnx
 from numpy.typing import NDArray
 
 from f2at.bundle.runtime import create_session
+from f2at.bundle.weights import Slim
 from f2at.gradient.batch import chunks
 from f2at.gradient.classifier import as_entered
 from f2at.gradient.entry import Entry
@@ -29,7 +30,7 @@ _SCALINGS = {  # mean, std, scale
 
 
 def compare_preprocessings(
-    source: onnx.ModelProto,
+    source: onnx.ModelProto | Slim,
     output: str | None,
     entry: Entry,
     reading: Reading,
@@ -56,8 +57,9 @@ def compare_preprocessings(
         JSON-able: "samples", "given" {"name", "correct"}, and "best" of the others {"name", "correct", "only_given",
         "only_best"}, or None.
     """
-    answer, taken = choose_output(source, output), input_of(source)
-    session = create_session(needed(source, [answer]).SerializeToString(), threads=threads)
+    source = Slim.of(source)
+    answer, taken = choose_output(source.model, output), input_of(source.model)
+    session = create_session(Slim(needed(source.model, [answer]), source.weights), threads=threads)
     batch = taken.type.tensor_type.shape.dim[0].dim_value
 
     def correct(tried: Entry, count: int) -> NDArray[np.bool_]:

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
 from torch import Tensor
 
@@ -31,6 +30,7 @@ from benchmarks.gradient_coverage.architectures import ARCHITECTURES, EXPORTERS,
 from benchmarks.gradient_coverage.report import report
 from f2at.attacks.objectives import OBJECTIVES, objectives
 from f2at.bundle.runtime import create_session
+from f2at.bundle.weights import Slim
 from f2at.gradient.builder import UnsupportedOperationError
 from f2at.gradient.classifier import gradient_graph, read_classifier
 from f2at.gradient.proof import prove
@@ -108,9 +108,9 @@ def of_file(name: str) -> dict[str, Any]:
     }
 
 
-def _differentiated(source: onnx.ModelProto, options: Mapping[str, Any]) -> tuple[bytes, float]:
+def _differentiated(source: Slim, options: Mapping[str, Any]) -> tuple[bytes, float]:
     started = time.perf_counter()
-    graph = gradient_graph(read_classifier(source, **options)).SerializeToString()
+    graph = gradient_graph(read_classifier(source, **options)).whole()
     return graph, time.perf_counter() - started
 
 

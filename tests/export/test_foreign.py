@@ -18,6 +18,7 @@ from f2at.__main__ import main
 from f2at.attacks.registry import ATTACKS
 from f2at.audit.opening.bundle import open_model
 from f2at.bundle.format import Bundle, BundleError, load_bundle, write_bundle
+from f2at.bundle.weights import Slim
 from f2at.export import foreign
 from f2at.export.foreign import AgreementError, export_onnx
 from f2at.gradient.batch import answer
@@ -229,9 +230,9 @@ def test_a_classifier_that_says_something_else_is_refused(
 ) -> None:
     right = classifier_graph
 
-    def wrong(classifier: Any) -> onnx.ModelProto:
+    def wrong(classifier: Any) -> Slim:
         graph = right(classifier)
-        bias = next(tensor for tensor in graph.graph.initializer if tensor.name.endswith("bias"))
+        bias = next(tensor for tensor in graph.model.graph.initializer if tensor.name.endswith("bias"))
         bias.CopyFrom(numpy_helper.from_array(np.array([0.1, 0, 0], np.float32), bias.name))
         return graph
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from f2at.attacks.objectives import OBJECTIVES
+from f2at.bundle.weights import Slim
 from f2at.gradient.batch import chunks
 from f2at.gradient.classifier import Classifier, classifier_graph, gradient_graph, read_classifier
 from f2at.gradient.trace import quiet_session
@@ -21,11 +22,11 @@ LABELS, TARGETS = np.array([0, 1, 2, 3]), np.array([1, 2, 3, 0])
 MARGIN = OBJECTIVES.index("logit_difference")
 
 
-def run(graph: onnx.ModelProto, feeds: dict[str, NDArray[Any]], batch: int | None) -> list[NDArray[Any]]:
-    onnx.checker.check_model(graph)
+def run(graph: Slim, feeds: dict[str, NDArray[Any]], batch: int | None) -> list[NDArray[Any]]:
+    onnx.checker.check_model(graph.whole())
     session = quiet_session(graph)
     parts = zip(*(chunks(value, batch or len(value)) for value in feeds.values()), strict=True)
-    answers = [session.run(None, dict(zip(feeds, part, strict=True))) for part in parts]
+    answers = [session(None, dict(zip(feeds, part, strict=True))) for part in parts]
     return [np.concatenate(one)[: len(IMAGES)] for one in zip(*answers, strict=True)]
 
 
@@ -269,10 +270,10 @@ def test_the_gradient_graph_holds_the_classifiers_weights() -> None:
     classifier = read_classifier(network(shape=("N", SIDE, SIDE, 3)), mean=0.5, std=0.25)
     served, attacked = classifier_graph(classifier), gradient_graph(classifier)
 
-    def forward(model: onnx.ModelProto) -> dict[str, bytes]:
+    def forward(graph: Slim) -> dict[str, bytes]:
         return {
             tensor.name: numpy_helper.to_array(tensor).tobytes()
-            for tensor in model.graph.initializer
+            for tensor in onnx.load_model_from_string(graph.whole()).graph.initializer
             if tensor.name.startswith("model/") and tensor.data_type == TensorProto.FLOAT
         }
 
