@@ -162,7 +162,8 @@ def _report_foreign(source: str, bundle: Bundle) -> None:
     manifest, fit = bundle.manifest, bundle.preparation
     scores, gradient = manifest["parity"]["scores"], manifest["parity"]["gradient"]
     if gradient["error"] is None:
-        slope = "not slopes, since it rounds"
+        flat = "not compared: logits change by no more than rounding errors"
+        slope = flat if gradient["flat"] else "not slopes, since it rounds"
     else:
         kind = {"autograd": "autograd's", "differences": "slopes"}[gradient["reference"]]
         slope = f"{kind} up to {gradient['error']:.1e}"
@@ -183,6 +184,8 @@ def _print(source: str, parity: str, bundle: Bundle) -> None:
     print(f"parity    {parity}")
     if "source" in manifest:
         print(f"accuracy  {manifest['metrics']['clean']:.1%} on {manifest['metrics']['images']} of the test images")
+        if better := manifest["metrics"].get("preprocessing_forgotten"):
+            print(f"warning   another preprocessing makes far more of the same images: {better}")
     if rounding := manifest.get("quantization"):
         print(
             f"int8      clean accuracy {rounding['int8_accuracy']:.1%}, float32 {rounding['float32_accuracy']:.1%}; "

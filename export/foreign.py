@@ -9,6 +9,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from f2at.audit.opening.preprocessing import IMAGES, compare_preprocessings
+from f2at.audit.reports.flags import preprocessing_forgotten
 from f2at.bundle.format import Bundle
 from f2at.bundle.runtime import RUNTIME_ERRORS, create_session, reason
 from f2at.bundle.weights import Slim
@@ -148,6 +150,8 @@ def export_graph(
         gradient = gradient_graph(classifier).whole()
     except UnsupportedOperationError as error:
         raise ValueError(f"{name} has operations without a gradient here: {error}") from error
+    except RUNTIME_ERRORS as error:
+        raise ValueError(f"{name} is no model that ONNX Runtime can run: {reason(error)}") from error
     compared = images[np.unique(np.linspace(0, len(images) - 1, _COMPARED).astype(int))]
     deployed = graph.whole()
     scores = _agreement(source, output_name, classifier, graph, compared)
@@ -159,7 +163,10 @@ def export_graph(
             **described,
             "reference": {"drawn": len(rows), "of": len(labelled), "sha256": labelled.digest()},
             "input_size": list(preparation.size),
-            "metrics": _accuracy(graph, images[:_MEASURED], labels[:_MEASURED]),
+            "metrics": {
+                **_accuracy(graph, images[:_MEASURED], labels[:_MEASURED]),
+                **_forgotten(source, output_name, classifier, images, labels),
+            },
             "parity": {
                 "scores": scores,
                 **further,
@@ -184,6 +191,18 @@ def export_graph(
 def _slopes(classifier: Classifier, images: Images) -> dict[str, Any]:
     """That the gradients are slopes of the scores, of which there are no others to compare them with."""
     return {**prove(classifier, images[:_PROVEN_ON]), "tolerance": TOLERANCE, "reference": "differences"}
+
+
+def _forgotten(
+    source: onnx.ModelProto | Slim, output: str | None, classifier: Classifier, images: Images, labels: Labels
+) -> dict[str, str]:
+    """Which other usual preprocessing makes far more of some of the images, if one does, with both figures."""
+    some = np.random.default_rng(0).permutation(len(images))[:IMAGES]
+    entry, reading = classifier.entry, classifier.reading
+    found, text = preprocessing_forgotten(
+        compare_preprocessings(source, output, entry, reading, images[some], labels[some])
+    )
+    return {"preprocessing_forgotten": text} if found else {}
 
 
 def _drawn(count: int, samples: int | None) -> NDArray[np.int64]:

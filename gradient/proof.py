@@ -24,9 +24,10 @@ from f2at.images.pixels import LEVELS
 
 TOLERANCE = 0.03  # root mean square over lines of (difference - mean slope), relative to the gradient's norm
 _NODES = (4, 16, 64)  # of the quadrature; its error at kinks falls with their number, that of a false gradient does not
-_HALVES = (0.03 / LEVELS, 0.3 / LEVELS, 3 / LEVELS)  # half the length of a line, in each pixel
+_HALVES = tuple(levels / LEVELS for levels in (0.03, 0.3, 3, 30))  # half the length of a line, in each pixel
 _JUMPS = {"Floor", "Ceil", "Round", "Sign", "ArgMax", "ArgMin", "QuantizeLinear", "DynamicQuantizeLinear"}
 _SIGNAL = 300  # how much more than rounding errors a difference must be to tell anything
+_DRAWS = 32  # of rounding errors
 
 Images = NDArray[np.uint8]
 Array = NDArray[Any]
@@ -45,8 +46,9 @@ def prove(classifier: Classifier, images: Images) -> dict[str, Any]:
 
     Returns:
         The largest root mean square error of an objective, relative to its gradient's norm, how many lines it was
-        measured on, and how many told nothing since the objective does not change there; JSON-able. The error is None
-        if the classifier jumps, by rounding for example: its gradient passes straight through, and is no slope.
+        measured on, and how many told nothing since the objective does not change there by more than rounding errors;
+        JSON-able. The error is None if no line told anything, or if the classifier jumps, by rounding for example: its
+        gradient passes straight through, and is no slope.
 
     Raises:
         GradientError: the error of an objective is above TOLERANCE.
@@ -60,6 +62,7 @@ def prove(classifier: Classifier, images: Images) -> dict[str, Any]:
     labels = logits.argmax(axis=1)
     targets = (labels + 1) % classifier.classes
     rng = np.random.default_rng(0)
+    rounding = _rounding(logits, labels, targets)
     worst, lines, flat = 0.0, 0, 0
     for index, name in enumerate(OBJECTIVES):
         direction = rng.choice([-1.0, 1.0], x.shape)
@@ -70,7 +73,7 @@ def prove(classifier: Classifier, images: Images) -> dict[str, Any]:
             return np.asarray(objectives(logits.astype(np.float64), labels, targets))[:, index], gradient
 
         for nodes in _NODES:
-            errors = _errors(evaluate, x, direction, float(np.abs(logits).max()), nodes)
+            errors = _errors(evaluate, x, direction, rounding[:, index], nodes)
             told = errors[~np.isnan(errors)]
             error = float(np.sqrt(np.mean(told**2))) if len(told) else 0.0
             if error <= TOLERANCE:
@@ -80,11 +83,11 @@ def prove(classifier: Classifier, images: Images) -> dict[str, Any]:
                 f"the gradient of {name} is not its slope: it is off by {error:.2g} of its size, limit {TOLERANCE:g}"
             )
         lines, flat, worst = lines + len(told), flat + len(errors) - len(told), max(worst, error)
-    return {"error": float(f"{worst:.3g}"), "lines": lines, "flat": flat}
+    return {"error": float(f"{worst:.3g}") if lines else None, "lines": lines, "flat": flat}
 
 
 def _errors(
-    evaluate: Callable[[Array], tuple[Array, Array]], x: Array, direction: Array, largest: float, nodes: int
+    evaluate: Callable[[Array], tuple[Array, Array]], x: Array, direction: Array, rounding: Array, nodes: int
 ) -> Array:
     """The error of each image (N,); NaN where rounding errors hide the objective's change along every line."""
     places, shares = np.polynomial.legendre.leggauss(nodes)
@@ -92,7 +95,7 @@ def _errors(
     size = np.linalg.norm(middle.reshape(len(x), -1).astype(np.float64), axis=1)
     found = np.full(len(x), np.nan)
     for half in _HALVES:
-        open_ = np.isnan(found) & (2 * half * size > _SIGNAL * np.finfo(np.float32).eps * largest)
+        open_ = np.isnan(found) & (2 * half * size > _SIGNAL * rounding)
         if not open_.any():
             continue
         ends = [(x + sign * half * direction).astype(np.float32) for sign in (1, -1)]
@@ -105,6 +108,19 @@ def _errors(
         found[open_] = np.abs(above - below - mean)[open_] / (2 * half * size[open_])
     found[~np.isfinite(middle.reshape(len(x), -1)).all(axis=1)] = np.inf
     return found
+
+
+def _rounding(logits: Array, labels: Array, targets: Array) -> NDArray[np.float64]:
+    """How far an objective of each image (N, J) is off, by the rounding of logits to float32 and its own to float64.
+
+    Where logits nearly tie, an objective that divides by their differences is off by far more than they are.
+    """
+    exact = logits.astype(np.float64)
+    value = objectives(exact, labels, targets)
+    unit = np.finfo(np.float32).eps * np.abs(exact).max()
+    errors = np.random.default_rng(2).normal(scale=unit, size=(_DRAWS, *exact.shape))
+    changes = [objectives(exact + error, labels, targets) - value for error in errors]
+    return np.asarray(np.sqrt(np.mean(np.square(changes), axis=0)) + np.finfo(np.float64).eps * np.abs(value))
 
 
 def _runner(graph: Slim, batch: int | None) -> Callable[[Array, Array, Array, int], tuple[Array, ...]]:

@@ -128,7 +128,7 @@ def open_onnx(
         }
         return Derived(classifier_graph(classifier), gradient, facts)
 
-    key = {"digest": digest, "size": size and list(size), "black_box": black_box, **given, "facts": 2}
+    key = {"digest": digest, "size": size and list(size), "black_box": black_box, **given, "facts": 3}
     try:
         derived = cached(key, derive)
         graphs = [graph for graph in derived[:2] if graph]

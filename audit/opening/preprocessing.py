@@ -54,8 +54,8 @@ def compare_preprocessings(
         threads: see `create_session`.
 
     Returns:
-        JSON-able: "samples", "given" {"name", "correct"}, and "best" of the others {"name", "correct", "only_given",
-        "only_best"}, or None.
+        JSON-able: "samples", "given" {"name", "correct"}, and "best" of the others {"name", "options", "correct",
+        "only_given", "only_best"}, or None.
     """
     source = Slim.of(source)
     answer, taken = choose_output(source.model, output), input_of(source.model)
@@ -83,6 +83,7 @@ def compare_preprocessings(
     right = correct(best, len(images))
     found["best"] = {
         "name": _name(best),
+        "options": _options(best),
         "correct": int(right.sum()),
         "only_given": int((given & ~right).sum()),
         "only_best": int((right & ~given).sum()),
@@ -113,6 +114,18 @@ def _name(entry: Entry) -> str:
             return f"{name}, {entry.channels}"
     numbers = (" ".join(f"{value:g}" for value in values) for values in (entry.mean, entry.std))
     return f"scale {entry.scale:g}, mean {next(numbers)}, std {next(numbers)}, {entry.channels}"
+
+
+def _options(entry: Entry) -> str:
+    """What to say for it on the command line."""
+    said = [f"--channels {entry.channels}"] if entry.channels == "bgr" else []
+    if any(entry.mean):
+        said.append(f"--mean {','.join(f'{value:g}' for value in entry.mean)}")
+    if any(value != 1 for value in entry.std):
+        said.append(f"--std {','.join(f'{value:g}' for value in entry.std)}")
+    if entry.scale != 1:
+        said.append(f"--scale {entry.scale:g}")
+    return " ".join(said) or "without --mean, --std, --scale and --channels"
 
 
 def _grey(values: Sequence[float]) -> tuple[float, ...]:

@@ -135,7 +135,7 @@ def flags(
             f"{clean['k']} of {clean['n']} are right before any attack; chance is {guess:.1%}",
         ),
         "one_class_only": (present == 1, f"images of {present} of {outputs} classes were drawn"),
-        "preprocessing_forgotten": _forgotten(preprocessings),
+        "preprocessing_forgotten": preprocessing_forgotten(preprocessings),
         "softmax_outputs": (probabilities == n, f"{probabilities} of {n} outputs are non-negative and sum to 1"),
         "randomised_outputs": (
             drift > _REPEAT_TOLERANCE,
@@ -199,7 +199,7 @@ def _unanswered(samples: Sequence[str], times: int) -> str:
     return f"no finite answer {'once' if times == 1 else f'{times} times'}: {named}"
 
 
-def _forgotten(found: Mapping[str, Any] | None) -> tuple[bool | None, str]:
+def preprocessing_forgotten(found: Mapping[str, Any] | None) -> tuple[bool | None, str]:
     """Whether another preprocessing is far better, by more than chance, and what each is right on."""
     if found is None:
         return None, "the model states its own preprocessing"
@@ -210,7 +210,7 @@ def _forgotten(found: Mapping[str, Any] | None) -> tuple[bool | None, str]:
     gained = best["correct"] - given["correct"]
     # The best of seven was looked for, so each has a seventh of the usual level.
     surely = mcnemar_exact(best["only_given"], best["only_best"]) < (1 - CONFIDENCE) / 7
-    return gained >= 0.1 * n and surely, f"{text}, and {best['correct']} with {best['name']}"
+    return gained >= 0.1 * n and surely, f"{text}, and {best['correct']} with {best['name']} ({best['options']})"
 
 
 def _cut_short(attacks: Sequence[Mapping[str, Any]]) -> tuple[bool | None, str]:

@@ -117,6 +117,17 @@ def test_from_the_command_line_to_a_signed_bundle_and_a_report(
     assert any(attack["gradient_evaluations"] for attack in found["attacks"])
 
 
+def test_a_preprocessing_that_was_forgotten_is_named(
+    sources: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, data = sources
+    words = ["export", "--onnx", str(path), "--data", str(data), "--output", str(tmp_path / "bundle")]
+    assert main([*words, "--scale", "255"]) == 0
+    warning = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("warning"))
+    assert "of 60 are right with levels from 0 to 255, rgb, as given, and " in warning
+    assert load_bundle(tmp_path / "bundle").manifest["metrics"]["preprocessing_forgotten"] in warning
+
+
 def test_a_bundle_of_pictures_drawn_from_a_folder(sources: tuple[Path, Path], tmp_path: Path) -> None:
     with np.load(sources[1]) as arrays:
         images, labels = arrays["images"], arrays["labels"]

@@ -113,7 +113,8 @@ def test_the_report_says_so_with_both_figures(
     flag, printed = audited("--scale", "255")
     assert flag["raised"]
     assert str(flag["evidence"]).endswith(
-        "levels from 0 to 255, rgb, as given, and 60 with ImageNet's mean and std, rgb"
+        "levels from 0 to 255, rgb, as given, and 60 with ImageNet's mean and std, rgb "
+        "(--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225)"
     )
     assert f"flag: Another preprocessing makes far more of the same images ({flag['evidence']})" in printed
     flag, printed = audited("--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225")

@@ -184,7 +184,13 @@ PROBE = {
 )
 def test_where_flags_begin(name: str, probe: dict[str, Any], others: dict[str, int], expected: bool) -> None:
     gained, again = others.get("gained", 0), others.get("lost_again", 0)
-    best = {"name": "levels", "correct": 50 + gained, "only_given": again, "only_best": again + gained}
+    best = {
+        "name": "levels",
+        "options": "--scale 255",
+        "correct": 50 + gained,
+        "only_given": again,
+        "only_best": again + gained,
+    }
     judged = flags(
         [PROBE | probe],
         attacks=[
