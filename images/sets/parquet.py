@@ -1,4 +1,4 @@
-"""Labelled pictures in a Parquet file, as Hugging Face's data sets are stored: columns `image` and `label`."""
+"""Labelled pictures in a Parquet file, as Hugging Face stores data sets: columns `image` or `img`, and `label`."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,8 @@ from f2at.images.sets.pictures import Picture, Pictures
 
 _BATCH = 16  # rows that are held at a time
 _BUFFER = 1 << 20  # bytes read from a column at a time, rather than all of it
-_WANTED = "columns image, picture files or structs with bytes, and label, integers"
+_IMAGE = ("image", "img")  # what the column is called
+_WANTED = "columns image or img, picture files or structs with bytes, and label, integers"
 
 
 def open_parquet(path: Path) -> Pictures:
@@ -29,7 +30,8 @@ def open_parquet(path: Path) -> Pictures:
         file = _open(path)
         schema = file.schema_arrow
         columns = {field.name: field.type for field in schema}
-        column = _image_column(columns.get("image"))
+        called = next((name for name in _IMAGE if name in columns), "image")
+        column = _image_column(called, columns.get(called))
         if column is None or str(columns.get("label")) not in _INTEGERS:
             held = ", ".join(f"{name} ({kind})" for name, kind in list(columns.items())[:8]) or "none"
             raise ValueError(f"its columns are {held}")
@@ -67,7 +69,7 @@ class _Rows:
     def _of_group(self, file: Any, group: int, first: int, wanted: Labels) -> Iterator[Picture]:
         for batch in file.iter_batches(_BATCH, row_groups=[group], columns=[self._column]):
             column = batch.column(0)
-            if self._column != "image":
+            if self._column not in _IMAGE:
                 column = column.field("bytes")
             for row in wanted[(wanted >= first) & (wanted < first + len(batch))].tolist():
                 data = column[row - first].as_py()
@@ -102,14 +104,14 @@ def _named(path: Path) -> Iterator[None]:
         raise ValueError(f"data must be a Parquet file with {_WANTED}; got {path}: {reason}") from error
 
 
-def _image_column(kind: Any) -> str | None:
-    """What to read of the column `image`, of this type; None if it holds no files."""
+def _image_column(name: str, kind: Any) -> str | None:
+    """What to read of the column with the images, of this type; None if it holds no files."""
     if str(kind) in ("binary", "large_binary"):
-        return "image"
+        return name
     if kind is not None and str(kind).startswith("struct<"):
         inner = {kind.field(place).name: str(kind.field(place).type) for place in range(kind.num_fields)}
         if inner.get("bytes") in ("binary", "large_binary"):
-            return "image.bytes"
+            return f"{name}.bytes"
     return None
 
 

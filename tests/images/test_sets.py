@@ -216,6 +216,8 @@ def test_what_a_parquet_file_lacks_is_named(tmp_path: Path) -> None:
     assert "it has no rows" in refusal(path)
     pyarrow.parquet.write_table(table().drop_columns("image").add_column(0, "image", [[png(i) for i in IMAGES]]), path)
     assert open_labelled(path).prepared(AS_THEY_ARE).read([2]).shape == (1, 4, 6, 3)  # bytes alone do
+    pyarrow.parquet.write_table(table().rename_columns({"image": "img"}), path)
+    assert open_labelled(path).prepared(AS_THEY_ARE).read([2]).shape == (1, 4, 6, 3)  # as CIFAR-10 has it
     whole = path.read_bytes()
     path.write_bytes(whole[:-9])
     assert "must be a Parquet file with columns image" in refusal(path)
