@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from f2at.attacks.target import Target, has_gradients, has_scores
 from f2at.audit.request import AuditRequest
 from f2at.audit.suites import SUITES
+from f2at.images.labelled import check_names
 from f2at.images.sets.base import LabelledSet
 
 
 def check_data(data: LabelledSet, request: AuditRequest, classes: Sequence[str], target: Target) -> None:
     """Raise ValueError unless the images have labels of the model's classes, and are enough."""
+    check_names(classes)
     if len(classes) != target.classes:
         raise ValueError(f"classes must be {target.classes} names, one for each output; got {len(classes)}")
     if data.labels.min() < 0 or data.labels.max() >= len(classes):

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from f2at.bundle.onnx_check import OnnxError, check_interface, check_same_weights, parse_model
 from f2at.command_line import next_step
+from f2at.images.labelled import check_names
 from f2at.images.preparation import Preparation
 from f2at.images.sets.npz import read_labelled
 
@@ -253,6 +254,10 @@ def _parse_manifest(raw: bytes) -> dict[str, Any]:
     classes, size, objectives, files = map(manifest.get, ("classes", "input_size", "objectives", "files"))
     if not _is_list(classes, str) or not 2 <= len(set(classes)) == len(classes):
         raise BundleError(f"classes must be two or more distinct names; got {classes!r}")
+    try:
+        check_names(classes)
+    except ValueError as error:
+        raise BundleError(str(error)) from error
     if not _is_list(size, int) or len(size) != 2 or min(size) < 1:
         raise BundleError(f"input_size must be [height, width] in pixels; got {size!r}")
     try:

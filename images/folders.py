@@ -5,6 +5,8 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+from f2at.images.labelled import check_names
+
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
@@ -44,6 +46,7 @@ def class_folders(root: Path) -> ClassFolders:
             folders.append(entry)
     if not folders:
         raise ValueError(f"{root} must hold one folder of images for each class; it holds no folder")
+    check_names([folder.name for folder in folders])
     for index, folder in enumerate(folders):
         found, said = _pictures(folder)
         if not found:
@@ -92,7 +95,7 @@ def _pictures(top: Path) -> tuple[list[Path], list[str]]:
 
 
 def _hidden(name: str) -> bool:
-    return name.startswith(".")
+    return name.startswith(".") or name == "__MACOSX"  # which archives from a Mac have beside their folder
 
 
 def _refuse(error: OSError) -> None:

@@ -1,9 +1,23 @@
 """Labelled images, uint8 (N, H, W, 3) with a class for each: their one check."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Refuse names of classes that cannot be written down, in a report or an answer.
+
+    Raises:
+        ValueError: which name, as a file system or JSON can hold it, is no Unicode text.
+    """
+    for name in names:
+        try:
+            str(name).encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"names of classes must be Unicode text; got {name!a}") from None
 
 
 def check_labelled(

@@ -321,6 +321,7 @@ def test_data_that_does_not_fit_is_named() -> None:
         ({"images": images.astype(np.float32)}, r"images must be uint8 \(N, H, W, 3\); got float32"),
         ({"labels": labels[:2]}, r"labels must be integers \(4,\)"),
         ({"labels": labels + 1}, r"labels must lie in \[0, 2\); got 1 to 2"),
+        ({"classes": "a\udcff"}, "names of classes must be Unicode text"),
         ({"classes": "abc"}, "classes must be 2 names, one for each output; got 3"),
         ({"samples": 5}, "samples must be at most 4, all there are; got 5"),
     ):

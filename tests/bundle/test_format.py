@@ -110,6 +110,7 @@ def test_a_manifest_that_means_the_same_in_other_bytes_is_refused(bundle: Bundle
     [
         (lambda m: m.update(schema_version=2), "schema version 2, this version reads 1"),
         (lambda m: m.update(classes=["cat", "cat"]), "classes must be"),
+        (lambda m: m.update(classes=["cat", "dog", "owl", "\udcff"]), "must be Unicode text"),
         (lambda m: m.update(classes="abcd"), "classes must be"),
         (lambda m: m.update(classes=["a", "b", "c"]), "outputs"),
         (lambda m: m.update(input_size=[9, 9]), "inputs"),

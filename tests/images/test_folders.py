@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,17 @@ def test_pictures_are_found_at_any_depth_and_sorted(tmp_path: Path) -> None:
 def test_hidden_files_and_folders_are_no_ones(tmp_path: Path) -> None:
     for name in (".ipynb_checkpoints/0.png", "a/.ipynb_checkpoints/0.png", "a/._0.jpg", "a/.DS_Store", "a/0.png"):
         touch(tmp_path / name)
+    touch(tmp_path / "__MACOSX/a/0.png")
     touch(tmp_path / ".DS_Store")
     found = class_folders(tmp_path)
     assert (found.classes, len(found.files), found.notes) == (("a",), 1, ())
+
+
+def test_names_that_are_no_text_are_refused_at_once(tmp_path: Path) -> None:
+    touch(tmp_path / "b/0.png")
+    touch(tmp_path / os.fsdecode(b"\xff\xfe/0.png"))
+    with pytest.raises(ValueError, match=r"names of classes must be Unicode text; got '\\udcff\\udcfe'"):
+        class_folders(tmp_path)
 
 
 def test_what_is_left_out_is_said_in_one_line(tmp_path: Path) -> None:
