@@ -1,4 +1,4 @@
-"""What is trained on is what is served: a file in a folder of training images, and the same file in a request."""
+"""What is trained on is what is audited and served: a file in a folder of images, and the same file in a request."""
 
 import io
 from pathlib import Path
@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from f2at.images.preparation import FITS
+from f2at.images.sets.opening import open_labelled
 from f2at.serving.decoding.refusals import decode_images
 from f2at.training.configuration.options import DataConfig
 from f2at.training.data import load_dataset
@@ -48,12 +49,16 @@ FILES = {
         PICTURE, "JPEG", icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     ),
     "grey.bmp": encoded(PICTURE.convert("L"), "BMP"),
+    "animated.png": encoded(PICTURE, save_all=True, append_images=[PICTURE.rotate(180)]),
+    "animated.webp": encoded(PICTURE, "WEBP", save_all=True, append_images=[PICTURE.rotate(180)]),
+    "two.mpo.jpg": encoded(PICTURE, "MPO", save_all=True, append_images=[PICTURE.rotate(180)]),
+    "line.png": encoded(PICTURE.resize((1, 300))),
     "cut.jpg": encoded(PICTURE, "JPEG")[:-2],
 }
 
 
 @pytest.mark.parametrize("fit", FITS)
-def test_trained_on_as_served(tmp_path: Path, fit: str) -> None:
+def test_trained_on_as_audited_and_served(tmp_path: Path, fit: str) -> None:
     for part in ("train", "test"):
         for name, content in FILES.items():
             (tmp_path / part / name).mkdir(parents=True)  # a class of one picture, so that they keep their names
@@ -61,6 +66,8 @@ def test_trained_on_as_served(tmp_path: Path, fit: str) -> None:
     config = DataConfig(name="folder", root=str(tmp_path), size=SIDE, validation=1, fit=fit)
     dataset = load_dataset(config)
     assert sorted(dataset.classes) == sorted(FILES)
-    for name, trained in zip(dataset.classes, dataset.train.images[:], strict=True):
+    audited = open_labelled(tmp_path / "train").prepared(config.preparation).read(range(len(FILES)))
+    for name, trained, seen in zip(dataset.classes, dataset.train.images[:], audited, strict=True):
         served = decode_images([FILES[name]], config.preparation, max_pixels=1_000_000, max_total=1_000_000)[0]
         np.testing.assert_array_equal(trained.permute(1, 2, 0).numpy(), served, err_msg=name)
+        np.testing.assert_array_equal(seen, served, err_msg=name)
