@@ -2,11 +2,11 @@
 
 Along a straight line from image to image an objective changes by the integral of its slope. So the difference of its
 values at the two ends, from the logits alone and in float64, is compared with a mean of slopes in between, from the
-gradient graph (Gauss-Legendre quadrature). Where an activation has a kink the slope jumps, and both see it: a central
-difference against the gradient in the middle would not tell a kink from a fault.
+gradient graph. Where an activation has a kink the slope jumps, and both see it: the gradient in the middle alone would
+not tell a kink from a fault, so more slopes are taken where it does not do.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -19,11 +19,15 @@ from f2at.bundle.runtime import RUNTIME_ERRORS, create_session
 from f2at.bundle.weights import Slim
 from f2at.gradient.batch import chunks
 from f2at.gradient.classifier import Classifier, gradient_graph
-from f2at.gradient.trace import input_of, quiet_session, reached
+from f2at.gradient.objectives import LOGITS
+from f2at.gradient.reverse import GRADIENT
+from f2at.gradient.trace import input_of, needed, quiet_session, reached
 from f2at.images.pixels import LEVELS
 
 TOLERANCE = 0.03  # root mean square over lines of (difference - mean slope), relative to the gradient's norm
-_NODES = (4, 16, 64)  # of the quadrature; its error at kinks falls with their number, that of a false gradient does not
+_MOST = (
+    81  # slopes in a mean, if fewer do not do: its error at kinks falls with their number, that of a false one stays
+)
 _HALVES = tuple(levels / LEVELS for levels in (0.03, 0.3, 3, 30))  # half the length of a line, in each pixel
 _JUMPS = {"Floor", "Ceil", "Round", "Sign", "ArgMax", "ArgMin", "QuantizeLinear", "DynamicQuantizeLinear"}
 _SIGNAL = 300  # how much more than rounding errors a difference must be to tell anything
@@ -56,9 +60,12 @@ def prove(classifier: Classifier, images: Images) -> dict[str, Any]:
     smooth = None if _jumps(classifier) else _without_rounding(classifier)
     if smooth is None:
         return {"error": None, "lines": 0, "flat": 0}
-    run = _runner(gradient_graph(smooth), smooth.batch)
+    graph = gradient_graph(smooth)
+    slopes = _runner(graph, smooth.batch, GRADIENT)
+    scores = _runner(Slim(needed(graph.model, [LOGITS]), graph.weights), smooth.batch, LOGITS)
     x = images.transpose(0, 3, 1, 2) / LEVELS
-    logits, *_ = run(x, np.zeros(len(x), np.int64), np.zeros(len(x), np.int64), 0)
+    nobody = np.zeros(len(x), np.int64)
+    logits = scores(x, nobody, nobody, 0)
     labels = logits.argmax(axis=1)
     targets = (labels + 1) % classifier.classes
     rng = np.random.default_rng(0)
@@ -67,47 +74,57 @@ def prove(classifier: Classifier, images: Images) -> dict[str, Any]:
     for index, name in enumerate(OBJECTIVES):
         direction = rng.choice([-1.0, 1.0], x.shape)
 
-        def evaluate(points: Array, index: int = index) -> tuple[Array, Array]:
-            """The objective in float64, and its gradient."""
-            logits, _, gradient = run(points, labels, targets, index)
-            return np.asarray(objectives(logits.astype(np.float64), labels, targets))[:, index], gradient
+        def value(points: Array, index: int = index) -> Array:
+            """The objective in float64."""
+            exact = scores(points, labels, targets, index).astype(np.float64)
+            return np.asarray(objectives(exact, labels, targets))[:, index]
 
-        for nodes in _NODES:
-            errors = _errors(evaluate, x, direction, rounding[:, index], nodes)
-            told = errors[~np.isnan(errors)]
-            error = float(np.sqrt(np.mean(told**2))) if len(told) else 0.0
+        def slope(points: Array, index: int = index) -> Array:
+            """Its gradient."""
+            return slopes(points, labels, targets, index)
+
+        for errors in _errors(value, slope, x, direction, rounding[:, index]):
+            error = float(np.sqrt(np.mean(errors**2))) if len(errors) else 0.0
             if error <= TOLERANCE:
                 break
         else:
             raise GradientError(
                 f"the gradient of {name} is not its slope: it is off by {error:.2g} of its size, limit {TOLERANCE:g}"
             )
-        lines, flat, worst = lines + len(told), flat + len(errors) - len(told), max(worst, error)
+        lines, flat, worst = lines + len(errors), flat + len(x) - len(errors), max(worst, error)
     return {"error": float(f"{worst:.3g}") if lines else None, "lines": lines, "flat": flat}
 
 
 def _errors(
-    evaluate: Callable[[Array], tuple[Array, Array]], x: Array, direction: Array, rounding: Array, nodes: int
-) -> Array:
-    """The error of each image (N,); NaN where rounding errors hide the objective's change along every line."""
-    places, shares = np.polynomial.legendre.leggauss(nodes)
-    _, middle = evaluate(x)
+    value: Callable[[Array], Array], slope: Callable[[Array], Array], x: Array, direction: Array, rounding: Array
+) -> Iterator[Array]:
+    """The error along each line, from more and more slopes.
+
+    Lines along which rounding errors hide the change, however long they are, are left out.
+    """
+    middle = slope(x)
     size = np.linalg.norm(middle.reshape(len(x), -1).astype(np.float64), axis=1)
-    found = np.full(len(x), np.nan)
-    for half in _HALVES:
-        open_ = np.isnan(found) & (2 * half * size > _SIGNAL * rounding)
-        if not open_.any():
-            continue
-        ends = [(x + sign * half * direction).astype(np.float32) for sign in (1, -1)]
-        (above, _), (below, _) = (evaluate(end) for end in ends)
-        step = ends[0].astype(np.float64) - ends[1]
-        slopes = [
-            (evaluate(x + place * half * direction)[1] * step).reshape(len(x), -1).sum(axis=1) for place in places
-        ]
-        mean = np.tensordot(shares / 2, slopes, axes=1)
-        found[open_] = np.abs(above - below - mean)[open_] / (2 * half * size[open_])
-    found[~np.isfinite(middle.reshape(len(x), -1)).all(axis=1)] = np.inf
-    return found
+    tells = np.array([2 * half * size > _SIGNAL * rounding for half in _HALVES])
+    flat = np.isfinite(size) & ~tells.any(axis=0)
+    half = np.take(_HALVES, tells.argmax(axis=0))  # the shortest that tells
+    line = half.reshape(-1, 1, 1, 1) * direction
+    ends = [(x + sign * line).astype(np.float32) for sign in (1, -1)]
+    change = value(ends[0]) - value(ends[1])
+    step = ends[0].astype(np.float64) - ends[1]
+    total, count = _along(middle, step), 1
+    while count <= _MOST:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            errors = np.abs(change - total / count) / (2 * half * size)
+        yield np.where(np.isnan(errors), np.inf, errors)[~flat]
+        count *= 3
+        places = (2 * np.arange(count) + 1) / count - 1  # the middles of as many parts
+        for place in places[np.arange(count) % 3 != 1]:  # but those of a third as many, which are in the sum
+            total = total + _along(slope(x + place * line), step)
+
+
+def _along(gradient: Array, step: Array) -> Array:
+    """The slope along a line, times its length."""
+    return np.asarray((gradient * step).reshape(len(step), -1).sum(axis=1))
 
 
 def _rounding(logits: Array, labels: Array, targets: Array) -> NDArray[np.float64]:
@@ -123,16 +140,16 @@ def _rounding(logits: Array, labels: Array, targets: Array) -> NDArray[np.float6
     return np.asarray(np.sqrt(np.mean(np.square(changes), axis=0)) + np.finfo(np.float64).eps * np.abs(value))
 
 
-def _runner(graph: Slim, batch: int | None) -> Callable[[Array, Array, Array, int], tuple[Array, ...]]:
+def _runner(graph: Slim, batch: int | None, output: str) -> Callable[[Array, Array, Array, int], Array]:
     session = create_session(graph)  # as it will be run
 
-    def run(x: Array, labels: Array, targets: Array, index: int) -> tuple[Array, ...]:
+    def run(x: Array, labels: Array, targets: Array, index: int) -> Array:
         weights = np.zeros((len(x), len(OBJECTIVES)), np.float32)
         weights[:, index] = 1
         feeds = {"images": x.astype(np.float32), "labels": labels, "targets": targets, "weights": weights}
         parts = zip(*(chunks(value, batch or len(x)) for value in feeds.values()), strict=True)
-        answers = [session.run(None, dict(zip(feeds, part, strict=True))) for part in parts]
-        return tuple(np.concatenate(found)[: len(x)] for found in zip(*answers, strict=True))
+        answers = [session.run([output], dict(zip(feeds, part, strict=True)))[0] for part in parts]
+        return np.concatenate(answers)[: len(x)]
 
     return run
 
