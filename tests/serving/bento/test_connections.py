@@ -216,8 +216,8 @@ def test_only_so_many_requests_wait_on_a_connection(count: int, answered: int, c
 
 
 def test_one_that_does_not_take_its_answer_is_cut_off(connect: Connect, shared: tuple[int, Counter[str]]) -> None:
-    connection = connect(GET.replace(b"/", b"/large", 1) + b"\r\n")
     begun = time.monotonic()
+    connection = connect(GET.replace(b"/", b"/large", 1) + b"\r\n")
     until(lambda: shared[1])
     until(lambda: not shared[1])
     assert 0.9 < time.monotonic() - begun < 5

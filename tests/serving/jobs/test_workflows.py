@@ -184,7 +184,7 @@ def test_the_report_is_that_of_an_offline_run(audits: Audits) -> None:
 
 
 def test_progress_moves_within_a_step(audits: Audits, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each evaluation is told of: more is seen than there are steps."""
+    """Each evaluation is told of: before the attack, which is the second step, is done, a part of it is."""
     monkeypatch.setattr(workflows, "_TELL", 0.0)
     monkeypatch.setattr(workflows, "_POLL", 0.02)
     MODEL.before = lambda: time.sleep(0.02)
@@ -194,10 +194,7 @@ def test_progress_moves_within_a_step(audits: Audits, monkeypatch: pytest.Monkey
         if audit["progress"] and audit["progress"] not in seen[-1:]:
             seen.append(audit["progress"])
         time.sleep(0.02)
-    within = [state for state in seen if state["seconds_left"] is not None and state["done"] == 1]
-    shares = [state["share"] for state in within]
-    assert len(set(shares)) > 1
-    assert shares == sorted(shares)
+    assert any(0 < state["share"] < 1 and state["seconds_left"] > 0 for state in seen if state["done"] == 1)
     assert audit["progress"]["share"] == 1
     assert audit["progress"]["seconds_left"] == 0
 
