@@ -25,12 +25,14 @@ from f2at.attacks.targets.torch_target import TorchTarget
 
 _HELD_OUT = 397  # of the 1797 digits
 _EPS = 32 / 255
-_INTRODUCTION = """# Targets, where there are many classes
+_INTRODUCTION = """\
+# Targets, where there are many classes
 
 Two and three handwritten digits (scikit-learn) side by side, 8 pixels high, 100 and 1000 classes; a small convolutional
-network, trained for {steps} steps on single-step adversarial images (linf 32/255) of digits that the {samples} images
-here do not show. Each search starts from all of them; `standing` are those that are still right, and `alone` how many
-of these stand under this search and not under the one with the most targets. Gradients are per image."""
+network with ten scores a digit, which add up, trained for {steps} steps on single-step adversarial images (linf 32/255)
+of other digits than those of the {samples} images here. Each search starts from all of them; `standing` are those that
+are still right, and `alone` how many of these stand under this search and not under the last one. Gradients are per
+image."""
 
 Attack = Callable[[Tensor, Tensor], tuple[Tensor, int]]
 
@@ -98,11 +100,26 @@ def _draw(rng: np.random.Generator, digits: int, n: int, *, held_out: bool) -> t
     return torch.from_numpy(images)[:, None].repeat(1, 3, 1, 1), torch.from_numpy(labels)
 
 
+class _Numbers(nn.Module):
+    """From ten scores for each digit (N, 10 digits) to one for each number (N, 10^digits), their sum."""
+
+    def __init__(self, digits: int) -> None:
+        super().__init__()
+        self.digits = digits
+
+    def forward(self, scores: Tensor) -> Tensor:
+        first, *others = scores.reshape(-1, self.digits, 10).unbind(1)
+        for other in others:
+            first = (first[:, :, None] + other[:, None, :]).flatten(1)
+        return first
+
+
 def _trained(digits: int, steps: int) -> nn.Module:
     torch.manual_seed(digits)
     model = nn.Sequential(
         *(nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 64, 3, 2, padding=1), nn.ReLU()),
-        *(nn.Flatten(), nn.Linear(64 * 4 * 4 * digits, 256), nn.ReLU(), nn.Linear(256, 10**digits)),
+        *(nn.Flatten(), nn.Linear(64 * 4 * 4 * digits, 256), nn.ReLU(), nn.Linear(256, 10 * digits)),
+        _Numbers(digits),
     )
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
