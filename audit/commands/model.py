@@ -15,6 +15,8 @@ from f2at.audit.opening.onnx import open_onnx
 from f2at.images.sets.base import LabelledSet, in_memory
 from f2at.images.sets.opening import ACCEPTED, open_labelled
 
+_SHOWN = 5  # names of classes
+
 
 def is_onnx(model: Path) -> bool:
     """Whether a model is an ONNX file: any file is, and what is named like one; bundles are folders."""
@@ -28,6 +30,9 @@ def open_audit(options: argparse.Namespace, request: AuditRequest) -> Audit:
         print(f"f2at audit: {note}", file=sys.stderr)
     if is_url(options.model) and options.suite is None and request.attacks is None:
         request = AuditRequest(**{**request.model_dump(), "suite": usual_suite(model)})
+    if not model.named and data.names:
+        names = ", ".join(data.names[:_SHOWN]) + (", ..." if len(data.names) > _SHOWN else "")
+        print(f"f2at audit: the outputs are taken for {names}, in this order; --classes gives another", file=sys.stderr)
     surrogate = None
     if options.surrogate is not None:
         surrogate, *_ = open_bundle(options.surrogate, threads=options.threads)

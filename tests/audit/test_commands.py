@@ -291,7 +291,9 @@ def test_an_onnx_file_without_names_takes_those_of_the_pictures(run: Run, normal
     data = ("--data", str(tmp_path / "photos"), *FLOATS, "--attack", "fgsm", "--eps", "8/255")
     _, _, (error,) = run(*data, source=path)
     assert "size must be given, (H, W), for an input (any, 3, any, any)" in error
-    assert run(*data, "--size", f"{SIDE},{SIDE}", source=path)[0] == 0
+    code, _, (note,) = run(*data, "--size", f"{SIDE},{SIDE}", source=path)
+    assert code == 0
+    assert "taken for a night, day, in this order" in note
     report = json.loads((tmp_path / "report.json").read_text())
     assert (report["clean"]["k"], report["robust"]["k"]) == (4, 2)
     assert report["model"]["classes"] == ["a night", "day"]
