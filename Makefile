@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MODEL ?= demo-f2at
-# Three processes for two cores, since tests of servers wait a lot; the tests of a file stay together and share servers.
-PROCESSES := $(shell $(PYTHON) -c "import os; print(max(1, 3 * os.cpu_count() // 2))")
+# Two processes for each core, since tests of servers wait a lot; the tests of a file stay together and share servers.
+PROCESSES := $(shell $(PYTHON) -c "import os; print(2 * os.cpu_count())")
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 # Threads of OpenMP sleep while they wait, unless told otherwise; the command `f2at` sees to that by itself.
 export OMP_WAIT_POLICY ?= PASSIVE
