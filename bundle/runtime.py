@@ -53,7 +53,12 @@ def cuda_devices() -> int:
 
 
 def create_session(
-    model: bytes | Slim, *, threads: int = 0, providers: Sequence[str] | None = None, plan_memory: bool = True
+    model: bytes | Slim,
+    *,
+    threads: int = 0,
+    providers: Sequence[str] | None = None,
+    plan_memory: bool = True,
+    prepack: bool = True,
 ) -> ort.InferenceSession:
     """Load an ONNX model.
 
@@ -64,6 +69,7 @@ def create_session(
         providers: ONNX Runtime execution providers, best first; None means CUDA if it is usable, else CPU.
         plan_memory: lay out the memory of each size of batch once it has been seen. A little faster, and twice the
             memory, or more where batches have many sizes.
+        prepack: lay out matrices for products at once, and not in each run. Faster, and as much memory as they take.
 
     Raises:
         ValueError: ONNX Runtime cannot load the model, `threads` is negative, the first provider asked for cannot be
@@ -89,6 +95,7 @@ def create_session(
     options.intra_op_num_threads = threads
     options.use_deterministic_compute = True
     options.enable_mem_pattern = plan_memory
+    options.add_session_config_entry("session.disable_prepacking", "0" if prepack else "1")
     # Spinning threads steal the cores from whatever else runs on the machine.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     content, shared = model, {}

@@ -141,7 +141,7 @@ def _rounding(logits: Array, labels: Array, targets: Array) -> NDArray[np.float6
 
 
 def _runner(graph: Slim, batch: int | None, output: str) -> Callable[[Array, Array, Array, int], Array]:
-    session = create_session(graph)  # as it will be run
+    session = create_session(graph, plan_memory=False, prepack=False)  # optimised as it will be run
 
     def run(x: Array, labels: Array, targets: Array, index: int) -> Array:
         weights = np.zeros((len(x), len(OBJECTIVES)), np.float32)

@@ -182,11 +182,15 @@ def _everything(source: Slim, varying: Collection[str]) -> Callable[[dict[str, N
     described = {name: (f"{WRITTEN}shape_{i}", f"{WRITTEN}none_{i}") for i, name in enumerate(names) if name in varying}
     b = Builder({}, f"{WRITTEN}probe/")
     flat, none = b.integers(-1), b.integers(0)
-    for name, (shape, empty) in described.items():
-        part = b("Slice", b("Reshape", name, flat), none, none)
-        b.nodes += [helper.make_node("Shape", [name], [shape]), helper.make_node("Identity", [part], [empty])]
+    for node in source.model.graph.node:  # each tensor is looked at as soon as it is there, and may go
+        b.nodes.append(node)
+        for name in (output for output in node.output if output in described):
+            shape, empty = described[name]
+            part = b("Slice", b("Reshape", name, flat), none, none)
+            b.nodes += [helper.make_node("Shape", [name], [shape]), helper.make_node("Identity", [part], [empty])]
     probe = onnx.ModelProto()
     probe.CopyFrom(source.model)
+    del probe.graph.node[:]
     probe.graph.node.extend(b.nodes)
     probe.graph.initializer.extend(b.initializers)
     fetched = [output for name in names for output in described.get(name, (name,))]
@@ -220,6 +224,8 @@ def quiet_session(
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED  # as nodes are listed, shapes first
+    options.enable_cpu_mem_arena = False  # it keeps what it once had
     graph = slim.with_inputs().SerializeToString()
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     return lambda outputs, feeds: session.run(outputs, {**weights, **feeds})
