@@ -91,14 +91,14 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(tmp_path: Path) 
     """The command itself, on the model in zoo/, interrupted twice and finished, against one that ran through."""
 
     def command(name: str) -> list[str]:
-        audit = [sys.executable, "-m", "f2at", "audit", str(ROOT / "zoo/cifar10"), "--samples", "75", "--threads", "1"]
+        audit = [sys.executable, "-m", "f2at", "audit", str(ROOT / "zoo/cifar10"), "--samples", "125", "--threads", "1"]
         return [*audit, "--suite", "quick", "--no-curve", "--output", str(tmp_path / f"{name}.json")]
 
     unfinished, report = tmp_path / "stopped.unfinished", tmp_path / "stopped.json"
     kept = 0
     for _ in range(2):
         with subprocess.Popen(command("stopped"), cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
-            while not unfinished.exists() or len(unfinished.read_bytes().splitlines()) < kept + 3:
+            while not unfinished.exists() or len(unfinished.read_bytes().splitlines()) < kept + 2:
                 assert process.poll() is None
                 time.sleep(0.05)
             process.send_signal(signal.SIGINT)
@@ -107,7 +107,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(tmp_path: Path) 
         assert "Traceback" not in words
         last = words.splitlines()[-1]
         kept = len(unfinished.read_bytes().splitlines()) - 1
-        expected = f"f2at audit: interrupted: {kept} of 18 steps are kept; the same command goes on from there"
+        expected = f"f2at audit: interrupted: {kept} of 30 steps are kept; the same command goes on from there"
         assert last.endswith(expected)
         assert not report.exists()
     for name in ("stopped", "whole"):

@@ -353,7 +353,7 @@ class Fleet:
 
     def finish(self, identifier: str) -> dict[str, Any]:
         """Wait for the report of an audit."""
-        wait_for(lambda: self.audits.get(identifier)["state"] in FINISHED)
+        wait_for(lambda: self.audits.get(identifier)["state"] in FINISHED, seconds=240)
         return self.audits.report(identifier)
 
     def stop(self) -> None:

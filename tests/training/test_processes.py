@@ -19,8 +19,9 @@ from pathlib import Path
 from torch import nn
 from f2at.training import loop
 from f2at.training.configuration.files import load_config
+from f2at.training.weights import initial
 
-create_model = loop.create_model
+create_model = initial.create_model
 
 def create_frozen(**architecture):
     model = create_model(**architecture)
@@ -32,7 +33,7 @@ def create_frozen(**architecture):
 
 if __name__ == "__main__":
     config, output, devices = sys.argv[1:]
-    loop.create_model = create_frozen
+    initial.create_model = create_frozen
     loop.train(load_config(Path(config), {"hardware.devices": devices}), Path(output), progress=False)
 """
 
