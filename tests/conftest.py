@@ -1,6 +1,7 @@
 """Fixtures shared by the tests of several packages."""
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -24,6 +25,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with the most slow tests come first, so that no process is left alone with one at the end."""
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: (-slow[item.path], item.path))  # within a file, the order stays
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interrupts() -> None:
+    """What tests start can be interrupted, even where this process ignores it, as in the background of a shell."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

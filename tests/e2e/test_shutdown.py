@@ -98,7 +98,7 @@ def test_a_stopped_server_loses_neither_predictions_nor_audits(
     worker = subprocess.Popen([sys.executable, "-m", "f2at", "worker"], env=elsewhere)
     audits = Audits(url, bundle.digest, reference_images=200, max_audits=9, max_samples=200)
     try:
-        wait_for(lambda: audits.get("handed-back")["state"] == "done", seconds=120)
+        wait_for(lambda: audits.get("handed-back")["state"] == "done", seconds=240)
         report = audits.report("handed-back")
         assert audits.get("handed-back")["progress"]["done"] > done
     finally:

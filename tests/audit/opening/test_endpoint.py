@@ -193,7 +193,6 @@ def test_several_requests_are_under_way_at_a_time() -> None:
 def test_an_interrupt_is_not_kept_waiting_by_requests_that_are_repeated() -> None:
     busy = False
     first, main_thread = threading.Lock(), threading.get_ident()
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # test processes may ignore it
 
     def reply(asked: Asked) -> Answer:
         if busy and first.acquire(blocking=False):
@@ -208,7 +207,6 @@ def test_an_interrupt_is_not_kept_waiting_by_requests_that_are_repeated() -> Non
         with pytest.raises(KeyboardInterrupt):
             target.logits(to_inputs(IMAGES))
         target.asking._pool.shutdown()  # waits for its threads
-    signal.signal(signal.SIGINT, handler)
     assert time.monotonic() - started < 5
 
 
