@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from array_api_compat import array_namespace
@@ -67,10 +69,7 @@ class CountingTarget:
         """Logits of the target."""
         n = inputs.shape[0]
         self.forward_evaluations += n
-        parts = [
-            self._timed(stop - start, lambda: self.target.logits(inputs[start:stop]))  # noqa: B023 (called at once)
-            for start, stop in _parts(n, getattr(self.target, "forwards_at_once", n))
-        ]
+        parts = self._parted(n, "forwards_at_once", lambda rows: self.target.logits(inputs[rows]))
         return parts[0] if len(parts) == 1 else array_namespace(parts[0]).concat(parts)
 
     def gradient(self, inputs: Any, labels: Any, targets: Any, weights: Any) -> Evaluation:
@@ -78,13 +77,18 @@ class CountingTarget:
         n = inputs.shape[0]
         self.gradient_batches.append(n)
         whole = (inputs, labels, targets, weights)
-        parts = [
-            self._timed(stop - start, lambda: self.target.gradient(*(array[start:stop] for array in whole)))  # noqa: B023
-            for start, stop in _parts(n, getattr(self.target, "gradients_at_once", n))
-        ]
+        parts = self._parted(
+            n, "gradients_at_once", lambda rows: self.target.gradient(*(array[rows] for array in whole))
+        )
         if len(parts) == 1:
             return parts[0]
         return Evaluation(*(array_namespace(part[0]).concat(part) for part in zip(*parts, strict=True)))
+
+    def _parted(self, n: int, most: str, evaluate: Callable[[slice], T]) -> list[T]:
+        """Evaluate n samples in as few parts, of nearly one size, as the target's attribute `most` allows."""
+        count = max(1, -(-n // max(1, getattr(self.target, most, n))))
+        cuts = [n * part // count for part in range(count + 1)]
+        return [self._timed(stop - start, partial(evaluate, slice(start, stop))) for start, stop in pairwise(cuts)]
 
     def _timed(self, samples: int, evaluate: Callable[[], T]) -> T:
         if self.heartbeat is not None:
@@ -93,12 +97,6 @@ class CountingTarget:
         found = evaluate()
         self.seconds += time.perf_counter() - started
         return found
-
-
-def _parts(n: int, most: int) -> list[tuple[int, int]]:
-    """Where to cut n samples into parts of at most `most`: as few as can be, of nearly one size."""
-    count = max(1, -(-n // max(1, most)))
-    return [(n * part // count, n * (part + 1) // count) for part in range(count)]
 
 
 def has_scores(target: Target) -> bool:

@@ -9,14 +9,13 @@ _BUDGET = 256 << 20  # bytes that a run's tensors may take at the same time
 _LARGE = 4096  # elements of a constant that says nothing of shapes
 
 
-def images_at_once(model: bytes) -> int:
+def images_at_once(model: onnx.ModelProto) -> int:
     """The most images per run for which its tensors stay within a quarter of a gigabyte, at least 1.
 
     It follows from the graph alone, so that an audit cuts its batches in the same way wherever it runs.
     """
-    graph = onnx.ModelProto.FromString(model)
-    batch = graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value or 1  # the only size that it takes, or any
-    return batch * max(1, _BUDGET // max(1, bytes_per_run(graph)))
+    batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or 1  # the only size that it takes, or any
+    return batch * max(1, _BUDGET // max(1, bytes_per_run(model)))
 
 
 def bytes_per_run(model: onnx.ModelProto) -> int:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 from f2at.attacks.targets.onnx_target import OnnxTarget
 from f2at.audit import AuditRequest, Step
 from f2at.audit.opening.model import Model
@@ -56,7 +58,7 @@ def open_model(bundle: Bundle, *, threads: int) -> Model:
     """The two graphs of a bundle that is loaded already."""
     graphs = [bundle.files[name] for name in (CLASSIFIER, GRADIENT)]
     classifier, gradient = (create_session(graph, threads=threads, plan_memory=False) for graph in graphs)
-    at_once = [images_at_once(graph) for graph in graphs]
+    at_once = [images_at_once(onnx.load_model_from_string(graph)) for graph in graphs]
     return Model(
         OnnxTarget(classifier, gradient, at_once=at_once, quantized=bundle.precision != "float32"),
         bundle.classes,

@@ -148,7 +148,7 @@ def open_onnx(
     return Model(
         OnnxTarget(
             *sessions,
-            at_once=[images_at_once(graph.model.SerializeToString()) for graph in graphs],
+            at_once=[images_at_once(graph.model) for graph in graphs],
             quantized=facts["quantized"],
         ),
         [str(number) for number in range(facts["classes"])] if classes is None else classes,

@@ -52,4 +52,4 @@ def test_large_weights_give_shapes_and_no_bytes() -> None:
 )
 def test_images_at_once_fill_a_quarter_of_a_gigabyte(batch: str | int, pixels: int, images: int) -> None:
     graph = model(f"one (float[{batch}, {pixels}] x) => (float[{batch}, {pixels}] y) {{ y = Relu (x) }}")
-    assert images_at_once(graph.SerializeToString()) == images
+    assert images_at_once(graph) == images
