@@ -14,7 +14,6 @@ from f2at.export.writing import check_request, write_export
 from f2at.images.preparation import Preparation
 from f2at.images.sets.npz import read_labelled
 from f2at.models import CheckpointInfo, load_checkpoint
-from f2at.models.from_timm import TimmBody
 
 
 def export_checkpoint(
@@ -49,7 +48,7 @@ def export_checkpoint(
             f"no reference images at {reference}: an .npz file with images and labels is needed"
         ) from None
     labels = labels.astype(np.int64)
-    classifier, gradient = export_graphs(model, info.input_size, fold=not isinstance(model.body, TimmBody))
+    classifier, gradient = export_graphs(model, info.input_size)
     return write_export(
         output,
         manifest=_describe(info, parity=check_parity(model, classifier, gradient, images, labels)),

@@ -6,13 +6,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from f2at.models.from_timm import is_timm
 
-def fold_batch_norm(model: nn.Module) -> fx.GraphModule:
+
+def fold_batch_norm(model: nn.Module) -> nn.Module:
     """The function `model` computes in eval mode, without BatchNorm layers; `model` itself is left alone.
+
+    A model of timm is returned as it is.
 
     A normalisation that follows a convolution, and only it, is folded into that one's weights; any other becomes a
     depthwise 1x1 convolution, which ONNX Runtime keeps in its blocked layout. Works on whatever `torch.fx` can trace.
     """
+    if is_timm(model):
+        return model
     traced = fx.symbolic_trace(copy.deepcopy(model).eval())
     modules = dict(traced.named_modules())
     for node in list(traced.graph.nodes):

@@ -14,10 +14,10 @@ from f2at.gradient.builder import UnsupportedOperationError
 from f2at.gradient.classifier import classifier_graph, gradient_graph, read_classifier
 
 _OPSET = 20
-_EXAMPLES = 7  # images in a traced batch: a size that no other dimension has, since equal sizes are taken for one
+EXAMPLES = 7  # images in a traced batch: a size that no other dimension has, since equal sizes are taken for one
 
 
-def export_graphs(model: nn.Module, input_size: tuple[int, int], *, fold: bool = True) -> tuple[bytes, bytes]:
+def export_graphs(model: nn.Module, input_size: tuple[int, int]) -> tuple[bytes, bytes]:
     """Serialised classifier.onnx and gradient.onnx (see `f2at.bundle.format`) of a model in eval mode.
 
     The model is exported as anybody would export it, and that graph is differentiated like anybody's.
@@ -25,14 +25,11 @@ def export_graphs(model: nn.Module, input_size: tuple[int, int], *, fold: bool =
     Args:
         model: images float32 (N,3,H,W) in [0,1] -> logits (N,C).
         input_size: (H, W) in pixels.
-        fold: fold BatchNorm first, for which `torch.fx` must be able to trace the model.
 
     Raises:
         ValueError: the model has an operation without a rule in `f2at.gradient.rules`.
     """
-    images = torch.zeros(_EXAMPLES, 3, *input_size)
-    folded = fold_batch_norm(model) if fold else model
-    source = onnx.load_model_from_string(to_onnx(folded, (images,), ["images"], ["logits"]))
+    source = to_onnx(fold_batch_norm(model), torch.zeros(EXAMPLES, 3, *input_size))
     classifier = read_classifier(source, scores="logits", layout="NCHW", size=input_size)
     try:
         graphs = classifier_graph(classifier), gradient_graph(classifier)
@@ -42,24 +39,23 @@ def export_graphs(model: nn.Module, input_size: tuple[int, int], *, fold: bool =
     return first, second
 
 
-def to_onnx(module: nn.Module, arguments: tuple[Tensor, ...], inputs: list[str], outputs: list[str]) -> bytes:
-    """Export with a dynamic batch."""
-    batch = torch.export.Dim("N")
+def to_onnx(module: nn.Module, images: Tensor) -> onnx.ModelProto:
+    """Export with a dynamic batch: images (N, ...) -> logits."""
     with _quiet():
         program = torch.onnx.export(
             module,
-            arguments,
+            (images,),
             dynamo=True,
             verbose=False,
             opset_version=_OPSET,
-            dynamic_shapes=[{0: batch}] * len(arguments),
-            input_names=inputs,
-            output_names=outputs,
+            dynamic_shapes=[{0: torch.export.Dim("N")}],
+            input_names=["images"],
+            output_names=["logits"],
         )
     assert program is not None
-    model = program.model_proto
+    model: onnx.ModelProto = program.model_proto
     _strip(model)
-    return bytes(model.SerializeToString(deterministic=True))
+    return model
 
 
 def _strip(model: onnx.ModelProto) -> None:

@@ -28,6 +28,14 @@ class TimmBody(nn.Module):
         return features
 
 
+def is_timm(model: nn.Module) -> bool:
+    """Whether a classifier is built on one of timm's models, which `torch.fx` is not to trace.
+
+    Tracing would fix what their layers do in train mode, and some of their norms are activations as well.
+    """
+    return isinstance(getattr(model, "body", None), TimmBody)
+
+
 class Settings(NamedTuple):
     """What a timm model expects of its images: their size in pixels, and mean and deviation of each channel."""
 

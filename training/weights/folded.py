@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from f2at.models.from_timm import TimmBody
+from f2at.models.from_timm import is_timm
 
 
 class FoldedConvolution(nn.Module):
@@ -51,8 +51,8 @@ class FoldedModel:
     def __init__(self, model: nn.Module) -> None:
         self.folded: list[FoldedConvolution] = []
         self.module: nn.Module = model
-        if isinstance(getattr(model, "body", None), TimmBody):
-            return  # tracing would fix what its layers do in train mode, and some of its norms are activations as well
+        if is_timm(model):
+            return
         self.module = traced = fx.symbolic_trace(model)
         modules = dict(traced.named_modules())
         for node in list(traced.graph.nodes):
