@@ -120,10 +120,11 @@ def _report(plan: Audit, identifier: str, shards: Sequence[str], max_seconds: fl
             for child in children
             if child.status == "PENDING" and child.recovery_attempts
         }
-        state = progress(plan.steps, results.values()) | forecast.of(list(results.values()), working)
-        if state != published:
-            published = state
-            DBOS.set_event(PROGRESS, state)
+        news = sum(map(len, results.values())), working
+        if news != published:
+            published = news
+            expected = forecast.of(list(results.values()), working)
+            DBOS.set_event(PROGRESS, progress(plan.steps, results.values()) | expected)
         _stop_at_failure(children, waiting)
         if sum(map(_worked, results.values())) > max_seconds:
             DBOS.cancel_workflows(list(waiting))
