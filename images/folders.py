@@ -36,7 +36,7 @@ def class_folders(root: Path) -> ClassFolders:
     files: list[tuple[Path, int]] = []
     notes: list[str] = []
     for entry in sorted(root.iterdir(), key=lambda entry: entry.name):
-        if _hidden(entry.name):
+        if hidden(entry.name):
             continue
         if entry.is_symlink() and not entry.exists():
             notes.append(f"{entry} is a link that leads nowhere: left out")
@@ -81,12 +81,12 @@ def _pictures(top: Path) -> tuple[list[Path], list[str]]:
             notes.append(f"{place} is a link to a folder that is read already: left out")
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not _hidden(name))
+        folders[:] = sorted(name for name in folders if not hidden(name))
         for name in names:
             suffix = Path(name).suffix.lower()
-            if suffix in SUFFIXES and not _hidden(name):
+            if suffix in SUFFIXES and not hidden(name):
                 found.append(Path(place, name))
-            elif not _hidden(name):
+            elif not hidden(name):
                 others[suffix or "no suffix"] += 1
     if others:
         kinds = ", ".join(f"{count} of {suffix}" for suffix, count in sorted(others.items()))
@@ -94,7 +94,8 @@ def _pictures(top: Path) -> tuple[list[Path], list[str]]:
     return sorted(found), notes
 
 
-def _hidden(name: str) -> bool:
+def hidden(name: str) -> bool:
+    """Whether a file or folder is there for the system's own use."""
     return name.startswith(".") or name == "__MACOSX"  # which archives from a Mac have beside their folder
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from f2at.images.folders import ClassFolders, class_folders
+from f2at.images.folders import ClassFolders, class_folders, hidden
 from f2at.training.configuration.options import DataConfig
 from f2at.training.data.reading import read_pictures
 from f2at.training.data.sets import DataError, Dataset, of_each_class
@@ -72,7 +72,7 @@ def describe(parts: dict[str, Tensor], classes: Sequence[str]) -> str:
 def _folders(root: Path) -> list[Path]:
     if not root.is_dir():
         return []
-    return [entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+    return [entry for entry in root.iterdir() if entry.is_dir() and not hidden(entry.name)]
 
 
 def _listed(folder: Path, root: Path) -> ClassFolders:
