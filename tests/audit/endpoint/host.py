@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +24,7 @@ class Asked(NamedTuple):
     headers: dict[str, str]
     body: bytes
     port: int  # of the client: that of its connection
+    at: float  # seconds of the monotonic clock
 
 
 class Answer(NamedTuple):
@@ -50,7 +52,8 @@ def host(reply: Reply) -> Iterator[tuple[str, list[Asked]]]:
 
         def do_GET(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            asked.append(Asked(self.command, self.path, dict(self.headers.items()), body, self.client_address[1]))
+            headers, port = dict(self.headers.items()), self.client_address[1]
+            asked.append(Asked(self.command, self.path, headers, body, port, time.monotonic()))
             answer = reply(asked[-1])
             if answer is None:
                 self.close_connection = True
