@@ -17,6 +17,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks.autoattack.official import load_official
 from benchmarks.common import markdown_table, parser, publish
 from f2at.attacks.registry import ATTACKS
 from f2at.attacks.survivors import misclassified
@@ -149,8 +150,7 @@ def _ours(target: TorchTarget, targets: int, kept: float) -> Attack:
 
 
 def _official(checkout: Path, model: nn.Module, targets: int) -> Attack:
-    if str(checkout.resolve()) not in sys.path:
-        sys.path.insert(0, str(checkout.resolve()))
+    load_official(checkout)
     from autoattack.autopgd_base import APGDAttack_targeted  # type: ignore[import-not-found]
 
     def run(images: Tensor, labels: Tensor) -> tuple[Tensor, int]:

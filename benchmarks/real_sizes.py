@@ -141,7 +141,7 @@ def _prepared(name: str, images: int, folder: Path) -> tuple[Path, Path]:
 def _run(command: list[str], environment: dict[str, str]) -> Run:
     """Run a command to its end, and read its progress as it comes."""
     started = last = time.monotonic()
-    silence, lines = 0.0, list[str]()
+    silence = 0.0
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert process.stderr
     peak = _Peak(process.pid)

@@ -25,9 +25,7 @@ from f2at.gradient.trace import input_of, needed, quiet_session, reached
 from f2at.images.pixels import LEVELS
 
 TOLERANCE = 0.03  # root mean square over lines of (difference - mean slope), relative to the gradient's norm
-_MOST = (
-    81  # slopes in a mean, if fewer do not do: its error at kinks falls with their number, that of a false one stays
-)
+_MOST = 81  # slopes in a mean, if fewer do not do: its error at kinks falls with their number, a false one's stays
 _HALVES = tuple(levels / LEVELS for levels in (0.03, 0.3, 3, 30))  # half the length of a line, in each pixel
 _JUMPS = {"Floor", "Ceil", "Round", "Sign", "ArgMax", "ArgMin", "QuantizeLinear", "DynamicQuantizeLinear"}
 _SIGNAL = 300  # how much more than rounding errors a difference must be to tell anything

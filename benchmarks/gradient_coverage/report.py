@@ -21,10 +21,7 @@ def report(lines: Sequence[Mapping[str, Any]]) -> str:
         "Errors and cosines are of the worst of two images. At ReLU networks two float32 computations differ by more "
         "where a ReLU lies at its kink. A cell: error, cosine, speed against torch, seconds to build, size of the "
         "graph in MB (and in sizes of the exported file).",
-        *(
-            f"- {line['name']}, {line['exporter'] or 'file'}: {' '.join(line['reason'].split())[:300]}"
-            for line in failed
-        ),
+        *(f"- {line['name']}, {line['exporter'] or 'file'}: {_reason(line)}" for line in failed),
         markdown_table(
             ["architecture", "pixels", *EXPORTERS],
             (

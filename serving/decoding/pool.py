@@ -75,9 +75,8 @@ class Decoders:
             raise
         # Shielded: a client that leaves does not free the worker.
         work = asyncio.ensure_future(self._work(turn, files, preparation))
-        work.add_done_callback(
-            lambda done: done.cancelled() or done.exception()
-        )  # it is raised here, unless the client has left
+        # Its error is raised here, unless the client has left: then it is looked at all the same.
+        work.add_done_callback(lambda done: done.cancelled() or done.exception())
         images = await asyncio.shield(work)
         return lambda: images
 

@@ -33,44 +33,44 @@ def decode_images(
 
 def refusal(error: str, message: str, accepted: Any, received: Any) -> Problem:
     """The problem behind an ImageError, given by the name of its class and what it says."""
-    status, kind = _KINDS[error]
-    return Problem(status, kind, message, argument="image", accepted=accepted, received=received)
+    return _problem(*_KINDS[error], message, accepted, received)
 
 
 def too_slow(files: Sequence[bytes], seconds: int) -> Problem:
     """For files that were not decoded in time."""
-    return Problem(
+    return _problem(
         422,
         "image-too-slow",
         f"Decoding was stopped after {seconds} seconds; send fewer or smaller images, or save them as plain files.",
-        argument="image",
-        accepted=f"what is decoded within {seconds} seconds",
-        received=_described(files),
+        f"what is decoded within {seconds} seconds",
+        _described(files),
     )
 
 
 def too_much_memory(files: Sequence[bytes], memory: int) -> Problem:
     """For files that took more memory than a decode worker has, in MiB."""
-    return Problem(
+    return _problem(
         413,
         "image-too-large",
         f"Decoding takes more than {memory} MiB of memory; send fewer or smaller images.",
-        argument="image",
-        accepted=f"what is decoded in {memory} MiB",
-        received=_described(files),
+        f"what is decoded in {memory} MiB",
+        _described(files),
     )
 
 
 def fatal(files: Sequence[bytes]) -> Problem:
     """For files that the decoder did not survive."""
-    return Problem(
+    return _problem(
         422,
         "unreadable-image",
         "The decoder ended while it read the image, which may be damaged; save it again, or send another format.",
-        argument="image",
-        accepted="a whole file",
-        received=_described(files),
+        "a whole file",
+        _described(files),
     )
+
+
+def _problem(status: int, kind: str, message: str, accepted: Any, received: Any) -> Problem:
+    return Problem(status, kind, message, argument="image", accepted=accepted, received=received)
 
 
 def _described(files: Sequence[bytes]) -> str:

@@ -2,9 +2,8 @@
 
 A model is first tried in a process of its own (see `trial`). Then a swap has two phases. First the record (see
 `deployment`) names a candidate, which every process loads and runs once beside the model that it serves; if one cannot,
-the record is restored and nothing changes. Then the record names the
-candidate as the served model, and every process switches within a tenth of a second. A request keeps the model that it
-started with.
+the record is restored and nothing changes. Then the record names the candidate as the served model, and every process
+switches within a tenth of a second. A request keeps the model that it started with.
 """
 
 import json
