@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from f2at.attacks.target import Target, has_gradients, has_scores
 from f2at.audit.request import AuditRequest
 from f2at.audit.suites import SUITES
-from f2at.images.labelled import check_names
+from f2at.images.labelled import check_names, check_range
 from f2at.images.sets.base import LabelledSet
 
 
@@ -14,8 +14,7 @@ def check_data(data: LabelledSet, request: AuditRequest, classes: Sequence[str],
     check_names(classes)
     if len(classes) != target.classes:
         raise ValueError(f"classes must be {target.classes} names, one for each output; got {len(classes)}")
-    if data.labels.min() < 0 or data.labels.max() >= len(classes):
-        raise ValueError(f"labels must lie in [0, {len(classes)}); got {data.labels.min()} to {data.labels.max()}")
+    check_range(data.labels, len(classes))
     if request.samples is not None and request.samples > len(data):
         raise ValueError(f"samples must be at most {len(data)}, all there are; got {request.samples}")
 

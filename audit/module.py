@@ -14,6 +14,7 @@ from f2at.attacks.targets.torch_target import TorchTarget
 from f2at.audit.perform import perform
 from f2at.audit.plan import Audit, Step
 from f2at.audit.request import AuditRequest
+from f2at.command_line import first_line
 from f2at.images.pixels import to_inputs
 from f2at.images.sets.base import in_memory
 
@@ -192,11 +193,6 @@ def _describe(output: Any) -> str:
     if isinstance(output, tuple | list):
         return f"{type(output).__name__} of {', '.join(map(_describe, output))}"
     return type(output).__name__
-
-
-def first_line(error: Exception) -> str:
-    """What an error of somebody's code says, in one line."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _name(device: torch.device) -> str:

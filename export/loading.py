@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from f2at.audit.module import first_line
+from f2at.command_line import first_line, shortened
 
 _SHOWN = 4  # names in a message
 _NESTED = ("state_dict", "model_state_dict", "model")  # where training scripts put it
@@ -94,12 +94,7 @@ def _fill(model: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
         "unknown": sorted(state.keys() - own.keys()),
         "of another shape": sorted(name for name in own.keys() & state.keys() if own[name] != state[name].shape),
     }
-    said = [f"{kind} {_list(names)}" for kind, names in wrong.items() if names]
+    said = [f"{kind} {shortened(names, _SHOWN)}" for kind, names in wrong.items() if names]
     if said:
         raise ValueError(f"weights in {path} are not the module's: {'; '.join(said)}")
     model.load_state_dict(state)
-
-
-def _list(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

@@ -10,11 +10,12 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from f2at.audit.module import Logits, OutputError, first_line, module_digest
+from f2at.audit.module import Logits, OutputError, module_digest
 from f2at.bundle.format import Bundle
 from f2at.bundle.runtime import CPU, create_session
+from f2at.command_line import first_line
 from f2at.export.foreign import export_graph
-from f2at.export.graphs import to_onnx
+from f2at.export.graphs import EXAMPLES, to_onnx
 from f2at.export.parity import TOLERANCE, ParityError, check_parity
 from f2at.export.writing import check_request
 from f2at.gradient.classifier import Classifier
@@ -25,7 +26,6 @@ from f2at.images.sets.base import LabelledSet
 from f2at.images.sets.opening import open_labelled
 
 _COMPARED = 16  # images
-_EXAMPLES = 7  # images that the module is traced with: a size that no other dimension has
 
 
 def export_module(
@@ -164,7 +164,7 @@ def _check_scores(model: nn.Module, deployed: bytes, reading: Reading, images: I
 
 def _exported(model: nn.Module, shape: Sequence[int], name: str) -> onnx.ModelProto:
     """The graph of a module, for any number of images of this shape."""
-    example = torch.rand(_EXAMPLES, *shape, generator=torch.Generator().manual_seed(0))
+    example = torch.rand(EXAMPLES, *shape, generator=torch.Generator().manual_seed(0))
     try:
         with torch.no_grad():
             model(example)
@@ -173,7 +173,7 @@ def _exported(model: nn.Module, shape: Sequence[int], name: str) -> onnx.ModelPr
     except Exception as error:  # somebody's code
         raise ValueError(f"{name} must take images {tuple(example.shape)}, float32: {first_line(error)}") from error
     try:
-        return onnx.load_model_from_string(to_onnx(model, (example,), ["images"], ["logits"]))
+        return to_onnx(model, example)
     except Exception as error:
         raise ValueError(f"{name} cannot be exported by torch.onnx.export: {first_line(error)}") from error
 

@@ -13,6 +13,17 @@ def suggestion(word: str, accepted: Iterable[str], prefix: str = "") -> str:
     return f"; did you mean {prefix}{near[0]}?" if near else ""
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of somebody's code says, in one line."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def shortened(names: Sequence[str], most: int) -> str:
+    """The first names with commas between them, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def next_step(command: str, *arguments: object) -> str:
     """The line by which a command names the one to run next, quoted so that a shell takes it as it is printed."""
     return f"next: f2at {shlex.join([command, *map(str, arguments)])}"

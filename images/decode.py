@@ -77,6 +77,18 @@ def decode_image(
     return np.asarray(pixels, dtype=np.uint8)
 
 
+def decode_own(name: str, data: bytes, preparation: Preparation) -> NDArray[np.uint8]:
+    """The pixels of a picture file from one's own disk, which messages call by its name; see `decode_image`.
+
+    Raises:
+        ValueError: it cannot be read as an image, and why.
+    """
+    try:
+        return decode_image(data, preparation, max_pixels=OWN_PIXELS, formats=OWN_FORMATS)
+    except ImageError as error:
+        raise ValueError(f"{name} cannot be read as an image: {error}") from None
+
+
 def decode_images(
     files: Sequence[bytes],
     preparation: Preparation,

@@ -49,5 +49,12 @@ def check_labelled(
         raise ValueError(f"{which}images must be at least one; got none")
     if labels.dtype.kind not in "iu" or labels.shape != shape[:1]:
         raise ValueError(f"{which}labels must be integers ({len(images)},); got {labels.dtype} {labels.shape}")
-    if classes is not None and (labels.min() < 0 or labels.max() >= classes):
+    if classes is not None:
+        check_range(labels, classes, name=name)
+
+
+def check_range(labels: NDArray[Any], classes: int, *, name: str = "") -> None:
+    """Refuse labels that count no class of so many; `name` precedes the word in the message."""
+    if labels.min() < 0 or labels.max() >= classes:
+        which = f"{name} " if name else ""
         raise ValueError(f"{which}labels must lie in [0, {classes}); got {labels.min()} to {labels.max()}")

@@ -4,7 +4,6 @@ One file holds the weights and what they mean, so that the two cannot come apart
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from f2at.files import replacing
 from f2at.models.classifier import Classifier
 from f2at.models.from_timm import PREFIX
 from f2at.models.registry import create_model
@@ -55,13 +55,9 @@ class CheckpointInfo:
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
     """Write tensors and a JSON description to one safetensors file, atomically."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    try:
-        save_file(contiguous, temporary, metadata={"json": json.dumps(description)})
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as draft:
+        save_file(contiguous, draft, metadata={"json": json.dumps(description)})
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

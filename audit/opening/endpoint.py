@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from f2at.attacks.target import has_scores
 from f2at.audit import AuditRequest, Step
 from f2at.audit.endpoint.address import Address
 from f2at.audit.endpoint.answers import find_reading
@@ -65,7 +66,7 @@ def audit_endpoint(
 
 def usual_suite(model: Model) -> str:
     """The suite for an endpoint where none is named."""
-    return "black-box" if getattr(model.target, "scores", True) else "labels"
+    return "black-box" if has_scores(model.target) else "labels"
 
 
 def open_endpoint(

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from f2at.audit.reports.flags import FAR
 from f2at.bundle.runtime import create_session
 from f2at.bundle.weights import Slim
 from f2at.gradient.batch import chunks
@@ -18,7 +19,6 @@ from f2at.gradient.trace import input_of, needed
 from f2at.images.pixels import LEVELS, Images, Labels
 
 IMAGES = 100  # at most; more would be slow and say no more
-FAR = 0.1  # of the images: what fewer gain is no sign of a mistake
 _TRIED = 25  # of them, to find the best of the others
 _TOGETHER = 8  # images in a run
 _SCALINGS = {  # mean, std, scale

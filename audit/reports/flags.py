@@ -10,10 +10,12 @@ from typing import Any
 
 from f2at.audit.reports.difference import mcnemar_exact
 from f2at.audit.reports.statistics import CONFIDENCE, better_than, wilson_interval
+from f2at.command_line import shortened
 
 _REPEAT_TOLERANCE = 1e-4  # relative to the largest logit; graphics cards repeat themselves to about 1e-6
 
 _NAMED = 5  # samples
+FAR = 0.1  # of the images: what fewer gain by another preprocessing is no sign of a mistake
 WORTHLESS = {"clean_accuracy_at_chance", "one_class_only"}  # no threshold is passed by such images
 
 _TITLES = {
@@ -194,8 +196,7 @@ def flags(
 def _unanswered(samples: Sequence[str], times: int) -> str:
     if not times:
         return "every answer was made of finite numbers"
-    more = f" and {len(samples) - _NAMED} more" if len(samples) > _NAMED else ""
-    named = f"{', '.join(samples[:_NAMED])}{more}" if samples else "images corrupted, unrounded or beyond eps"
+    named = shortened(samples, _NAMED) if samples else "images corrupted, unrounded or beyond eps"
     return f"no finite answer {'once' if times == 1 else f'{times} times'}: {named}"
 
 
@@ -210,7 +211,7 @@ def preprocessing_forgotten(found: Mapping[str, Any] | None) -> tuple[bool | Non
     gained = best["correct"] - given["correct"]
     # The best of seven was looked for, so each has a seventh of the usual level.
     surely = mcnemar_exact(best["only_given"], best["only_best"]) < (1 - CONFIDENCE) / 7
-    return gained >= 0.1 * n and surely, f"{text}, and {best['correct']} with {best['name']} ({best['options']})"
+    return gained >= FAR * n and surely, f"{text}, and {best['correct']} with {best['name']} ({best['options']})"
 
 
 def _cut_short(attacks: Sequence[Mapping[str, Any]]) -> tuple[bool | None, str]:

@@ -9,8 +9,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from f2at.command_line import suggestion
-from f2at.images.labelled import check_labelled
+from f2at.command_line import shortened, suggestion
+from f2at.images.labelled import check_labelled, check_range
 from f2at.images.pixels import Images, Labels
 from f2at.images.preparation import Preparation
 
@@ -73,8 +73,7 @@ class LabelledSet(ABC):
         """
         numbers = None if self.names is None else _places(self.names, classes, named=named)
         count = len(classes) if numbers is None else len(numbers)
-        if self.labels.min() < 0 or self.labels.max() >= count:
-            raise ValueError(f"data labels must lie in [0, {count}); got {self.labels.min()} to {self.labels.max()}")
+        check_range(self.labels, count, name="data")
         if numbers is not None:
             return replace(self, labels=numbers[self.labels], names=tuple(classes))
         return replace(self, names=self.names if self.names and not named else tuple(classes))
@@ -130,17 +129,14 @@ def _places(names: Sequence[str], classes: Sequence[str], *, named: bool) -> NDA
     if unknown:
         near = suggestion(unknown[0], classes) if named else ""
         which = (
-            f"the model's classes are {_list(classes)}{near}"
+            f"the model's classes are {shortened(classes, _SHOWN)}{near}"
             if named
             else f"the model has {len(classes)} outputs without names; name them, in their order (--classes)"
         )
-        raise ValueError(f"data has classes that the model has not: {_list(unknown)}; {which}")
+        raise ValueError(f"data has classes that the model has not: {shortened(unknown, _SHOWN)}; {which}")
     twice = sorted({name for name in names if list(classes).count(name) > 1})
     if twice:
-        raise ValueError(f"classes must have different names to be matched with the data's; {_list(twice)} come twice")
+        raise ValueError(
+            f"classes must have different names to be matched with the data's; {shortened(twice, _SHOWN)} come twice"
+        )
     return np.array([places[name] for name in names], np.int64)
-
-
-def _list(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

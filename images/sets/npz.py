@@ -17,6 +17,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from f2at.command_line import first_line
 from f2at.images.labelled import check_labelled
 from f2at.images.pixels import Images, Labels
 from f2at.images.preparation import Preparation
@@ -162,7 +163,7 @@ def _named(path: Path | None, name: str) -> Iterator[None]:
         where = "" if path is None else f"{path}: "
         raise ValueError(
             f"{name} must be an .npz file with images, uint8 (N, H, W, 3), and labels, integers (N,); got {where}"
-            f"{str(error).splitlines()[0][:200] if str(error) else type(error).__name__}"
+            f"{first_line(error)[:200]}"
         ) from error
 
 

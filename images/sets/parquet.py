@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from f2at.command_line import first_line
 from f2at.images.pixels import Labels
 from f2at.images.sets.pictures import Picture, Pictures
 
@@ -100,8 +101,9 @@ def _named(path: Path) -> Iterator[None]:
     except _MissingError:
         raise
     except (ValueError, OSError, NotImplementedError, KeyError, MemoryError) as error:  # Arrow's own are among these
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise ValueError(f"data must be a Parquet file with {_WANTED}; got {path}: {reason}") from error
+        raise ValueError(
+            f"data must be a Parquet file with {_WANTED}; got {path}: {first_line(error)[:200]}"
+        ) from error
 
 
 def _image_column(name: str, kind: Any) -> str | None:

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 
-from f2at.images.decode import OWN_FORMATS, OWN_PIXELS, ImageError, decode_image
+from f2at.images.decode import decode_own
 from f2at.images.folders import class_folders, read_picture
 from f2at.images.pixels import Images
 from f2at.images.preparation import Preparation
@@ -62,11 +62,7 @@ class Pictures(LabelledSet):
         for place, number in enumerate(places.tolist()):
             by_row[number].append(place)
         for own, picture in zip(by_row, self.files(unique.tolist()), strict=True):
-            try:
-                pixels = decode_image(picture.data, preparation, max_pixels=OWN_PIXELS, formats=OWN_FORMATS)
-            except ImageError as error:
-                raise ValueError(f"{picture.name} cannot be read as an image: {error}") from None
-            found[own] = pixels
+            found[own] = decode_own(picture.name, picture.data, preparation)
         return found
 
     def digest(self) -> str:

@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from f2at.images import decode
 from f2at.images.decode import decode_image
 from f2at.images.preparation import Preparation
-from f2at.images.sets import pictures
 from f2at.images.sets.base import LabelledSet, in_memory
 from f2at.images.sets.npz import Npz
 from f2at.images.sets.opening import open_labelled
@@ -126,7 +126,7 @@ def test_only_the_pictures_that_are_drawn_are_decoded(tmp_path: Path, monkeypatc
         decoded.append(data)
         return decode_image(data, *arguments, **options)
 
-    monkeypatch.setattr(pictures, "decode_image", count)
+    monkeypatch.setattr(decode, "decode_image", count)
     found = open_labelled(tmp_path).prepared(AS_THEY_ARE)
     assert isinstance(found, Pictures)
     assert (len(found), found.names, np.bincount(found.labels).tolist()) == (3000, ("a", "b", "c"), [1000] * 3)

@@ -2,7 +2,6 @@
 
 import hashlib
 import mmap
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from f2at.files import replacing
 from f2at.images.preparation import Preparation
 
 
@@ -72,11 +72,6 @@ def write_mapped(path: Path, images: Iterable[NDArray[np.uint8]]) -> None:
         OSError: it cannot be written, for want of space for example.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            for image in images:
-                file.write(np.ascontiguousarray(image).data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as draft, draft.open("wb") as file:
+        for image in images:
+            file.write(np.ascontiguousarray(image).data)

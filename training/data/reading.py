@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from f2at.images.decode import OWN_FORMATS, OWN_PIXELS, ImageError, decode_image
+from f2at.images.decode import decode_own
 from f2at.images.folders import read_picture
 from f2at.training.configuration.options import DataConfig
 from f2at.training.data.mapped import MappedImages, listing_digest, write_mapped
@@ -51,12 +51,9 @@ def _decoded(files: Files, config: DataConfig) -> Iterator[NDArray[np.uint8]]:
     """Pictures (H, W, 3) in the order of their files."""
     for file, _ in tqdm(files, desc="reading", unit="picture", delay=5, leave=False, disable=None):
         try:
-            data = read_picture(file)
+            image = decode_own(str(file), read_picture(file), config.preparation)
         except ValueError as error:
             raise DataError(str(error)) from None
         except OSError as error:
             raise DataError(f"{file} cannot be read: {error}") from None
-        try:
-            yield decode_image(data, config.preparation, max_pixels=OWN_PIXELS, formats=OWN_FORMATS)
-        except ImageError as error:
-            raise DataError(f"{file} cannot be read as an image: {error}") from None
+        yield image
