@@ -10,7 +10,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(PROCESSES) --dist loa
 export OMP_WAIT_POLICY ?= PASSIVE
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo serve test coverage test-fast wheel format requirements sbom vulnerabilities clean
+.PHONY: help demo serve test test-fast wheel format requirements sbom vulnerabilities clean
 
 help:            ## list the commands
 	@sed -n 's/^\([a-z-]*\): .*##/  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -21,14 +21,11 @@ demo: $(VENV)/.train      ## train, export, serve, predict and audit on handwrit
 serve: $(VENV)/.serve      ## serve zoo/MODEL or bundles/MODEL (the demo's) at http://127.0.0.1:3000 until Ctrl-C
 	$(BIN)/f2at serve $(firstword $(wildcard zoo/$(MODEL)) bundles/$(MODEL))
 
-test: $(VENV)/.dev      ## lint, types, spelling and every test
+test: $(VENV)/.dev      ## lint, types, spelling and every test, with the coverage that pyproject.toml requires
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/codespell
-	$(PYTEST)
-
-coverage: $(VENV)/.dev      ## every test, more slowly, with the coverage that pyproject.toml requires
 	$(PYTEST) --cov --cov-report=term:skip-covered
 
 test-fast: $(VENV)/.dev      ## only the tests that take seconds
