@@ -88,7 +88,7 @@ def served(bundle: Path) -> Iterator[httpx.Client]:
     log = REPORTS / "demo-server.log"
     log.unlink(missing_ok=True)
     print(f"$ f2at serve {bundle}   (on a free port; log: {log})", flush=True)
-    environment = {"BENTOML_HOME": str(Path(".f2at/bentoml").resolve()), "BENTOML_DO_NOT_TRACK": "True"}
+    environment = {"BENTOML_HOME": str(Path(".f2at/bentoml").resolve())}
     try:
         server = running_server(bundle, environment=environment, log=log)
     except LaunchError as error:

@@ -101,7 +101,6 @@ def reports(
         "F2AT_THREADS": "1",
         "OMP_NUM_THREADS": "1",
         "BENTOML_HOME": str(folder / "bentoml"),
-        "BENTOML_DO_NOT_TRACK": "1",
     }
 
     def audited(url: str, **options: Any) -> dict[str, Any]:

@@ -57,7 +57,6 @@ class Deployment:
         self._environment = {
             **os.environ,
             "BENTOML_HOME": f"{folder}/bentoml",
-            "BENTOML_DO_NOT_TRACK": "1",
             "F2AT_STATE": f"{folder}/state",
             "F2AT_AUDIT_THREADS": "1",
             **environment,

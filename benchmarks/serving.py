@@ -109,7 +109,7 @@ def started(
         environment: further variables.
     """
     with tempfile.TemporaryDirectory() as folder:
-        own = {"BENTOML_HOME": f"{folder}/bentoml", "F2AT_STATE": f"{folder}/state", "BENTOML_DO_NOT_TRACK": "1"}
+        own = {"BENTOML_HOME": f"{folder}/bentoml", "F2AT_STATE": f"{folder}/state"}
         own = {**os.environ, **own, "F2AT_RATE": "0", **(environment or {})}
         try:
             server = launch([sys.executable, *arguments], cwd=ROOT, environment=own, ready=ready)

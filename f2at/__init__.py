@@ -9,6 +9,7 @@ What stands in `__all__` is the public face; everything below it may change. Eac
 used, so that `import f2at` takes no time, and what needs PyTorch or a server needs it only then.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
     from f2at.training.loop import train
 
 __version__ = "0.2.0"
+
+# What models somebody has, and on what machines, is nobody else's business: ONNX Runtime (from 1.29) and BentoML tell
+# their makers unless they are told not to, before they are loaded. A value of the user's own stays.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # in this spelling alone
 
 __all__ = [
     "AuditRequest",

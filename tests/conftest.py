@@ -11,6 +11,8 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
+import f2at  # noqa: F401 (before anything loads ONNX Runtime, which would tell its makers of every model)
+
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command `f2at` does, before anything loads PyTorch
 
 if TYPE_CHECKING:

@@ -25,5 +25,4 @@ def environment(folder: Path) -> dict[str, str]:
         **{key: value for key, value in os.environ.items() if not key.startswith("F2AT_") or key == "F2AT_CACHE"},
         "PYTHONPATH": str(REPOSITORY),
         "BENTOML_HOME": str(folder / "bentoml"),
-        "BENTOML_DO_NOT_TRACK": "1",
     }

@@ -34,7 +34,6 @@ class Server:
         self.cwd = cwd
         self.environment = {
             **os.environ,
-            "BENTOML_DO_NOT_TRACK": "1",
             "BENTOML_HOME": str(folder / "bentoml"),
             "F2AT_BUNDLE": str(bundle),
             "F2AT_STATE": str(folder / "state"),

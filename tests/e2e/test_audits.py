@@ -416,9 +416,15 @@ def test_cancelling_reaches_the_shards_of_every_worker(fleet: Fleet) -> None:
     assert sum(after) - sum(before) < 1
 
 
+def states(pid: int) -> set[str]:
+    """Those of a process's threads, as in proc(5)."""
+    return {thread.read_text().rpartition(")")[2].split()[0] for thread in Path(f"/proc/{pid}/task").glob("*/stat")}
+
+
 def suspend(worker: subprocess.Popen[bytes], url: str) -> None:
     """Suspend a worker, but not while it holds SQLite's only lock: no process could write until it is resumed."""
     worker.send_signal(signal.SIGSTOP)
+    wait_for(lambda: states(worker.pid) == {"T"})  # on a busy machine, a worker's threads run on for a while
     if url.startswith("sqlite:///"):
         try:
             with closing(sqlite3.connect(url.removeprefix("sqlite:///"), timeout=2)) as database:

@@ -29,7 +29,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def run(tmp_path: Path) -> Run:
     def command(*arguments: str, cwd: Path = REPOSITORY, **environment: str) -> subprocess.CompletedProcess[str]:
         env = {key: value for key, value in os.environ.items() if not key.startswith("F2AT_")}
-        env |= {"BENTOML_DO_NOT_TRACK": "1", "BENTOML_HOME": str(tmp_path / "bentoml")}
+        env |= {"BENTOML_HOME": str(tmp_path / "bentoml")}
         env |= {"F2AT_STATE": str(tmp_path / "state"), "PYTHONPATH": "", **environment}
         return subprocess.run(
             [sys.executable, "-m", *arguments], cwd=cwd, env=env, capture_output=True, text=True, timeout=60

@@ -34,7 +34,7 @@ with construct_containerfile(bentoml.get("f2at:latest")) as (folder, _):
 def image(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that is /home/bentoml/bento in the image."""
     folder = tmp_path_factory.mktemp("image")
-    environment = {**os.environ, "BENTOML_HOME": str(folder / "home"), "BENTOML_DO_NOT_TRACK": "1"}
+    environment = {**os.environ, "BENTOML_HOME": str(folder / "home")}
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
     for command in (
         ["-m", "hatchling", "build", "--target", "wheel"],

@@ -1,6 +1,7 @@
 """The page, in a real browser: Debian's Chromium, driven by Playwright."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,7 +106,7 @@ def test_the_whole_journey(page: Page, start_server: "Callable[..., Server]", bu
     start_audit(page, samples=100)  # enough to be seen running
     audit = page.locator(".audit").first
     expect(audit.locator(".state")).to_have_text("running")
-    expect(audit.get_by_role("row").filter(has_text="no attack")).to_contain_text("of 100")
+    expect(audit.get_by_role("row").filter(has_text="no attack")).to_contain_text(re.compile(r"of (25|50|75|100)"))
     expect(audit.locator(".state")).to_have_text("done")
     path = server.client.get("/audits").json()["audits"][0]["links"]["report"]
     report = server.client.get(path).json()

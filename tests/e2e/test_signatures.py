@@ -43,7 +43,7 @@ def python(*words: object, **environment: str) -> subprocess.CompletedProcess[st
 
 def test_what_is_not_signed_is_not_served(bundle: Bundle, keys: Keys, tmp_path: Path) -> None:
     environment = {"F2AT_PUBLIC_KEY": str(keys.public), "F2AT_STATE": str(tmp_path / "state")}
-    environment |= {"BENTOML_HOME": str(tmp_path / "bentoml"), "BENTOML_DO_NOT_TRACK": "1"}
+    environment |= {"BENTOML_HOME": str(tmp_path / "bentoml")}
     environment |= {"F2AT_BUNDLE": str(bundle.path)}
     for command in (
         ["bentoml", "serve", "f2at.serving.service:RobustClassifier"],
@@ -80,7 +80,7 @@ def test_a_signed_bundle_is_served_and_its_reports_are_signed(
 def test_a_pinned_bundle_keeps_its_signature(bundle: Bundle, keys: Keys, tmp_path: Path) -> None:
     folder, home = tmp_path / "signed", tmp_path / "bentoml"
     shutil.copytree(bundle.path, folder)
-    environment = {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "1"}
+    environment = {"BENTOML_HOME": str(home)}
     assert python("f2at", "pin", folder, **environment).returncode == 0
     python("f2at", "sign", folder, "--key", keys.private)
     assert python("f2at", "pin", folder, **environment).returncode == 0  # the same digest, but signed now

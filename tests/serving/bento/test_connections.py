@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import resource
 import socket
 import threading
@@ -105,7 +106,12 @@ def rest(connection: socket.socket) -> tuple[int, dict[str, Any]]:
 
 
 def answer(connection: socket.socket) -> bytes:
-    return connection.recv(1 << 16)
+    """One answer and nothing after it, in however many pieces it comes; less where the connection ends."""
+    received = b""
+    while b"\r\n\r\n" not in received and (part := connection.recv(1)):
+        received += part
+    length = re.search(rb"content-length: (\d+)", received)
+    return received + connection.recv(int(length[1]), socket.MSG_WAITALL) if length else received
 
 
 def drip(connection: socket.socket, data: bytes, seconds: float) -> None:
