@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 MODEL ?= demo-f2at
 # Two processes for each core, since tests of servers wait a lot; the tests of a file stay together and share servers.
 PROCESSES := $(shell $(PYTHON) -c "import os; print(2 * os.cpu_count())")
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
+# At a low priority, or audit workers, whose own is the lowest, would wait for minutes where all cores are busy.
+PYTEST := OMP_NUM_THREADS=1 nice -n 15 $(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 # Threads of OpenMP sleep while they wait, unless told otherwise; the command `f2at` sees to that by itself.
 export OMP_WAIT_POLICY ?= PASSIVE
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt

@@ -1,7 +1,9 @@
 """The finished steps of an audit, in a file, so that the same command goes on where it was interrupted."""
 
 import json
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +51,8 @@ class Journal:
 
     def keep(self, result: dict[str, Any]) -> None:
         """Add the result of a step."""
-        self._write(result)
+        with suppress(FileNotFoundError):  # deleted by another run of this audit, which was here first
+            self._write(result)
         self._results[result["shard"], result["stage"]] = result
 
     def delete(self) -> None:
@@ -57,8 +60,12 @@ class Journal:
         self._path.unlink(missing_ok=True)
 
     def _write(self, value: Mapping[str, Any]) -> None:
-        with self._path.open("a", encoding="ascii") as file:
+        with open(self._path, "a", encoding="ascii", opener=_existing) as file:
             file.write(json.dumps(value) + "\n")
+
+
+def _existing(path: str, flags: int) -> int:
+    return os.open(path, flags & ~os.O_CREAT)
 
 
 def _parse(line: bytes) -> dict[str, Any]:

@@ -56,11 +56,6 @@ def reference(options: argparse.Namespace) -> None:
     """Run the official AutoAttack and store the record."""
     autoattack = official.load_official(options.official)
     model, info, digest = _load_run(options.run)
-    if len(info.classes) < official.LEAST_CLASSES:
-        raise ValueError(
-            f"{options.run} must have at least {official.LEAST_CLASSES} classes, for the official evaluation "
-            f"attacks towards {official.LEAST_CLASSES - 1} wrong ones; got {len(info.classes)}"
-        )
     images, labels = _reference_images(options.run)
     indices = ours.drawn(len(labels), min(options.samples, len(labels)))
     eps = parse_eps(options.eps, options.norm)
@@ -81,7 +76,7 @@ def reference(options: argparse.Namespace) -> None:
         rows = indices[record.done : record.done + size]
         official.run_official(record, images[rows], labels[rows], model, autoattack, eps=eps, norm=options.norm)
 
-    carry_out(Record.empty(about, official.ATTACKS, indices), options.output, _CHUNK, run)
+    carry_out(Record.empty(about, official.attacks_for(len(info.classes)), indices), options.output, _CHUNK, run)
 
 
 def suites(options: argparse.Namespace) -> None:

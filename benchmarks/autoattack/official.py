@@ -17,7 +17,7 @@ from f2at.images.pixels import Images, to_inputs
 
 REPOSITORY, COMMIT = "https://github.com/fra31/auto-attack", "a392200"
 ATTACKS = ("apgd-ce", "apgd-t", "fab-t", "square")  # of its version "standard"
-LEAST_CLASSES = 10  # it aims at 9 wrong ones
+_TARGETS = 9  # wrong classes that its targeted attacks aim at
 NORMS = {"linf": "Linf", "l2": "L2"}
 SEED = 0  # the official evaluation sets the same one before each attack on each batch
 
@@ -39,6 +39,11 @@ def load_official(directory: Path) -> Callable[..., Any]:
     return AutoAttack  # type: ignore[no-any-return]
 
 
+def attacks_for(classes: int) -> tuple[str, ...]:
+    """Those of `ATTACKS` that are defined: the targeted difference of logits ratio needs a fourth class."""
+    return ATTACKS if classes > 3 else tuple(name for name in ATTACKS if name != "apgd-t")
+
+
 def run_official(
     record: Record,
     images: Images,
@@ -51,6 +56,8 @@ def run_official(
 ) -> None:
     """Extend the record by these images, as one batch of `run_standard_evaluation`.
 
+    With less than ten classes it aims at all wrong ones, and `attacks_for` says what is left out.
+
     model: in channels-last format, without gradients of its parameters. official: see `load_official`.
     """
     inputs = to_inputs(images)
@@ -58,6 +65,10 @@ def run_official(
     counted = PassesOfModel(model, passes)
     suite = official(counted, norm=NORMS[norm], eps=float(eps), seed=SEED, device="cpu", verbose=False)
     assert tuple(suite.attacks_to_run) == ATTACKS
+    assert suite.apgd_targeted.n_target_classes == suite.fab.n_target_classes == _TARGETS
+    with torch.no_grad():
+        classes = model(torch.from_numpy(inputs[:1])).shape[1]
+    suite.apgd_targeted.n_target_classes = suite.fab.n_target_classes = min(_TARGETS, classes - 1)
 
     def scored(rows: Rows, found: Found) -> Any:
         with torch.no_grad():
@@ -77,7 +88,7 @@ def run_official(
 
         return attack
 
-    run_chunk(record, images, passes, [run(name) for name in ATTACKS], judge)
+    run_chunk(record, images, passes, [run(name) for name in attacks_for(classes)], judge)
 
 
 def _attack(suite: Any, name: str) -> Any:

@@ -79,6 +79,18 @@ def test_another_audit_does_not_take_its_steps(tmp_path: Path) -> None:
         Journal(path, small())
 
 
+def test_two_runs_of_an_audit_at_a_time_leave_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "report.unfinished"
+    first, second = Journal(path, small()), Journal(path, small())
+    perform(small(), journal=first)
+    second.keep({"shard": 0, "stage": "clean"})
+    first.delete()
+    second.keep({"shard": 0, "stage": "fgsm"})
+    second.delete()
+    assert not path.exists()
+    assert len(second) == 2
+
+
 def test_a_folder_that_cannot_be_written_to_is_found_before_the_work(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file or directory"):
         Journal(tmp_path / "none/report.unfinished", small())

@@ -262,3 +262,23 @@ def test_attack_by_attack_is_what_the_official_evaluation_does(
     _, predictions = suite.run_standard_evaluation(inputs, torch.from_numpy(labels[:n]), bs=n, return_labels=True)
     assert (record.samples["broken_by"] == -1).tolist() == (predictions.numpy() == labels[:n]).tolist()
     assert 0 < (record.samples["broken_by"] == -1).sum() < n
+
+
+def test_without_a_fourth_class_the_targeted_difference_of_logits_ratio_is_left_out() -> None:
+    assert official.attacks_for(4) == official.ATTACKS
+    assert official.attacks_for(3) == ("apgd-ce", "fab-t", "square")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("AUTOATTACK" not in os.environ, reason="AUTOATTACK names no checkout of the official AutoAttack")
+@pytest.mark.parametrize("classes", [3, 5])
+def test_the_official_evaluation_of_few_classes(classes: int) -> None:
+    torch.manual_seed(0)
+    model = create_model("resnet18", classes=classes, width=2).eval().requires_grad_(False)
+    images = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3), dtype=np.uint8)
+    labels = model(torch.from_numpy(to_inputs(images))).argmax(1).numpy()
+    record = Record.empty({}, official.attacks_for(classes), np.arange(8))
+    autoattack = official.load_official(Path(os.environ["AUTOATTACK"]))
+    official.run_official(record, images, labels, model, autoattack, eps=Fraction(1, 4), norm="linf")
+    assert record.done == 8
+    assert (record.samples["broken_by"] >= 0).any()

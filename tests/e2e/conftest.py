@@ -113,11 +113,15 @@ class Server:
         return report
 
     def wait_for_step(self, identifier: str, step: int) -> dict[str, Any]:
-        """Wait until an audit has finished `step` steps; it must still be running then."""
-        wait_for(lambda: ((audit := self.audit(identifier))["progress"] or {"done": 0})["done"] >= step, seconds=60)
-        audit = self.audit(identifier)
-        assert audit["state"] == "running", audit
-        return audit
+        """Wait until an audit that is running has finished `step` steps."""
+
+        def there() -> bool:
+            audit = self.audit(identifier)
+            assert audit["state"] in ("queued", "running"), audit
+            return audit["state"] == "running" and (audit["progress"] or {"done": 0})["done"] >= step
+
+        wait_for(there, seconds=120)
+        return self.audit(identifier)
 
 
 def wait_for(condition: Callable[[], object], *, seconds: float) -> None:

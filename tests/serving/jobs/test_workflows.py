@@ -187,14 +187,20 @@ def test_progress_moves_within_a_step(audits: Audits, monkeypatch: pytest.Monkey
     """Each evaluation is told of: before the attack, which is the second step, is done, a part of it is."""
     monkeypatch.setattr(workflows, "_TELL", 0.0)
     monkeypatch.setattr(workflows, "_POLL", 0.02)
-    MODEL.before = lambda: time.sleep(0.02)
+    evaluations, seen = count(), threading.Event()
+
+    def wait_in_the_middle() -> None:
+        if next(evaluations) == 30:
+            assert seen.wait(60)
+
+    MODEL.before = wait_in_the_middle
     audits.submit({**REQUEST, "samples": 5, "attacks": [{"name": "square", "queries": 100}]}, "told")
-    seen: list[dict[str, Any]] = []
     while (audit := audits.get("told"))["state"] not in FINISHED:
-        if audit["progress"] and audit["progress"] not in seen[-1:]:
-            seen.append(audit["progress"])
+        progress = audit["progress"]
+        if progress and progress["done"] == 1 and 0 < progress["share"] < 1 and progress["seconds_left"] > 0:
+            seen.set()
         time.sleep(0.02)
-    assert any(0 < state["share"] < 1 and state["seconds_left"] > 0 for state in seen if state["done"] == 1)
+    assert seen.is_set()
     assert audit["progress"]["share"] == 1
     assert audit["progress"]["seconds_left"] == 0
 
