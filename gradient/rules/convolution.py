@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from f2at.gradient.builder import Builder, Node, UnsupportedOperationError
 from f2at.gradient.rules.blocked import entered
 from f2at.gradient.rules.registry import Gradients, rule
+from f2at.gradient.rules.rounding import integers
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,13 @@ class Window:
 @rule("Conv")
 def convolve(b: Builder, node: Node, gradient: str) -> Gradients:
     """The transposed convolution; kernels are weights."""
-    kernel = b.value(node, 1, "a kernel")
-    image, result = b.tensors[node.inputs[0]].shape, b.tensors[node.outputs[0]].shape
-    window = Window.of(node, image[2:], result[2:], kernel.shape[2:])
-    return [transposed(b, gradient, node.inputs[1], window, image, result, node.attributes.get("group", 1))]
+    return [_of_image(b, node, gradient, node.inputs[1])]
+
+
+@rule("ConvInteger")
+def convolve_integers(b: Builder, node: Node, gradient: str) -> Gradients:
+    """The same, by the kernel less its zero point."""
+    return [_of_image(b, node, gradient, integers(b, node, 1, 3))]
 
 
 @rule("ConvTranspose")
@@ -64,6 +68,13 @@ def convolve_transposed(b: Builder, node: Node, gradient: str) -> Gradients:
     return [b("Slice", gradient, b.integers(*[0] * rank), b.integers(*image), b.integers(*axes))]
 
 
+def _of_image(b: Builder, node: Node, gradient: str, kernel: str) -> str:
+    shape = b.value(node, 1, "a kernel").shape
+    image, result = b.tensors[node.inputs[0]].shape, b.tensors[node.outputs[0]].shape
+    window = Window.of(node, image[2:], result[2:], shape[2:])
+    return transposed(b, gradient, kernel, window, image, result, node.attributes.get("group", 1))
+
+
 def transposed(
     b: Builder, gradient: str, kernel: str, window: Window, image: Sequence[int], result: Sequence[int], group: int
 ) -> str:
@@ -76,7 +87,7 @@ def transposed(
     Args:
         b: writes it.
         gradient: of the convolution's output.
-        kernel: the name of a constant (K, C / group, *kernel).
+        kernel: the name of what is constant, (K, C / group, *kernel).
         window: of the convolution.
         image: the shape of its input, (N, C, *sizes).
         result: the shape of its output, (N, K, *sizes).

@@ -2,6 +2,7 @@
 
 from f2at.gradient.builder import Builder, Node, UnsupportedOperationError
 from f2at.gradient.rules.registry import Gradients, rule
+from f2at.gradient.rules.rounding import integers
 
 
 @rule("MatMul")
@@ -23,6 +24,16 @@ def matmul(b: Builder, node: Node, gradient: str) -> Gradients:
         product = b("MatMul", _transposed(b, left, len(left_shape)), gradient)
         results[1] = _summed(b, product, (*shape[:-2], left_shape[-1], shape[-1]), node.inputs[1], right_shape)
     return results
+
+
+@rule("MatMulInteger")
+def matmul_of_integers(b: Builder, node: Node, gradient: str) -> Gradients:
+    """dA = dY B^T, B the weights less their zero point."""
+    left, right, shape = (b.tensors[name].shape for name in (*node.inputs[:2], node.outputs[0]))
+    if min(len(left), len(right)) < 2:
+        raise UnsupportedOperationError("MatMulInteger of vectors")
+    product = b("MatMul", gradient, _transposed(b, integers(b, node, 1, 3), len(right)))
+    return [_summed(b, product, (*shape[:-1], right[-2]), node.inputs[0], left)]
 
 
 @rule("Gemm")

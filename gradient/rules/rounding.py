@@ -22,6 +22,12 @@ def quantize(b: Builder, node: Node, gradient: str) -> Gradients:
     return [slope if kind == np.float32 else b("Cast", slope, to=helper.np_dtype_to_tensor_dtype(kind))]
 
 
+@rule("DynamicQuantizeLinear")
+def quantize_to_its_range(b: Builder, node: Node, gradient: str) -> Gradients:
+    """1 / scale: the integers cover all of x. The scale and the zero point, which depend on x, count as constants."""
+    return [b("Div", gradient, node.outputs[1])]
+
+
 @rule("DequantizeLinear")
 def dequantize(b: Builder, node: Node, gradient: str) -> Gradients:
     """The scale."""
@@ -29,6 +35,18 @@ def dequantize(b: Builder, node: Node, gradient: str) -> Gradients:
     if b.tensors[node.outputs[0]].dtype != np.float32:
         gradient, b.real = b("Cast", gradient, to=helper.np_dtype_to_tensor_dtype(np.float32)), np.dtype(np.float32)
     return [b("Mul", gradient, b.matrix(scale))]
+
+
+def integers(b: Builder, node: Node, index: int, zero: int) -> str:
+    """The weights of an operation on integers, input `index`, less their zero point, input `zero`: type `real`.
+
+    Nodes and not a new constant, as the file stays small then.
+    """
+    b.value(node, index, "weights")
+    floats = b("Cast", node.inputs[index], to=helper.np_dtype_to_tensor_dtype(b.real))
+    if not node.optional_input(zero):
+        return floats
+    return b("Sub", floats, b.matrix(b.value(node, zero, "a zero point")))
 
 
 def _grid(b: Builder, node: Node, kind: np.dtype) -> tuple[NDArray[np.float64], NDArray[np.float64], int, int]:

@@ -118,7 +118,7 @@ class Server:
         def there() -> bool:
             audit = self.audit(identifier)
             assert audit["state"] in ("queued", "running"), audit
-            return audit["state"] == "running" and (audit["progress"] or {"done": 0})["done"] >= step
+            return bool(audit["state"] == "running" and (audit["progress"] or {"done": 0})["done"] >= step)
 
         wait_for(there, seconds=120)
         return self.audit(identifier)

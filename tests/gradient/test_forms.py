@@ -1,15 +1,21 @@
 """One network in the forms that exporters write: any opset, functions, weights as integers."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from numpy.typing import NDArray
 from onnx import helper, numpy_helper
+from onnxruntime.quantization import quantize_dynamic
 
-from f2at.gradient.classifier import read_classifier
+from f2at.attacks.objectives import OBJECTIVES
+from f2at.gradient.classifier import Classifier, gradient_graph, read_classifier
+from f2at.gradient.proof import prove
 from tests.gradient import networks
 from tests.gradient.networks import logits_of, network
-from tests.gradient.test_classifier import check
+from tests.gradient.test_classifier import IMAGES, LABELS, LEVELS, MARGIN, TARGETS, check, run
 
 
 @pytest.mark.parametrize("opset", range(9, 24))
@@ -45,3 +51,24 @@ def test_weights_as_integers(axis: int | None, monkeypatch: pytest.MonkeyPatch) 
     options: dict[str, Any] = {} if axis is None else {"axis": axis}
     model.graph.node.insert(0, helper.make_node("DequantizeLinear", ["integers", "scale"], ["weight"], **options))
     check(read_classifier(model), lambda levels: logits_of(levels / 255))
+
+
+def test_a_file_that_was_quantized_dynamically(tmp_path: Path) -> None:
+    """Its gradients are nearly those of the file before. Its integers depend on the batch, so it gets one at a time."""
+    onnx.save(network(), tmp_path / "float.onnx")
+    quantize_dynamic(tmp_path / "float.onnx", tmp_path / "integers.onnx")
+    model = onnx.load(tmp_path / "integers.onnx")
+    assert {"ConvInteger", "MatMulInteger"} <= {node.op_type for node in model.graph.node}
+    classifier = read_classifier(model)
+    assert classifier.batch == 1
+    found, expected = (_gradient(read).reshape(len(IMAGES), -1) for read in (classifier, read_classifier(network())))
+    cosines = (found * expected).sum(axis=1) / np.linalg.norm(found, axis=1) / np.linalg.norm(expected, axis=1)
+    assert (cosines > 0.99).all()
+    assert prove(classifier, IMAGES) == {"error": None, "lines": 0, "flat": 0}  # it jumps, and has no slopes
+
+
+def _gradient(classifier: Classifier) -> NDArray[np.float32]:
+    weights = np.zeros((len(IMAGES), len(OBJECTIVES)), np.float32)
+    weights[:, MARGIN] = 1
+    feeds = {"images": (LEVELS / 255).astype(np.float32), "labels": LABELS, "targets": TARGETS, "weights": weights}
+    return np.asarray(run(gradient_graph(classifier), feeds, classifier.batch)[2])

@@ -200,7 +200,8 @@ FLAT = {
     *("Sign", "Floor", "Ceil", "Round", "ArgMax", "ArgMin", "Equal"),
     *("Greater", "GreaterOrEqual", "Less", "LessOrEqual"),
 }
-ROUNDING = {"QuantizeLinear", "DequantizeLinear"}  # passed straight through, where no difference can follow
+# Passed straight through, where no difference can follow.
+ROUNDING = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger"}
 
 
 def run(model: onnx.ModelProto, feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
@@ -358,3 +359,47 @@ def test_rounding_to_integers_passes_straight_through(kind: type, axis: int | No
     inside = (x > (bounds.min - 10) * steps) & (x <= (bounds.max - 10) * steps)
     assert 0.1 < inside.mean() < 0.95
     np.testing.assert_allclose(gradient, np.where(inside, v, 0), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("operation", "shape", "zero", "attributes"),
+    [
+        ("MatMul", (5, 4), None, {}),
+        ("MatMul", (5, 4), 7, {}),
+        ("MatMul", (5, 4), [3, 0, 9, 1], {}),
+        ("MatMul", (2, 3, 5, 4), 7, {}),
+        ("Conv", (4, 3, 3, 3), None, {}),
+        ("Conv", (4, 3, 3, 3), [7], {}),
+        ("Conv", (4, 3, 3, 2), 7, {"strides": [2, 1], "pads": [1, 0, 1, 1]}),
+        ("Conv", (6, 1, 3, 3), 7, {"group": 3, "strides": [2, 2]}),
+    ],
+)
+def test_products_of_integers_are_those_of_what_they_stand_for(
+    operation: str, shape: tuple[int, ...], zero: int | list[int] | None, attributes: dict[str, Any]
+) -> None:
+    """What `quantize_dynamic` writes for y = A x: the gradient is A^T v, whatever x was rounded to."""
+    rng = np.random.default_rng(0)
+    integers = rng.integers(0, 16, shape, dtype=np.uint8)
+    point = np.asarray(0 if zero is None else zero)
+    floats = integers - point.astype(float)
+    given = [] if zero is None else [numpy_helper.from_array(point.astype(np.uint8), "point")]
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"]),
+        helper.make_node(
+            f"{operation}Integer", ["q", "weight", "zero", *(one.name for one in given)], ["sums"], **attributes
+        ),
+        helper.make_node("Cast", ["sums"], ["real"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["real", "scale"], ["y"]),
+    ]
+    x_shape = (2, 3, 6, 5)
+    values = [helper.make_tensor_value_info("x", TensorProto.FLOAT, x_shape)]
+    answer = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    graph = helper.make_graph(nodes, "case", values, answer, [numpy_helper.from_array(integers, "weight"), *given])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    x = rng.normal(size=x_shape).astype(np.float32)
+    plain = Case(operation, ("x", floats), attributes=attributes, shape=x_shape, fixed=True).model(np.float32)
+    (y,) = run(plain, {"x": x})
+    v = rng.normal(size=y.shape).astype(np.float32)
+    _, expected = run(vector_jacobian(plain), {"x": x, "cotangent": v})
+    _, gradient = run(vector_jacobian(model), {"x": x, "cotangent": v})
+    np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
