@@ -7,6 +7,7 @@ heartbeats of the others.
 
 import os
 import platform
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from dbos import DBOS
 
 BEATS = 12  # heartbeats per takeover time; a worker that missed them all is given up
+_TAKING = 1.0  # seconds that it may take to take a workflow from a queue
 
 # Of each worker: its running workflows and their latest heartbeats.
 Heartbeats = Mapping[str, frozenset[tuple[str, str]]]
@@ -46,6 +48,9 @@ def requeue(dbos: DBOS) -> None:
     """Requeue this worker's workflows, for any worker to take at once; the caller must exit right afterwards."""
     for event in dbos.background_thread_stop_events:
         event.set()  # otherwise this worker might take them again
+    for thread in threading.enumerate():
+        if thread.name.startswith("queue-worker-"):  # which may be taking one just now
+            thread.join(_TAKING)
     DBOS._recover_pending_workflows([DBOS.executor_id])
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer
+from dbos._dbos import _get_dbos_instance
 from sqlalchemy import MetaData, func, select, text
 
 from f2at.attacks.objectives import objectives
@@ -22,6 +23,7 @@ from f2at.serving.jobs import workflows
 from f2at.serving.jobs.audits import APPLICATION, FINISHED, QUEUE, Audits
 from f2at.serving.jobs.database import server_engine, worker_engine
 from f2at.serving.jobs.retention import purge
+from f2at.serving.jobs.takeover import requeue
 from f2at.serving.jobs.version import application_version
 from f2at.serving.jobs.workflows import SHARD, SHARDS, progress, register
 from f2at.serving.problems import Problem
@@ -350,3 +352,25 @@ def test_cancelling_stops_the_running_shard_and_the_queued_ones(audits: Audits) 
     MODEL.before = lambda: None
     audits.submit(REQUEST, "next")  # both queues are free again
     assert wait(audits, "next")["state"] == "done"
+
+
+def test_a_worker_that_stops_gives_back_what_it_is_just_taking(audits: Audits, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last test: it stops the queues."""
+    dbos = _get_dbos_instance()
+    take, taking, stopping = dbos._sys_db.start_queued_workflows, threading.Event(), threading.Event()
+
+    def take_slowly(queue: Any, *arguments: Any, **named: Any) -> Any:
+        if queue.name == QUEUE:
+            taking.set()
+            assert stopping.wait(10)
+            time.sleep(0.1)
+        return take(queue, *arguments, **named)
+
+    monkeypatch.setattr(dbos._sys_db, "start_queued_workflows", take_slowly)
+    monkeypatch.setattr("dbos._queue.execute_dequeued_workflow", lambda *_: None)  # the process is about to end
+    audits.submit(REQUEST, "handed-back")
+    assert taking.wait(10)
+    threading.Timer(0.1, stopping.set).start()
+    requeue(dbos)
+    time.sleep(0.5)
+    assert [w.status for w in DBOS.list_workflows(workflow_ids=["handed-back"])] == ["ENQUEUED"]
