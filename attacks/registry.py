@@ -226,7 +226,7 @@ ATTACKS: Mapping[str, Attack] = MappingProxyType(
                 "1910.09338",
                 lambda p: (
                     (1 + p["target_classes"]) * _run(p)
-                    + (p["final_share"] > 0) * p["final_runs"] * (p["final_steps"] + 1)
+                    + (p["final_excess"] > 0) * p["final_runs"] * (p["final_steps"] + 1)
                 ),
             ),
             _attack(

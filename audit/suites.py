@@ -117,7 +117,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
             attacks=(
                 ATTACKS["fgsm"],
                 ATTACKS["multi-targeted"].override(
-                    steps=5, target_classes=2, kept_share=1.0, final_share=0.0, final_steps=5
+                    steps=5, target_classes=2, final_excess=0.0, final_steps=5
                 ),
                 ATTACKS["square"].override(queries=100),
             ),

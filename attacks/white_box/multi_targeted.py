@@ -1,8 +1,7 @@
 """Many short targeted runs, and longer ones where they promise most: AutoAttack's verdict at a fraction of its cost.
 
 After MultiTargeted, Gowal et al. 2019, https://arxiv.org/abs/1910.09338 (a run towards every wrong class, on the
-difference of two logits), A3, Liu et al. 2022, https://arxiv.org/abs/2203.05154 (spend where success is near), and
-successive halving, Jamieson and Talwalkar 2016, https://arxiv.org/abs/1502.07943 (the least promising stop first).
+difference of two logits), and A3, Liu et al. 2022, https://arxiv.org/abs/2203.05154 (spend where success is near).
 """
 
 import math
@@ -18,6 +17,7 @@ from f2at.attacks.threat import check_attack, check_counts, project, sphere_star
 
 _MOMENTUM = 0.75  # share of the new step; the rest is inertia, as in Auto-PGD
 _LEAST = 0.01  # of the first step size; the last steps are no shorter
+_FREE = 2  # targeted runs that take on whatever stands
 
 
 def multi_targeted(
@@ -30,8 +30,9 @@ def multi_targeted(
     rng: np.random.Generator,
     steps: int = 12,
     target_classes: int = 9,
-    kept_share: float = 0.8,
-    final_share: float = 0.1,
+    first_excess: float = 0.6,
+    last_excess: float = 0.2,
+    final_excess: float = 0.1,
     final_runs: int = 6,
     final_steps: int = 30,
 ) -> Any:
@@ -39,28 +40,35 @@ def multi_targeted(
 
     The nearest class is the one, among those not tried yet, whose logit came closest to the label's in all that was
     evaluated of a sample so far: every evaluation gives all logits, so the order costs nothing and improves with
-    each run. The first targeted run takes on every sample that stands, and each of the others the `kept_share` of those
-    before, the ones with the smallest gap. The `final_share` of all that stand then get `final_runs` runs of
-    `final_steps` steps from random starts, towards their nearest classes in turn.
+    each run.
+
+    A sample goes on as long as an error seems within reach. Its gap, from the label's logit down to the next, has been
+    narrowed by the best image so far; what remains of it, in units of what was narrowed, is the excess: about how much
+    larger eps would have to be. The first two targeted runs take on every sample that stands, the others those whose
+    excess is at most `first_excess`, falling to `last_excess` for the last one. Those with at most `final_excess` then
+    get `final_runs` runs of `final_steps` steps from random starts, towards their nearest classes in turn.
     A sample leaves at its first error. At most (1 + target_classes) (steps + 1) gradient evaluations for each, and
-    final_runs (final_steps + 1) more for the most promising.
+    final_runs (final_steps + 1) more for those within reach.
     """
     check_attack(inputs, labels, eps=eps, norm=norm)
     check_counts(steps=steps, target_classes=target_classes, final_runs=final_runs, final_steps=final_steps)
-    for name, share in (("kept_share", kept_share), ("final_share", final_share)):
-        if not 0 <= share <= 1:
-            raise ValueError(f"{name} must lie in [0, 1]; got {share}")
+    excesses = {"first_excess": first_excess, "last_excess": last_excess, "final_excess": final_excess}
+    for name, excess in excesses.items():
+        if not excess >= 0:
+            raise ValueError(f"{name} must not be negative; got {excess}")
     xp = array_namespace(inputs)
     search = _Search(target, inputs, labels, eps, norm)
     search.run(search.standing, inputs, labels, "cross_entropy", steps)
-    tried, index = search.is_label, search.standing
-    for _ in range(min(target_classes, target.classes - 1)):
+    tried, index, runs = search.is_label, search.standing, min(target_classes, target.classes - 1)
+    for place in range(runs):
+        if place >= _FREE:
+            share = place / (runs - 1)
+            index = search.within(first_excess + share * (last_excess - first_excess), index)
         nearest = xp.argmax(xp.where(tried, -xp.inf, search.gaps), axis=1)
         tried = tried | (search.classes == nearest[:, None])
         search.run(index, inputs, nearest, "logit_difference", steps)
-        index = search.promising(kept_share, index)
-    for place in range(final_runs):
-        index = search.promising(final_share, search.standing)
+    for place in range(final_runs if final_excess else 0):
+        index = search.within(final_excess, search.standing)
         if len(index) == 0:
             break
         ranking = xp.argsort(search.gaps[index], axis=1, descending=True)
@@ -82,6 +90,7 @@ class _Search:
         self.images = xp.asarray(inputs, copy=True)  # the error found, or the image of the largest margin
         self.standing = xp.arange(inputs.shape[0], device=device(inputs))
         self.gaps = xp.full(self.is_label.shape, -xp.inf, dtype=xp.float32, device=device(inputs))  # max of z_i - z_y
+        self.clean = xp.max(self.gaps, axis=1)  # the largest gap of the first image that was evaluated, the input
 
     def run(self, index: Any, starts: Any, targets: Any, objective: str, steps: int) -> None:
         """Ascend `objective` for the samples `index` (n,); starts (N, 3, H, W) and targets (N,) are the batch's.
@@ -104,12 +113,12 @@ class _Search:
             inertia = (1 - _MOMENTUM) * (current - previous - moved + current)
             previous, current = current, self._project(moved + inertia, index) if step else moved
 
-    def promising(self, share: float, index: Any) -> Any:
-        """The share of the samples `index` that stand, those with the smallest gap first: (m,)."""
+    def within(self, excess: float, index: Any) -> Any:
+        """Those of the samples `index` that stand, and whose gap remains by no more than `excess` of its narrowing."""
         xp = array_namespace(self.inputs)
         index = index[xp.any(index[:, None] == self.standing[None, :], axis=1)]
-        order = xp.argsort(xp.max(self.gaps[index], axis=1), descending=True)
-        return index[order[: math.ceil(share * len(index))]]
+        gaps = xp.max(self.gaps[index], axis=1)
+        return index[-gaps <= excess * (gaps - self.clean[index])]
 
     def _observe(self, index: Any, images: Any, logits: Any) -> Any:
         """Note what an evaluation of the samples `index` shows; returns which of them still stand, bool (n,)."""
@@ -118,7 +127,9 @@ class _Search:
         label_logits = xp.sum(xp.where(is_label, logits, 0.0), axis=1, keepdims=True)
         gaps = xp.where(is_label, -xp.inf, logits - label_logits)
         broken = misclassified(logits, self.labels[index])
-        better = broken | (xp.max(gaps, axis=1) > xp.max(self.gaps[index], axis=1))
+        largest = xp.max(gaps, axis=1)
+        self.clean[index] = xp.where(self.clean[index] == -xp.inf, largest, self.clean[index])
+        better = broken | (largest > xp.max(self.gaps[index], axis=1))
         self.images[index[better]] = images[better]
         self.gaps[index] = xp.maximum(self.gaps[index], gaps)
         if bool(xp.any(broken)):

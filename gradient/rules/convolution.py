@@ -1,9 +1,12 @@
 """Convolutions, and all that is one of a constant kernel."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from f2at.gradient.builder import Builder, Node, UnsupportedOperationError
 from f2at.gradient.rules.blocked import entered
@@ -66,6 +69,18 @@ def convolve_transposed(b: Builder, node: Node, gradient: str) -> Gradients:
     image = b.tensors[node.inputs[0]].shape[2:]
     axes = range(2, 2 + rank)
     return [b("Slice", gradient, b.integers(*[0] * rank), b.integers(*image), b.integers(*axes))]
+
+
+@rule("Col2Im")
+def columns_to_image(b: Builder, node: Node, gradient: str) -> Gradients:
+    """The patches of the gradient: a convolution with a kernel for each place in them."""
+    kernel = [int(size) for size in b.value(node, 2, "a size of blocks")]
+    places = math.prod(kernel)
+    channels = b.tensors[node.outputs[0]].shape[1]
+    one_each = np.tile(np.eye(places).reshape(places, 1, *kernel), (channels, *[1] * (1 + len(kernel))))
+    window = {name: node.attributes[name] for name in ("strides", "dilations", "pads") if name in node.attributes}
+    patches = b("Conv", gradient, b.matrix(one_each), kernel_shape=kernel, group=channels, **window)
+    return [b("Reshape", patches, b.integers(0, channels * places, -1))]
 
 
 def _of_image(b: Builder, node: Node, gradient: str, kernel: str) -> str:

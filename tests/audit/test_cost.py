@@ -24,8 +24,9 @@ SHORT = {
     "target_classes": 4,
     "final_runs": 2,
     "final_steps": 5,
-    "final_share": 1.0,
-    "kept_share": 1.0,
+    "first_excess": 1e9,
+    "last_excess": 1e9,
+    "final_excess": 1e9,
     "neighbours": 2,
     "searches": 3,
     "queries": 60,
@@ -79,7 +80,7 @@ def test_no_attack_takes_more_than_it_may_and_a_stubborn_model_makes_it_take_nea
 @given(
     name=st.sampled_from(sorted(ATTACKS)),
     numbers=st.fixed_dictionaries(
-        {key: st.integers(1, 4) for key in SHORT if key not in ("final_share", "kept_share", "queries")}
+        {key: st.integers(1, 4) for key in SHORT if not key.endswith("excess") and key != "queries"}
     ),
     queries=st.integers(1, 40),
 )

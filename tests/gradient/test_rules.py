@@ -162,6 +162,13 @@ def cases() -> list[Case]:
         Case("Split", ("x", integers([1, 3])), attributes={"axis": 1}, outputs=2),
         Case("Slice", ("x", integers([1, 0]), integers([3, 9]), integers([1, 2]))),
         Case("Slice", ("x", integers([0, -1]), integers([4, -9]), integers([1, 2]), integers([2, -2]))),
+        Case("Col2Im", ("x", integers([5, 6]), integers([2, 3])), shape=(2, 12, 16)),
+        Case(
+            "Col2Im",
+            ("x", integers([6, 5]), integers([2, 2])),
+            shape=(2, 4, 15),
+            attributes={"strides": [2, 1], "dilations": [2, 1], "pads": [1, 0, 1, 1]},
+        ),
         Case("Pad", ("x", integers([0, 0, 1, 2, 0, 0, 0, 1]))),
         Case("Pad", ("x", integers([1, 1, 0, 2]), "", integers([2, 3]))),
         Case("Pad", ("x", integers([0, 0, 1, 2, 0, 0, 2, 1])), attributes={"mode": "reflect"}),

@@ -46,14 +46,17 @@ def test_no_error_within_reach_is_missed_on_a_linear_model(linear: Callable[...,
 
 
 def test_evaluations_of_samples_that_stand(linear: Callable[..., Any]) -> None:
-    """13 each for the cross-entropy and the nearest class, then for half of those before, and at last 2 runs of 6."""
+    """13 each for the cross-entropy and nine classes, and at last 2 runs of 6, where everything is within reach."""
     model = linear(classes=10, samples=10)
     target = CountingTarget(model.target())
     eps = 0.5 * float(model.distances("linf").min())
-    run(target, model.inputs, model.labels, eps, kept_share=0.5, final_share=0.3, final_runs=2, final_steps=5)
-    targeted = 10 + 5 + 3 + 2 + 1 + 1 + 1 + 1 + 1  # nine classes
-    assert target.gradient_evaluations == (10 + targeted) * 13 + 3 * 2 * 6
+    everything = {"first_excess": 1e9, "last_excess": 1e9, "final_excess": 1e9}
+    run(target, model.inputs, model.labels, eps, final_runs=2, final_steps=5, **everything)
+    assert target.gradient_evaluations == 10 * (10 * 13 + 2 * 6)
     assert target.forward_evaluations == 0
+    target = CountingTarget(model.target())
+    run(target, model.inputs, model.labels, eps, first_excess=0, last_excess=0, final_excess=0)
+    assert target.gradient_evaluations == 10 * 3 * 13  # two classes are free
 
 
 def test_a_sample_leaves_at_its_first_error(linear: Callable[..., Any]) -> None:
@@ -67,7 +70,7 @@ def test_every_wrong_class_is_tried_once_the_nearest_first(linear: Callable[...,
     model = linear(classes=5, samples=6)
     target = Recording(model.target())
     eps = 0.5 * float(model.distances("linf")[0])
-    run(target, model.inputs[:1], model.labels[:1], eps, steps=2, final_share=0.0)
+    run(target, model.inputs[:1], model.labels[:1], eps, steps=2, first_excess=1e9, last_excess=1e9, final_excess=0.0)
     towards = [calls[0] for calls in target.targets[3::3]]  # three evaluations a run; the first is cross-entropy's
     label = int(model.labels[0])
     assert sorted(towards) == sorted(set(range(5)) - {label})
@@ -77,15 +80,17 @@ def test_every_wrong_class_is_tried_once_the_nearest_first(linear: Callable[...,
         assert chosen == max(towards[place:], key=lambda i: float(gaps[i]))
 
 
-def test_the_promising_are_those_nearest_to_an_error() -> None:
-    """Of samples at distances 1 to 10 from the boundary, only the nearest two get the last runs."""
+@pytest.mark.parametrize("excess", [0.0, 1.05, 3.05, 100])
+def test_the_last_runs_are_for_errors_within_reach(excess: float) -> None:
+    """At distances of 1 to 10 levels, of which 0.5 can be gone: 2 d - 1 times as much as was narrowed remains."""
 
     class Plane(nn.Module):
         def forward(self, inputs: Tensor) -> Tensor:
             level = inputs.mean((1, 2, 3))
             return torch.stack([torch.zeros_like(level), level - 0.5], dim=1)
 
-    inputs = (0.5 + torch.arange(10, 0, -1) / 100)[:, None, None, None].expand(10, 3, 4, 4)
+    distances = torch.arange(10, 0, -1)
+    inputs = (0.5 + distances / 100)[:, None, None, None].expand(10, 3, 4, 4)
     rows: list[int] = []
 
     class Watching(CountingTarget):
@@ -99,35 +104,31 @@ def test_the_promising_are_those_nearest_to_an_error() -> None:
         torch.ones(10, dtype=torch.int64),
         0.005,
         steps=2,
-        final_share=0.2,
+        final_excess=excess,
         final_runs=1,
         final_steps=2,
     )
-    assert rows == [10] * 6 + [2] * 3
+    reached = int((2 * distances - 1 <= excess).sum())
+    assert rows == [10] * 6 + [reached] * 3 * bool(reached)
     assert float((found - inputs).abs().max()) <= 0.005 + 1e-7
 
 
-def test_after_each_targeted_run_the_most_promising_go_on(linear: Callable[..., Any]) -> None:
-    """Ten classes, eight samples: by distance to the nearest error, the nearer half goes on, and on."""
+def test_after_two_classes_those_within_reach_go_on(linear: Callable[..., Any]) -> None:
+    """On a linear model, d / eps - 1 is the excess of a sample at distance d."""
     model = linear(classes=10, samples=8)
     distances = model.distances("linf")
+    eps = 0.5 * float(distances.min())
+    excess = float((distances / eps - 1).sort().values[4:6].mean())  # between the fifth and the sixth
     sizes: list[int] = []
-    inputs_seen: list[Any] = []
 
     class Watching(CountingTarget):
         def gradient(self, inputs: Any, labels: Any, targets: Any, weights: Any) -> Evaluation:
             sizes.append(len(inputs))
-            inputs_seen.append(inputs)
             return super().gradient(inputs, labels, targets, weights)
 
-    eps = 1e-3 * float(distances.min())
-    shares = {"kept_share": 0.5, "final_share": 0.0}
-    run(Watching(model.target()), model.inputs, model.labels, eps, steps=2, target_classes=4, **shares)
-    assert sizes == [8] * 3 + [8] * 3 + [4] * 3 + [2] * 3 + [1] * 3
-    gaps = model.logits(model.inputs)
-    own = gaps.gather(1, model.labels[:, None])
-    nearest = (gaps - own).scatter(1, model.labels[:, None], -torch.inf).amax(1).argsort(descending=True)
-    torch.testing.assert_close(inputs_seen[-3], model.inputs[nearest[:1]])  # a run begins at the input
+    reach = {"first_excess": excess, "last_excess": excess, "final_excess": 0.0}
+    run(Watching(model.target()), model.inputs, model.labels, eps, steps=2, target_classes=4, **reach)
+    assert sizes == [8] * 3 * 3 + [5] * 3 * 2
 
 
 def test_as_strong_as_auto_pgd_at_a_fraction_of_its_gradients(convnet: Callable[..., nn.Module]) -> None:
@@ -150,8 +151,8 @@ def test_bad_parameters_are_named(linear: Callable[..., Any]) -> None:
     model = linear()
     for options, reason in (
         ({"steps": 0}, "steps must be an integer of at least 1; got 0"),
-        ({"final_share": 1.5}, r"final_share must lie in \[0, 1\]; got 1.5"),
-        ({"kept_share": -0.1}, r"kept_share must lie in \[0, 1\]; got -0.1"),
+        ({"first_excess": -0.5}, "first_excess must not be negative; got -0.5"),
+        ({"final_excess": float("nan")}, "final_excess must not be negative; got nan"),
         ({"final_runs": -1}, "final_runs must be an integer of at least 1; got -1"),
     ):
         with pytest.raises(ValueError, match=reason):
