@@ -116,16 +116,14 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
             title="A first look, in seconds: one step, then short runs; Square checks some of the images",
             attacks=(
                 ATTACKS["fgsm"],
-                ATTACKS["multi-targeted"].override(
-                    steps=5, target_classes=2, final_excess=0.0, final_steps=5
-                ),
+                ATTACKS["multi-targeted"].override(steps=5, target_classes=2, final_excess=0.0, final_steps=5),
                 ATTACKS["square"].override(queries=100),
             ),
             every={"square": 10},
             followed=25,
         ),
         "adaptive": Suite(
-            title="AutoAttack's verdict at about a fifteenth of its cost; FAB-T and Square check some of the images",
+            title="AutoAttack's verdict at about a twentieth of its cost; FAB-T and Square check some of the images",
             attacks=(
                 ATTACKS["multi-targeted"],
                 ATTACKS["fab-t"].override(target_classes=3),

@@ -30,9 +30,10 @@ def multi_targeted(
     rng: np.random.Generator,
     steps: int = 12,
     target_classes: int = 9,
-    first_excess: float = 0.6,
-    last_excess: float = 0.2,
-    final_excess: float = 0.1,
+    first_excess: float = 1.5,
+    last_excess: float = 0.1,
+    final_excess: float = 0.15,
+    least_excess: float = 0.02,
     final_runs: int = 6,
     final_steps: int = 30,
 ) -> Any:
@@ -44,31 +45,33 @@ def multi_targeted(
 
     A sample goes on as long as an error seems within reach. Its gap, from the label's logit down to the next, has been
     narrowed by the best image so far; what remains of it, in units of what was narrowed, is the excess: about how much
-    larger eps would have to be. The first two targeted runs take on every sample that stands, the others those whose
-    excess is at most `first_excess`, falling to `last_excess` for the last one. Those with at most `final_excess` then
-    get `final_runs` runs of `final_steps` steps from random starts, towards their nearest classes in turn.
+    larger eps would have to be. The first two targeted runs take on every sample that stands, the third those whose
+    excess is at most `first_excess`, and so on, down to `last_excess` for the last one. Then come `final_runs` runs of
+    `final_steps` steps from random starts, towards a sample's nearest classes in turn: the first takes on those with at
+    most `final_excess` (0: there are none), the last those with `least_excess`. In between, bounds fall by ratios.
     A sample leaves at its first error. At most (1 + target_classes) (steps + 1) gradient evaluations for each, and
     final_runs (final_steps + 1) more for those within reach.
     """
     check_attack(inputs, labels, eps=eps, norm=norm)
     check_counts(steps=steps, target_classes=target_classes, final_runs=final_runs, final_steps=final_steps)
-    excesses = {"first_excess": first_excess, "last_excess": last_excess, "final_excess": final_excess}
-    for name, excess in excesses.items():
-        if not excess >= 0:
-            raise ValueError(f"{name} must not be negative; got {excess}")
+    for name, excess in (
+        *(("first_excess", first_excess), ("last_excess", last_excess), ("least_excess", least_excess)),
+        ("final_excess", final_excess or 1),
+    ):
+        if not 0 < excess < math.inf:
+            raise ValueError(f"{name} must be a positive number; got {excess}")
     xp = array_namespace(inputs)
     search = _Search(target, inputs, labels, eps, norm)
     search.run(search.standing, inputs, labels, "cross_entropy", steps)
     tried, index, runs = search.is_label, search.standing, min(target_classes, target.classes - 1)
     for place in range(runs):
         if place >= _FREE:
-            share = place / (runs - 1)
-            index = search.within(first_excess + share * (last_excess - first_excess), index)
+            index = search.within(_between(first_excess, last_excess, place - _FREE, runs - _FREE), index)
         nearest = xp.argmax(xp.where(tried, -xp.inf, search.gaps), axis=1)
         tried = tried | (search.classes == nearest[:, None])
         search.run(index, inputs, nearest, "logit_difference", steps)
     for place in range(final_runs if final_excess else 0):
-        index = search.within(final_excess, search.standing)
+        index = search.within(_between(final_excess, least_excess, place, final_runs), search.standing)
         if len(index) == 0:
             break
         ranking = xp.argsort(search.gaps[index], axis=1, descending=True)
@@ -77,6 +80,11 @@ def multi_targeted(
         start = sphere_start(inputs, rng, eps=eps, norm=norm)
         search.run(index, start, targets, "logit_difference", final_steps)
     return search.images
+
+
+def _between(first: float, last: float, place: int, count: int) -> float:
+    """The number at a place, from 0 to count - 1, of those that fall from `first` to `last` by equal ratios."""
+    return first * (last / first) ** (place / max(count - 1, 1))
 
 
 class _Search:

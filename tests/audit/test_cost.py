@@ -27,6 +27,7 @@ SHORT = {
     "first_excess": 1e9,
     "last_excess": 1e9,
     "final_excess": 1e9,
+    "least_excess": 1e9,
     "neighbours": 2,
     "searches": 3,
     "queries": 60,

@@ -50,12 +50,12 @@ def test_evaluations_of_samples_that_stand(linear: Callable[..., Any]) -> None:
     model = linear(classes=10, samples=10)
     target = CountingTarget(model.target())
     eps = 0.5 * float(model.distances("linf").min())
-    everything = {"first_excess": 1e9, "last_excess": 1e9, "final_excess": 1e9}
+    everything = {"first_excess": 1e9, "last_excess": 1e9, "final_excess": 1e9, "least_excess": 1e9}
     run(target, model.inputs, model.labels, eps, final_runs=2, final_steps=5, **everything)
     assert target.gradient_evaluations == 10 * (10 * 13 + 2 * 6)
     assert target.forward_evaluations == 0
     target = CountingTarget(model.target())
-    run(target, model.inputs, model.labels, eps, first_excess=0, last_excess=0, final_excess=0)
+    run(target, model.inputs, model.labels, eps, first_excess=1e-9, last_excess=1e-9, final_excess=0)
     assert target.gradient_evaluations == 10 * 3 * 13  # two classes are free
 
 
@@ -147,12 +147,37 @@ def test_as_strong_as_auto_pgd_at_a_fraction_of_its_gradients(convnet: Callable[
     assert spent["multi-targeted"] < spent["apgd-t"] / 5
 
 
+def test_bounds_fall_by_ratios(linear: Callable[..., Any]) -> None:
+    """Over four classes behind the two that are free, then over three last runs."""
+    model = linear(classes=10, samples=200)
+    distances = model.distances("linf")
+    eps = 0.6 * float(distances.min())
+    excesses = distances / eps - 1
+    least, most = excesses.quantile(torch.tensor([0.2, 0.8], dtype=excesses.dtype)).tolist()
+    sizes: list[int] = []
+
+    class Watching(CountingTarget):
+        def gradient(self, inputs: Any, labels: Any, targets: Any, weights: Any) -> Evaluation:
+            sizes.append(len(inputs))
+            return super().gradient(inputs, labels, targets, weights)
+
+    reach = {"first_excess": most, "last_excess": least, "final_excess": most, "least_excess": least}
+    short = {"steps": 1, "target_classes": 6, "final_runs": 3, "final_steps": 1}
+    run(Watching(model.target()), model.inputs, model.labels, eps, **reach, **short)
+    bounds = [most * (least / most) ** share for share in (0, 1 / 3, 2 / 3, 1, 0, 1 / 2, 1)]
+    within = [int((excesses <= bound).sum()) for bound in bounds]
+    assert 160 == within[0] > within[1] > within[2] > within[3] == 40
+    expected = [200] * 2 * 3 + [size for size in within for _ in range(2)]
+    np.testing.assert_allclose(sizes, expected, atol=2)  # the box costs a few a little of their reach
+
+
 def test_bad_parameters_are_named(linear: Callable[..., Any]) -> None:
     model = linear()
     for options, reason in (
         ({"steps": 0}, "steps must be an integer of at least 1; got 0"),
-        ({"first_excess": -0.5}, "first_excess must not be negative; got -0.5"),
-        ({"final_excess": float("nan")}, "final_excess must not be negative; got nan"),
+        ({"first_excess": 0}, "first_excess must be a positive number; got 0"),
+        ({"final_excess": -0.5}, "final_excess must be a positive number; got -0.5"),
+        ({"least_excess": float("nan")}, "least_excess must be a positive number; got nan"),
         ({"final_runs": -1}, "final_runs must be an integer of at least 1; got -1"),
     ):
         with pytest.raises(ValueError, match=reason):
