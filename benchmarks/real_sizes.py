@@ -124,16 +124,8 @@ def _prepared(name: str, images: int, folder: Path) -> tuple[Path, Path]:
         model.train()(pixels[:8])  # a momentum of 0.1 is enough to leave the initial statistics
         labels = torch.cat([model.eval()(part).argmax(1) for part in pixels.split(4)])
     path, data = folder / f"{name}.onnx", folder / f"{name}.npz"
-    torch.onnx.export(
-        model,
-        (pixels[:1],),
-        str(path),
-        dynamo=False,
-        opset_version=17,
-        input_names=["images"],
-        output_names=["logits"],
-        dynamic_axes={"images": {0: "n"}, "logits": {0: "n"}},
-    )
+    anything = torch.export.Dim.DYNAMIC
+    torch.onnx.export(model, (pixels[:2],), str(path), dynamo=True, dynamic_shapes=({0: anything},), verbose=False)
     np.savez(data, images=(255 * pixels).round().byte().permute(0, 2, 3, 1).numpy(), labels=labels.numpy())
     return path, data
 

@@ -19,7 +19,7 @@ class Cost(IntEnum):
     HEAVY = 2  # anything
 
 
-_SMALL_BYTES, _SMALL_PIXELS = 1 << 17, 1 << 18
+_SMALL_BYTES, _SMALL_PIXELS = 1 << 19, 1 << 18
 _ORDINARY_PIXELS = 1 << 22
 _MOST_PARTS = 2048  # chunks and segments of a request's files that are looked at
 _MOST_SCANS = 16  # of a progressive JPEG; encoders write about ten

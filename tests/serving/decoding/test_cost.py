@@ -50,7 +50,7 @@ FRAMES: dict[str, Any] = {"save_all": True, "append_images": [Image.new("RGB", (
         (encoded((32, 32), "PNG", icc_profile=ICC), Cost.ORDINARY),
         (encoded((32, 32), "JPEG", icc_profile=ICC), Cost.ORDINARY),
         (encoded((32, 32), "JPEG", progressive=True), Cost.ORDINARY),
-        (encoded((32, 32), "JPEG") + b"\0" * (1 << 17), Cost.ORDINARY),
+        (encoded((32, 32), "JPEG") + b"\0" * (1 << 19), Cost.ORDINARY),
         (encoded((6000, 4000), "JPEG"), Cost.ORDINARY),  # decoded at an eighth
         (encoded((32, 32), "WEBP"), Cost.ORDINARY),
         (encoded((32, 32), "WEBP", lossless=True), Cost.ORDINARY),
