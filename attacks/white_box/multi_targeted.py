@@ -84,7 +84,7 @@ def multi_targeted(
 
 def _between(first: float, last: float, place: int, count: int) -> float:
     """The number at a place, from 0 to count - 1, of those that fall from `first` to `last` by equal ratios."""
-    return first * (last / first) ** (place / max(count - 1, 1))
+    return float(first * (last / first) ** (place / max(count - 1, 1)))
 
 
 class _Search:
