@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 SHORT: dict[str, Any] = {"eps": "1/255", "samples": 25}
-LONG: dict[str, Any] = {"eps": "1/255", "samples": 75}
+LONG: dict[str, Any] = {"eps": "1/255", "samples": 125}
 LIGHT: dict[str, Any] = {"suite": "custom", "attacks": [{"name": "fgsm"}], "samples": 75}
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-REQUEST: dict[str, Any] = {"eps": "1/255", "samples": 50}
+REQUEST: dict[str, Any] = {"eps": "1/255", "samples": 200}
 
 
 @contextmanager
