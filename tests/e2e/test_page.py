@@ -103,16 +103,16 @@ def test_the_whole_journey(page: Page, start_server: "Callable[..., Server]", bu
     expect(page.locator("figcaption").first).to_contain_text("upper 5 of 8")
 
     # An audit, watched attack by attack, to its report.
-    start_audit(page, samples=100)  # enough to be seen running
+    start_audit(page, samples=200)  # enough to be seen running
     audit = page.locator(".audit").first
     expect(audit.locator(".state")).to_have_text("running")
-    expect(audit.get_by_role("row").filter(has_text="no attack")).to_contain_text(re.compile(r"of (25|50|75|100)"))
+    expect(audit.get_by_role("row").filter(has_text="no attack")).to_contain_text(re.compile(r"of [1-9]"))
     expect(audit.locator(".state")).to_have_text("done")
     path = server.client.get("/audits").json()["audits"][0]["links"]["report"]
     report = server.client.get(path).json()
     clean, robust = report["clean"], report["robust"]
     expect(audit.locator(".summary")).to_have_text(
-        f"{clean['k']} of 100 images are right without attack, and {robust['k']} remain right under every attack."
+        f"{clean['k']} of 200 images are right without attack, and {robust['k']} remain right under every attack."
     )
     low, high = (f"{100 * end:.1f} %" for end in wilson_interval(robust["k"], robust["n"]))
     point = page.locator("#trend a")
