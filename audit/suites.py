@@ -111,7 +111,7 @@ _TRANSFER = tuple(attack for attack in ATTACKS.values() if attack.knowledge == "
 
 SUITES: Mapping[str, Suite] = MappingProxyType(
     {
-        # At most 19 gradients for a sample that stands: a fifth of what `adaptive` takes, checks and curve included.
+        # At most 19 gradients for a sample that stands: a quarter of the time of `adaptive`, checks and curve included.
         "quick": Suite(
             title="A first look, in seconds: one step, then short runs; Square checks some of the images",
             attacks=(
