@@ -54,10 +54,10 @@ def multi_targeted(
     """
     check_attack(inputs, labels, eps=eps, norm=norm)
     check_counts(steps=steps, target_classes=target_classes, final_runs=final_runs, final_steps=final_steps)
-    for name, excess in (
-        *(("first_excess", first_excess), ("last_excess", last_excess), ("least_excess", least_excess)),
-        ("final_excess", final_excess or 1),
-    ):
+    excesses = {"first_excess": first_excess, "last_excess": last_excess, "least_excess": least_excess}
+    if final_excess != 0:
+        excesses["final_excess"] = final_excess
+    for name, excess in excesses.items():
         if not 0 < excess < math.inf:
             raise ValueError(f"{name} must be a positive number; got {excess}")
     xp = array_namespace(inputs)

@@ -11,7 +11,7 @@ import numpy as np
 from f2at.gradient.builder import Builder, Node, UnsupportedOperationError
 from f2at.gradient.rules.blocked import entered
 from f2at.gradient.rules.registry import Gradients, rule
-from f2at.gradient.rules.rounding import integers
+from f2at.gradient.rules.rounding import less_zero_point
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def convolve(b: Builder, node: Node, gradient: str) -> Gradients:
 @rule("ConvInteger")
 def convolve_integers(b: Builder, node: Node, gradient: str) -> Gradients:
     """The same, by the kernel less its zero point."""
-    return [_of_image(b, node, gradient, integers(b, node, 1, 3))]
+    return [_of_image(b, node, gradient, less_zero_point(b, node, 1, 3))]
 
 
 @rule("ConvTranspose")

@@ -2,7 +2,7 @@
 
 from f2at.gradient.builder import Builder, Node, UnsupportedOperationError
 from f2at.gradient.rules.registry import Gradients, rule
-from f2at.gradient.rules.rounding import integers
+from f2at.gradient.rules.rounding import less_zero_point
 
 
 @rule("MatMul")
@@ -32,7 +32,7 @@ def matmul_of_integers(b: Builder, node: Node, gradient: str) -> Gradients:
     left, right, shape = (b.tensors[name].shape for name in (*node.inputs[:2], node.outputs[0]))
     if min(len(left), len(right)) < 2:
         raise UnsupportedOperationError("MatMulInteger of vectors")
-    product = b("MatMul", gradient, _transposed(b, integers(b, node, 1, 3), len(right)))
+    product = b("MatMul", gradient, _transposed(b, less_zero_point(b, node, 1, 3), len(right)))
     return [_summed(b, product, (*shape[:-1], right[-2]), node.inputs[0], left)]
 
 

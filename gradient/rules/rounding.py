@@ -37,12 +37,15 @@ def dequantize(b: Builder, node: Node, gradient: str) -> Gradients:
     return [b("Mul", gradient, b.matrix(scale))]
 
 
-def integers(b: Builder, node: Node, index: int, zero: int) -> str:
+def less_zero_point(b: Builder, node: Node, index: int, zero: int) -> str:
     """The weights of an operation on integers, input `index`, less their zero point, input `zero`: type `real`.
 
     Nodes and not a new constant, as the file stays small then.
+
+    Raises:
+        UnsupportedOperationError: one of the two is computed from the images.
     """
-    b.value(node, index, "weights")
+    b.value(node, index, "weights")  # refuses those
     floats = b("Cast", node.inputs[index], to=helper.np_dtype_to_tensor_dtype(b.real))
     if not node.optional_input(zero):
         return floats

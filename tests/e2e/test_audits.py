@@ -22,6 +22,7 @@ from f2at.bundle.format import CLASSIFIER, GRADIENT, Bundle, write_bundle
 from f2at.images.sets.base import in_memory
 from f2at.serving.jobs.audits import APPLICATION, FINISHED, WORKFLOW, Audits
 from f2at.serving.jobs.workflows import SHARD
+from tests.processes import processor_seconds, states
 
 if TYPE_CHECKING:
     from tests.conftest import NewDatabase
@@ -43,11 +44,6 @@ def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds} s in vain"
         time.sleep(0.1)
-
-
-def processor_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @pytest.fixture(scope="session")
@@ -414,11 +410,6 @@ def test_cancelling_reaches_the_shards_of_every_worker(fleet: Fleet) -> None:
     time.sleep(2)
     after = [processor_seconds(worker.pid) for worker in fleet.workers.values()]
     assert sum(after) - sum(before) < 1
-
-
-def states(pid: int) -> set[str]:
-    """Those of a process's threads, as in proc(5)."""
-    return {thread.read_text().rpartition(")")[2].split()[0] for thread in Path(f"/proc/{pid}/task").glob("*/stat")}
 
 
 def suspend(worker: subprocess.Popen[bytes], url: str) -> None:

@@ -18,6 +18,7 @@ from PIL import Image
 from f2at.bundle.format import Bundle
 from f2at.images.png import png
 from tests.e2e.attack import IMAGE, STRANGER, limited_memory, memory_below, others
+from tests.processes import processor_seconds, running
 from tests.slow import slow_jpeg
 
 if TYPE_CHECKING:
@@ -105,11 +106,6 @@ def test_batches_of_very_many_pixels(attacked: "Server", bundle: Bundle) -> None
     assert (sum(processor_seconds(pid) for pid in decoders(attacked)) - before) / len(answers) < 0.1
 
 
-def processor_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def test_large_images_of_every_kind(attacked: "Server") -> None:
     """Those that take the most of what is accepted, and of what is refused."""
     alpha, grey = Image.new("RGBA", (4000, 4000), (9, 9, 9, 9)), Image.fromarray(np.zeros((4000, 4000), np.uint16))
@@ -135,10 +131,3 @@ def test_decoders_end_with_a_server_that_is_killed(attacked: "Server") -> None:
     while any(running(pid) for pid in own):
         assert time.monotonic() < deadline
         time.sleep(0.1)
-
-
-def running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False

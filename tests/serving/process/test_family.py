@@ -12,6 +12,7 @@ import pytest
 
 from f2at.serving.process import family
 from f2at.serving.process.launch import LaunchError, launch
+from tests.processes import running
 
 REPOSITORY = Path(__file__).parents[3]
 # Starts a child in its session, which starts one in a session of its own; neither ends with it.
@@ -41,13 +42,6 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[st
 
 def pids(folder: Path) -> list[int]:
     return [int(path.name) for path in (folder / "pids").iterdir()]
-
-
-def running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_what_a_server_leaves_running_is_ended(command: list[str], tmp_path: Path) -> None:
