@@ -67,6 +67,9 @@ class Attack:
             accepted = ", ".join(sorted(self.parameters))
             near = suggestion(unknown[0], self.parameters)
             raise ValueError(f"{self.name} has no parameter {unknown[0]!r}; it takes {accepted}{near}")
+        for name, value in parameters.items():
+            if isinstance(value, str) and not isinstance(self.parameters[name], str):
+                raise ValueError(f"{self.name}: {name} must be a number; got {value!r:.40}")
         return replace(self, parameters={**self.parameters, **parameters})
 
     def named(self, name: str) -> "Attack":

@@ -82,7 +82,7 @@ def backpropagate(traced: Trace, builder: Builder, gradients: dict[str, str]) ->
         for name, total in zip(node.outputs, incoming, strict=True):
             if total is not None:
                 builder.describe(total, name)
-        builder.real = _real(builder.tensors[node.outputs[0]].dtype)
+        builder.real = _real(builder.tensors[next(filter(None, node.outputs))].dtype)
         outgoing = RULES[node.operation](builder, node, incoming)
         for name, one in zip(node.inputs, outgoing, strict=False):
             if one is not None and builder.active(name):

@@ -8,6 +8,7 @@ from f2at.gradient.rules import (  # noqa: F401  (importing them registers their
     moving,
     normalisation,
     pooling,
+    recurrent,
     reductions,
     resampling,
     rounding,

@@ -230,6 +230,8 @@ def test_override_returns_another_attack() -> None:
     assert (attack.parameters["steps"], ATTACKS["pgd"].parameters["steps"]) == (7, 20)
     with pytest.raises(ValueError, match="pgd has no parameter 'queries'; it takes objective, "):
         ATTACKS["pgd"].override(queries=7)
+    with pytest.raises(ValueError, match="pgd: step_size must be a number; got 'x'"):
+        ATTACKS["pgd"].override(step_size="x")
 
 
 def test_the_registry_cannot_be_changed() -> None:
