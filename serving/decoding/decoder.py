@@ -36,8 +36,10 @@ _INHERITED = (
 )
 _OWN = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
-    "MALLOC_ARENA_MAX": "1",  # and large arrays are given back at once, for glibc
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 20),
+    # For glibc: arrays are given back at once; but not files of the usual sizes, since pages cost more than copies.
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(4 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(8 << 20),
 }
 
 
