@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,7 +13,14 @@ from onnx.checker import ValidationError
 
 Interface = Mapping[str, tuple[str, tuple[int | None, ...]]]  # name -> (numpy dtype, shape; None: the batch)
 _Tensor = tuple[str, tuple[int, ...], bytes]
-_QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
+# Where operations have scales, which may be one for each channel; those of other operations are single numbers.
+_SCALES = {
+    "QuantizeLinear": (1,),
+    "DequantizeLinear": (1,),
+    "QLinearConv": (1, 4, 6),
+    "QLinearMatMul": (1, 4, 6),
+    "QGemm": (1, 4, 7),
+}
 _SLACK = 1e-5  # relative: rounding was worked out in float32
 
 
@@ -54,11 +62,11 @@ def check_same_weights(classifier: onnx.ModelProto, gradient: onnx.ModelProto) -
     """Refuse two graphs that do not hold the same weights, so that the audit attacks what is served.
 
     Byte for byte; weights that the classifier keeps as integers must be the gradient graph's, rounded to the nearest
-    unless they are the same integers there. Every floating-point tensor of more than one element that the output
-    "logits" depends on counts, wherever the graph keeps it, except those whose elements are all 1: the kernels of
-    identity convolutions, which carry no information. What only the backward pass holds is made of these weights (a
-    kernel turned round, a slope of a normalisation) and does not count; that its gradients are right is proven at
-    export.
+    unless they are the same integers there, as those must be that it multiplies as integers. Every floating-point
+    tensor of more than one element that the output "logits" depends on counts, wherever the graph keeps it, except
+    those whose elements are all 1: the kernels of identity convolutions, which carry no information. What only the
+    backward pass holds is made of these weights (a kernel turned round, a slope of a normalisation) and does not count;
+    that its gradients are right is proven at export.
 
     Returns:
         Whether the classifier keeps any as integers.
@@ -79,11 +87,13 @@ def check_same_weights(classifier: onnx.ModelProto, gradient: onnx.ModelProto) -
                 f"classifier.onnx has integers of shape {weight.values.shape}, no rounding of gradient.onnx's"
             )
         sources.add(source)  # one tensor may be the source of several, such as biases of zeros
-    for name, only in (("classifier", served - attacked), ("gradient", attacked - served - sources)):
+    multiplied = _multiplied_integers(classifier, forward[0])
+    unknown = multiplied - {_key(numpy_helper.to_array(tensor)) for tensor in forward[1]}
+    for name, only in (("classifier", served - attacked | unknown), ("gradient", attacked - served - sources)):
         if only:
             shapes = sorted({shape for _, shape, _ in only})
             raise OnnxError(f"the graphs differ in weights: {len(only)} only in {name}.onnx, of shapes {shapes}")
-    return bool(rounded)
+    return bool(rounded or multiplied)
 
 
 @dataclass(frozen=True)
@@ -123,13 +133,29 @@ def _rounded_weights(model: onnx.ModelProto) -> list[_Rounded]:
 
 
 def _weights(model: onnx.ModelProto, kept: Iterable[onnx.TensorProto]) -> set[_Tensor]:
-    scales = {name for node in model.graph.node if node.op_type in _QUANTIZERS for name in node.input[1:2]}
+    scales = {
+        node.input[place]
+        for node in model.graph.node
+        for place in _SCALES.get(node.op_type, ())
+        if place < len(node.input)
+    }
     arrays = (numpy_helper.to_array(tensor) for tensor in kept if tensor.name not in scales)
     return {
-        (array.dtype.name, array.shape, array.tobytes())
+        _key(array)
         for array in arrays
         if array.size > 1 and array.dtype.kind not in "biuSUO" and not np.all(array == 1)
     }
+
+
+def _multiplied_integers(model: onnx.ModelProto, kept: Iterable[onnx.TensorProto]) -> set[_Tensor]:
+    """8-bit integers that operations take as they are; a single one is a zero point."""
+    names = {name for node in model.graph.node if node.op_type != "DequantizeLinear" for name in node.input}
+    arrays = (numpy_helper.to_array(tensor) for tensor in kept if tensor.name in names)
+    return {_key(array) for array in arrays if array.dtype.name in ("int8", "uint8") and array.ndim > 1}
+
+
+def _key(array: NDArray[Any]) -> _Tensor:
+    return array.dtype.name, array.shape, array.tobytes()
 
 
 def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:

@@ -14,6 +14,7 @@ from f2at.bundle.onnx_check import read_names
 from f2at.bundle.runtime import RUNTIME_ERRORS, reason
 from f2at.bundle.weights import Slim, Weights, array_of, placed
 from f2at.gradient.builder import WRITTEN, Builder, Tensor
+from f2at.gradient.integers import written_out
 
 OPSET = 20
 _SHAPES = ("Shape", "Size")  # depend on images by their size only
@@ -51,7 +52,7 @@ def trace(
         ValueError: the graph has other inputs, or images whose size is open and not given.
     """
     source = upgraded(Slim.of(source))
-    model = with_places(source.model)
+    model = with_places(written_out(source.model))
     indices = indices or {}
     constants = {tensor.name: array_of(tensor, source.weights) for tensor in model.graph.initializer}
     images = input_of(model, besides=indices)

@@ -86,6 +86,17 @@ def test_a_changed_integer_is_refused(exported: Any, quantized: bytes) -> None:
         check_same_weights(model, gradient)
 
 
+def test_integers_that_are_multiplied_as_they_are_must_be_the_same() -> None:
+    """The classifier multiplies integers (2, -3) and (7, 0); what the gradient graph holds is (2, -3) and (7, 1)."""
+    multiplied = linear(np.zeros((2, 2)), integers=[[2, -3], [7, 0]], scale=[0.5, 0.1])
+    node = next(node for node in multiplied.graph.node if node.op_type == "Gemm")
+    node.CopyFrom(helper.make_node("QLinearMatMul", ["x", "one", "zero", "q", "s", "z", "one", "zero"], ["logits"]))
+    del multiplied.graph.node[0]
+    assert check_same_weights(multiplied, linear(np.zeros((2, 2)), integers=[[2, -3], [7, 0]], scale=[0.5, 0.1]))
+    with pytest.raises(OnnxError, match=r"1 only in classifier\.onnx, of shapes \[\(2, 2\)\]"):
+        check_same_weights(multiplied, linear(np.zeros((2, 2)), integers=[[2, -3], [7, 1]], scale=[0.5, 0.1]))
+
+
 def test_a_bundle_says_which_precision_it_has(parts: dict[str, Any], quantized: bytes, tmp_path: Path) -> None:
     int8 = {**parts, "classifier": quantized, "manifest": {**parts["manifest"], "precision": "int8"}}
     assert write_bundle(tmp_path / "int8", **int8).precision == "int8"

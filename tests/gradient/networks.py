@@ -71,3 +71,44 @@ def logits_of(pixels: NDArray[Any], head: NDArray[Any] = HEAD) -> NDArray[np.flo
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
     convolved = np.einsum("nchwij,kcij->nkhw", windows, WEIGHT.astype(np.float64)) + BIAS[:, None, None]
     return np.asarray(np.logaddexp(0, convolved).mean(axis=(2, 3)) @ head.astype(np.float64))
+
+
+def of_every_quantized_operation() -> onnx.ModelProto:
+    """A classifier of images (N, 3, SIDE, SIDE) with an operation of each kind that has a form on integers."""
+    rng = np.random.default_rng(3)
+
+    def weights(*shape: int) -> NDArray[np.float32]:
+        return (rng.normal(size=shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
+
+    constants = {
+        "first": weights(8, 3, 3, 3),
+        "first_bias": weights(8),
+        "second": weights(8, 8, 3, 3),
+        "second_bias": weights(8),
+        "hidden": weights(6, 16),
+        "hidden_bias": weights(6),
+        "head": weights(6, CLASSES),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "first", "first_bias"], ["a"], pads=[1] * 4),
+        helper.make_node("LeakyRelu", ["a"], ["b"], alpha=0.1),
+        helper.make_node("MaxPool", ["b"], ["c"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Conv", ["c", "second", "second_bias"], ["d"], pads=[1] * 4),
+        helper.make_node("Sigmoid", ["d"], ["e"]),
+        helper.make_node("Mul", ["d", "e"], ["f"]),
+        helper.make_node("Add", ["f", "c"], ["g"]),
+        helper.make_node("AveragePool", ["g"], ["h"], kernel_shape=[2, 2]),
+        helper.make_node("Concat", ["h", "h"], ["i"], axis=1),
+        helper.make_node("GlobalAveragePool", ["i"], ["j"]),
+        helper.make_node("Flatten", ["j"], ["k"]),
+        helper.make_node("Gemm", ["k", "hidden", "hidden_bias"], ["l"], transB=1),
+        helper.make_node("MatMul", ["l", "head"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "network",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

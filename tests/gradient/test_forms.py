@@ -8,10 +8,11 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
-from onnxruntime.quantization import quantize_dynamic
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 
 from f2at.attacks.objectives import OBJECTIVES
 from f2at.gradient.classifier import Classifier, gradient_graph, read_classifier
+from f2at.gradient.integers import _FORMS, written_out
 from f2at.gradient.proof import prove
 from tests.gradient import networks
 from tests.gradient.networks import logits_of, network
@@ -65,6 +66,40 @@ def test_a_file_that_was_quantized_dynamically(tmp_path: Path) -> None:
     cosines = (found * expected).sum(axis=1) / np.linalg.norm(found, axis=1) / np.linalg.norm(expected, axis=1)
     assert (cosines > 0.99).all()
     assert prove(classifier, IMAGES) == {"error": None, "lines": 0, "flat": 0}  # it jumps, and has no slopes
+
+
+class _Once(CalibrationDataReader):  # type: ignore[misc]
+    def __init__(self) -> None:
+        self.batches = iter([{"x": (LEVELS / 255).astype(np.float32)}])
+
+    def get_next(self) -> Any:
+        return next(self.batches, None)
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("kind", [QuantType.QUInt8, QuantType.QInt8])
+def test_operations_on_integers_are_written_out(tmp_path: Path, kind: QuantType, per_channel: bool) -> None:
+    """Every operation that the static quantiser writes: gradients are those of the form with QuantizeLinear around."""
+    model = networks.of_every_quantized_operation()
+    onnx.save(model, tmp_path / "float.onnx")
+    forms = {}
+    for form in (QuantFormat.QOperator, QuantFormat.QDQ):
+        options = {"per_channel": per_channel, "activation_type": kind, "weight_type": QuantType.QInt8}
+        quantize_static(tmp_path / "float.onnx", tmp_path / "int8.onnx", _Once(), quant_format=form, **options)
+        forms[form] = onnx.load(tmp_path / "int8.onnx")
+    written = {node.op_type for node in forms[QuantFormat.QOperator].graph.node}
+    assert {*_FORMS, "QLinearConcat"} - {"QLinearSoftmax"} <= written
+    found, expected = (_gradient(read_classifier(form)).reshape(len(IMAGES), -1) for form in forms.values())
+    cosines = (found * expected).sum(axis=1) / np.linalg.norm(found, axis=1) / np.linalg.norm(expected, axis=1)
+    assert np.median(cosines) > 0.999
+    assert cosines.min() > 0.9  # an integer may be rounded to its other neighbour, and move the place of a maximum
+
+
+def test_an_operation_on_integers_of_another_layout_is_named() -> None:
+    attributes = {"domain": "com.microsoft", "channels_last": 1}
+    node = helper.make_node("QLinearGlobalAveragePool", ["x", "s", "z", "s", "z"], ["y"], **attributes)
+    graph = helper.make_graph([node], "one", [], [])
+    assert written_out(helper.make_model(graph)).graph.node[0] == node
 
 
 def _gradient(classifier: Classifier) -> NDArray[np.float32]:
