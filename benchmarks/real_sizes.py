@@ -3,13 +3,15 @@
 Each model has random weights, BatchNorm calibrated on noise, and is exported by torch.onnx.export. `f2at audit` runs
 twice in a process of its own, first to differentiate the file and then with what the first run kept. Memory is the
 peak of the process, less what it holds once both graphs are loaded; silence is the longest time between two lines once
-it has said what it will take.
+it has said what it will take. With --minutes, a run that takes longer is interrupted, and the time it takes to end is
+measured; what it says last is how far it was.
 """
 
 import argparse
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,6 +25,7 @@ import torch
 import torchvision
 
 from benchmarks.common import markdown_table, parser, publish
+from f2at.audit.commands.audit import INTERRUPTED
 
 MODELS = ("resnet50", "vit_b_16")
 _SIZE = 224
@@ -43,17 +46,22 @@ _COLUMNS = (
     "both graphs loaded, MB",
     "beyond, MB",
     "longest silence, s",
+    "interrupted, ended after, s",
     "clean / robust",
 )
 
 
 class Run(NamedTuple):
-    """A process: its seconds, its peak in MB, the longest time between lines on standard error, and those lines."""
+    """A process: its seconds, its peak in MB, the longest time between lines on standard error, and those lines.
+
+    ending: seconds from the interruption to its end, if it was interrupted.
+    """
 
     seconds: float
     peak: float
     silence: float
     lines: list[str]
+    ending: float | None
 
 
 def main() -> None:
@@ -63,6 +71,7 @@ def main() -> None:
     arguments.add_argument("--images", type=int, default=20, help="images (default: %(default)s)")
     arguments.add_argument("--eps", default="1/255", help="linf (default: %(default)s)")
     arguments.add_argument("--threads", type=int, default=1, help="of ONNX Runtime (default: %(default)s)")
+    arguments.add_argument("--minutes", type=float, help="the most for a run (default: as long as it takes)")
     options = arguments.parse_args()
     torch.set_num_threads(1)
     rows = []
@@ -72,7 +81,9 @@ def main() -> None:
     publish(
         "real_sizes",
         f"python -m benchmarks.real_sizes --models {' '.join(options.models)} --images {options.images} "
-        f"--eps {options.eps} --threads {options.threads} --write",
+        f"--eps {options.eps} --threads {options.threads}"
+        + (f" --minutes {options.minutes:g}" if options.minutes else "")
+        + " --write",
         f"# Audits at 224 pixels and 1000 classes\n\n`adaptive`, {options.images} smooth random images labelled by the "
         f"model itself, linf {options.eps}, {options.threads} thread of ONNX Runtime.\n\n"
         + markdown_table(_COLUMNS, rows),
@@ -87,15 +98,13 @@ def _rows(name: str, options: argparse.Namespace, folder: Path) -> list[list[str
     audit = ["audit", path, "--data", data, "--suite", "adaptive", "--eps", options.eps, "--threads", options.threads]
     audit += ["--output", folder / f"{name}.json", "--overwrite"]
     command = [sys.executable, "-m", "f2at", *map(str, audit)]
-    runs = {title: _run(command, environment) for title in ("first", "again")}
+    runs = {title: _run(command, environment, options.minutes) for title in ("first", "again")}
     (line,) = (
         line
         for line in _run([sys.executable, "-c", _LOADED, str(path), str(options.threads)], environment).lines
         if line.startswith("VmRSS")
     )
     loaded = int(line.split()[1]) * 1024 / 1e6
-    report = json.loads((folder / f"{name}.json").read_text())
-    found = " / ".join(f"{report[part]['k']} of {report[part]['n']}" for part in ("clean", "robust"))
     return [
         [
             name,
@@ -106,10 +115,19 @@ def _rows(name: str, options: argparse.Namespace, folder: Path) -> list[list[str
             f"{loaded:.0f}",
             f"{run.peak - loaded:.0f}",
             f"{run.silence:.1f}",
-            found,
+            "" if run.ending is None else f"{run.ending:.1f}",
+            _found(folder / f"{name}.json", run),
         ]
         for title, run in runs.items()
     ]
+
+
+def _found(output: Path, run: Run) -> str:
+    """Clean and robust accuracy, or how far an interrupted run was."""
+    if run.ending is not None:
+        return next(found[0] for line in reversed(run.lines) if (found := re.search(r"\d+ %", line))) + " done"
+    report = json.loads(output.read_text())
+    return " / ".join(f"{report[part]['k']} of {report[part]['n']}" for part in ("clean", "robust"))
 
 
 def _prepared(name: str, images: int, folder: Path) -> tuple[Path, Path]:
@@ -130,10 +148,10 @@ def _prepared(name: str, images: int, folder: Path) -> tuple[Path, Path]:
     return path, data
 
 
-def _run(command: list[str], environment: dict[str, str]) -> Run:
-    """Run a command to its end, and read its progress as it comes."""
+def _run(command: list[str], environment: dict[str, str], minutes: float | None = None) -> Run:
+    """Run a command to its end, or interrupt it, and read its progress as it comes."""
     started = last = time.monotonic()
-    silence = 0.0
+    silence, interrupted = 0.0, None
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert process.stderr
     peak = _Peak(process.pid)
@@ -141,15 +159,19 @@ def _run(command: list[str], environment: dict[str, str]) -> Run:
     text = b""
     while chunk := os.read(process.stderr.fileno(), 1 << 16):
         now = time.monotonic()
-        if _ANNOUNCED in text:
+        if _ANNOUNCED in text and not interrupted:
             silence = max(silence, now - last)
         last = now
         text += chunk
-    code = process.wait()
+        if minutes and not interrupted and now - started > 60 * minutes:
+            interrupted = now
+            process.send_signal(signal.SIGINT)
+    code, ended = process.wait(), time.monotonic()
     lines = re.split(r"[\r\n]+", text.decode(errors="replace"))
-    if code:
+    if code and not (interrupted and code == INTERRUPTED):
         raise SystemExit(f"{' '.join(command)} ended with {code}: {lines[-3:]}")
-    return Run(time.monotonic() - started, peak.megabytes, silence, lines)
+    ending = ended - interrupted if interrupted else None
+    return Run(ended - started, peak.megabytes, silence, lines, ending)
 
 
 class _Peak(threading.Thread):

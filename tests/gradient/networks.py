@@ -78,7 +78,7 @@ def of_every_quantized_operation() -> onnx.ModelProto:
     rng = np.random.default_rng(3)
 
     def weights(*shape: int) -> NDArray[np.float32]:
-        return (rng.normal(size=shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
+        return np.asarray(rng.normal(size=shape) / np.sqrt(np.prod(shape[1:])), np.float32)
 
     constants = {
         "first": weights(8, 3, 3, 3),
