@@ -11,7 +11,7 @@ from f2at.audit.meter import Meter
 from f2at.audit.plan import Audit
 
 _EVERY = 0.5  # seconds, on a terminal
-_EVERY_LOGGED = 4.0  # in a file, where each is a line; with what an evaluation takes, five seconds at most
+_EVERY_LOGGED = 3.0  # in a file, where each is a line; with what an evaluation takes, five seconds at most
 
 
 @contextmanager
