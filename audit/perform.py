@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from f2at.audit.evidence.context import Context
 from f2at.audit.journal import Journal
 from f2at.audit.meter import Meter
 from f2at.audit.plan import Audit, Heartbeat, Step
@@ -16,6 +17,7 @@ def perform(
     progress: Callable[[Step], object] | None = None,
     journal: Journal | None = None,
     meter: Meter | None = None,
+    context: Context | None = None,
 ) -> dict[str, Any]:
     """Run every step that is left and return the report.
 
@@ -24,11 +26,13 @@ def perform(
         progress: called after each step.
         journal: has the steps of an earlier run that was interrupted, and is given those of this one.
         meter: is told of every step and every evaluation.
+        context: what its owner says of the model and the audit.
     """
     started, clock = datetime.now(UTC), time.perf_counter()
     results = run_audit(audit, progress=progress, journal=journal, meter=meter)
     return audit.report(
         results,
+        context=context,
         started=started.isoformat(timespec="seconds"),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         wall_seconds=round(time.perf_counter() - clock, 3),

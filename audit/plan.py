@@ -14,22 +14,22 @@ alone.
 import hashlib
 import json
 import math
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from f2at import __version__
 from f2at.attacks.registry import Attack
 from f2at.attacks.target import Target, has_gradients, has_scores
 from f2at.audit.budget import Budget
 from f2at.audit.checks import check_data, check_models
 from f2at.audit.cost import Cost, Pace, attack_cost, measure_pace, measurement_cost
+from f2at.audit.evidence.context import Context
+from f2at.audit.evidence.harness import describe_environment, describe_harness
+from f2at.audit.evidence.repetition import Origin, describe_repetition
 from f2at.audit.reports.report import build_report
 from f2at.audit.request import AuditRequest
 from f2at.audit.stages import (
@@ -84,6 +84,7 @@ class Audit:
         to_target: moves a numpy array to the target's library and device; for a target that is not numpy's.
         surrogate: another model of the same classes and image size, for suites with transfer attacks.
         surrogate_model: JSON description of it for the report.
+        origin: what a command line calls all of these; None where they are objects of somebody's program.
 
     Raises:
         ValueError: images, labels, classes, models and request do not fit together.
@@ -108,6 +109,7 @@ class Audit:
         to_target: ToTarget = np.asarray,
         surrogate: Target | None = None,
         surrogate_model: Mapping[str, Any] | None = None,
+        origin: Origin | None = None,
     ) -> None:
         check_data(data, request, classes, target)
         check_models(request, target, surrogate)
@@ -116,7 +118,9 @@ class Audit:
         self._target, self._surrogate, self._to_target = target, surrogate, to_target
         self._surrogate_model = None if surrogate is None else dict(surrogate_model or {})
         self._model = dict(model or {})
-        self._environment = {**_versions(), **(environment or {})}
+        self._origin = origin
+        self._environment = {**describe_environment(), **(environment or {})}
+        self._harness = describe_harness()
         self._data = {"set_size": len(data), "sha256": data.digest(), "shard_size": SHARD_SIZE}
 
         self._indices = drawn(request, len(data))
@@ -195,13 +199,21 @@ class Audit:
         """A step was done by an earlier run: what it sent counts, where queries are counted."""
         self._budget.remember(result)
 
-    def report(self, results: Sequence[Mapping[str, Any]], *, examples: bool = True, **context: Any) -> dict[str, Any]:
+    def report(
+        self,
+        results: Sequence[Mapping[str, Any]],
+        *,
+        examples: bool = True,
+        context: Context | None = None,
+        **run: Any,
+    ) -> dict[str, Any]:
         """Add up the results of all steps.
 
         Args:
             results: one result for each of `steps`, in any order.
             examples: False leaves the pictures out.
-            context: JSON values kept under "run" (id, requester, started, finished, ...).
+            context: what its owner says of the model and the audit.
+            run: JSON values kept under "run" (id, requester, started, finished, ...).
 
         Returns:
             The report, JSON values only. `f2at.audit.reports.report.deterministic_part` drops what differs from run to
@@ -222,7 +234,12 @@ class Audit:
             data=self._data,
             model=self._model,
             surrogate=self._surrogate_model,
-            context=context | self._budget.describe(),
+            context=context or Context(),
+            harness=self._harness,
+            repeat=describe_repetition(
+                self._origin, self.request, model=self._model, data=self._data, surrogate=self._surrogate_model
+            ),
+            run=run | self._budget.describe(),
             scores=has_scores(self._target),
             examples=examples,
         )
@@ -248,8 +265,8 @@ class Audit:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 of everything that decides the results: request, models, data, and the version of this package."""
-        parts = [__version__, self.request.model_dump(), self._model, self._surrogate_model, self._data]
+        """sha256 of everything that decides the results: request, models, data, and the code of this package."""
+        parts = [self._harness["digest"], self.request.model_dump(), self._model, self._surrogate_model, self._data]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("ascii")).hexdigest()
 
     def _followed(self, positions: Sequence[int]) -> list[int]:
@@ -287,15 +304,3 @@ def drawn(request: AuditRequest, count: int) -> NDArray[np.int64]:
     """Which of `count` images an audit is of, in its order."""
     order = np.random.default_rng(np.random.SeedSequence([request.seed])).permutation(count)
     return order[: request.samples or count]
-
-
-def _versions() -> dict[str, Any]:
-    """What computes here: interpreter, machine and the libraries that shape the numbers."""
-    found = {"python": platform.python_version(), "machine": platform.machine(), "numpy": np.__version__}
-    for name in ("onnxruntime-gpu", "onnxruntime"):
-        try:
-            found["onnxruntime"] = version(name)
-            break
-        except PackageNotFoundError:
-            continue
-    return found

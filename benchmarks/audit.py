@@ -6,7 +6,6 @@ from benchmarks.common import interleaved, markdown_table, parser, publish
 from f2at.audit import AuditRequest, run_audit
 from f2at.audit.opening.bundle import open_bundle
 from f2at.audit.page.html import render_report
-from f2at.images.sets.base import in_memory
 
 COLUMNS = ("bundle", "suite", "clean, %", "robust, %", "seconds", "harness", "images/s", "report page, s")
 
@@ -38,8 +37,8 @@ def main() -> None:
 
 def row(path: Path, eps: str, suite: str, samples: int, threads: int) -> list[str]:
     """One audit as a row of the table."""
-    model, images, labels = open_bundle(path, threads=threads)
-    audit = model.audit(in_memory(images, labels), AuditRequest(suite=suite, eps=eps, samples=samples))
+    request = AuditRequest(suite=suite, eps=eps, samples=samples)
+    audit = open_bundle(path, threads=threads).audit(None, request)
     report = audit.report(run_audit(audit))
     (page,) = interleaved({"page": lambda: render_report(report)}, rounds=1)["page"]
     total, inside = report["run"]["total_seconds"], report["run"]["model_seconds"]

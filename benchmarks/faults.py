@@ -26,7 +26,6 @@ from benchmarks.serving import ROOT, processes
 from f2at.audit import AuditRequest, run_audit
 from f2at.audit.opening.bundle import open_bundle
 from f2at.audit.reports.report import deterministic_part
-from f2at.images.sets.base import in_memory
 from f2at.serving.process.launch import free_port, is_ready, launch
 
 VICTIMS = ("arbiter", "server process", "audit worker")  # as `benchmarks.serving.processes` names them
@@ -193,9 +192,8 @@ def _check(client: httpx.Client, outcome: Outcome, undisturbed: list[str]) -> No
 
 def _undisturbed(bundle: Path, request: Mapping[str, Any]) -> list[str]:
     """The numbers of the audits without server, worker or database."""
-    model, images, labels = open_bundle(bundle, threads=1)
-    data = in_memory(images, labels)
-    plans = [model.audit(data, AuditRequest(**{**request, "seed": seed})) for seed in range(SEEDS)]
+    model = open_bundle(bundle, threads=1)
+    plans = [model.audit(None, AuditRequest(**{**request, "seed": seed})) for seed in range(SEEDS)]
     return [_numbers(plan.report(run_audit(plan))) for plan in plans]
 
 

@@ -23,7 +23,8 @@ from f2at.attacks.objectives import objective_weights
 from f2at.attacks.target import Target
 from f2at.attacks.threat import effective_eps, parse_eps, project, snap, uniform_start
 from f2at.attacks.white_box.pgd import pgd
-from f2at.audit.opening.bundle import open_bundle
+from f2at.audit.opening.bundle import open_model
+from f2at.bundle.format import load_bundle
 from f2at.images.bitplanes import natural_pattern
 from f2at.images.pixels import LEVELS, to_images, to_inputs
 
@@ -95,7 +96,8 @@ def main() -> None:
 
 def measure(path: Path, eps: str, options: argparse.Namespace) -> list[Row]:
     """The rows of one bundle; only correctly classified images are attacked."""
-    model, images, labels = open_bundle(path, threads=options.threads)
+    bundle = load_bundle(path)
+    model, (images, labels) = open_model(bundle, threads=options.threads), bundle.reference()
     images, labels = images[: options.samples], labels[: options.samples]
     inputs = to_inputs(images)
     right = model.target.logits(inputs).argmax(axis=1) == labels

@@ -14,7 +14,8 @@ from benchmarks.common import markdown_table, parser, publish
 from f2at.attacks.grid import snap
 from f2at.attacks.threat import parse_eps
 from f2at.attacks.white_box.pgd import pgd
-from f2at.audit.opening.bundle import open_bundle
+from f2at.audit.opening.bundle import open_model
+from f2at.bundle.format import load_bundle
 from f2at.images.bitplanes import natural_pattern, perturbed_pattern
 from f2at.images.pixels import to_inputs
 
@@ -35,7 +36,8 @@ def main() -> None:
     arguments.add_argument("--eps", default="8/255", help="linf (default: %(default)s)")
     arguments.add_argument("--samples", type=int, default=500, help="reference images (default: %(default)s)")
     options = arguments.parse_args()
-    model, images, labels = open_bundle(options.bundle, threads=1)
+    bundle = load_bundle(options.bundle)
+    model, (images, labels) = open_model(bundle, threads=1), bundle.reference()
     eps = parse_eps(options.eps, "linf")
     clean, labels = images[: options.samples], labels[: options.samples]
     found = pgd(model.target, to_inputs(clean), labels, eps=float(eps), steps=20, rng=np.random.default_rng(0))

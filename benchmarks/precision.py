@@ -13,7 +13,6 @@ from f2at.audit import AuditRequest, run_audit
 from f2at.audit.opening.bundle import open_model
 from f2at.bundle.format import CLASSIFIER, Bundle, load_bundle
 from f2at.bundle.runtime import create_session
-from f2at.images.sets.base import in_memory
 
 BATCHES = (1, 64)
 
@@ -79,7 +78,7 @@ def predict(bundle: Bundle, images: np.ndarray, threads: int) -> Callable[[], No
 
 def row(bundle: Bundle, request: AuditRequest, threads: int, speeds: list[str]) -> list[str]:
     """One bundle as a row of the table."""
-    audit = open_model(bundle, threads=threads).audit(in_memory(*bundle.reference()), request)
+    audit = open_model(bundle, threads=threads).audit(None, request)
     report = audit.report(run_audit(audit))
     clean, robust = report["clean"], report["robust"]
     interval = f"[{100 * robust['low']:.1f}, {100 * robust['high']:.1f}]"

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""What files are called, and files that are written whole or not at all."""
 
 import os
 from collections.abc import Iterator
@@ -18,3 +18,8 @@ def replacing(path: Path) -> Iterator[Path]:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def name_of(path: Path) -> str:
+    """What a file or folder is called, without where it is; "." and ".." are called by their names."""
+    return path.name if path.name not in ("", "..") else path.resolve().name

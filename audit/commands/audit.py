@@ -1,11 +1,9 @@
 """`f2at audit MODEL`: audit a bundle, any ONNX classifier or an endpoint, write report.json and report.html."""
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from f2at.audit.commands.bar import progress_bar
 from f2at.audit.commands.endpoint import add_endpoint_options, is_url
 from f2at.audit.commands.foreign import add_foreign_options
 from f2at.audit.commands.model import open_audit
+from f2at.audit.evidence.notation import parse_attack
 from f2at.audit.journal import Journal
 from f2at.audit.perform import perform
 from f2at.audit.reports.files import page_path, write_report
@@ -54,32 +53,6 @@ def run(arguments: Sequence[str]) -> int:
     print(_summary(report))
     print(f"\n{output}\n{page}")
     return EXIT_CODES[report["verdict"]["outcome"]]
-
-
-def parse_attack(text: str) -> dict[str, Any]:
-    """An attack as it is written on the command line, "pgd:steps=50,step_size=2/255", as an entry of a request.
-
-    Values are JSON, fractions, or else text. Raises ValueError for what is not of this form.
-    """
-    name, _, rest = text.partition(":")
-    entry: dict[str, Any] = {"name": name}
-    for part in rest.split(",") if rest else ():
-        key, equals, value = part.partition("=")
-        if not key or not equals or key in entry:
-            raise ValueError(f"attack must be NAME[:parameter=value,...], each parameter once; got {text!r}")
-        entry[key] = _value(value)
-    return entry
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text, parse_constant=str)  # NaN is text like any other word
-    except ValueError:
-        pass
-    try:
-        return float(Fraction(text))
-    except (ValueError, ZeroDivisionError):
-        return text
 
 
 def _request(options: argparse.Namespace) -> AuditRequest:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from f2at.audit.evidence.notation import parse_names
 from f2at.gradient.entry import CHANNELS, LAYOUTS
 from f2at.gradient.scores import SCORES
 from f2at.images.preparation import FITS, INTERPOLATIONS
@@ -51,16 +52,23 @@ def fitting(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def class_names(text: str) -> list[str]:
-    """The lines of a text file, or names with commas between them."""
+    """The lines of a text file, or names with commas between them, or a JSON list."""
     path = Path(text)
-    if not path.is_file():
+    if not _is_file(path):
         if path.suffix in (".txt", ".names", ".labels"):
             raise argparse.ArgumentTypeError(f"there is no file {text}")
-        return text.split(",")
+        return parse_names(text)
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError:
         raise argparse.ArgumentTypeError(f"must be a text file of a line for each class; got {text}") from None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # so many names are too long for one of a file
+        return False
 
 
 def _size(text: str) -> tuple[int, int]:

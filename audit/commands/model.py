@@ -12,7 +12,7 @@ from f2at.audit.opening.bundle import open_bundle
 from f2at.audit.opening.endpoint import open_endpoint, usual_suite
 from f2at.audit.opening.model import Model
 from f2at.audit.opening.onnx import open_onnx
-from f2at.images.sets.base import LabelledSet, in_memory
+from f2at.images.sets.base import LabelledSet
 from f2at.images.sets.opening import ACCEPTED, open_labelled
 
 _SHOWN = 5  # names of classes
@@ -25,22 +25,22 @@ def is_onnx(model: Path) -> bool:
 
 def open_audit(options: argparse.Namespace, request: AuditRequest) -> Audit:
     """The audit that the options describe."""
-    model, data = _model(options)
-    for note in data.notes:
+    model, data = open_subject(options)
+    for note in data.notes if data else ():
         print(f"f2at audit: {note}", file=sys.stderr)
     if is_url(options.model) and options.suite is None and request.attacks is None:
         request = AuditRequest(**{**request.model_dump(), "suite": usual_suite(model)})
-    if not model.named and data.names:
+    if data and not model.named and data.names:
         names = ", ".join(data.names[:_SHOWN]) + (", ..." if len(data.names) > _SHOWN else "")
         print(f"f2at audit: the outputs are taken for {names}, in this order; --classes gives another", file=sys.stderr)
     surrogate = None
     if options.surrogate is not None:
-        surrogate, *_ = open_bundle(options.surrogate, threads=options.threads)
+        surrogate = open_bundle(options.surrogate, threads=options.threads)
     return model.audit(data, request, surrogate=surrogate)
 
 
-def _model(options: argparse.Namespace) -> tuple[Model, LabelledSet]:
-    """The model to audit, and labelled images for it."""
+def open_subject(options: argparse.Namespace) -> tuple[Model, LabelledSet | None]:
+    """The model to audit, and labelled images for it; None: those that come with it."""
     if is_url(options.model):
         return _endpoint(options)
     for name in endpoint.OPTIONS:
@@ -50,8 +50,8 @@ def _model(options: argparse.Namespace) -> tuple[Model, LabelledSet]:
         for name in (*OPTIONS, "black_box"):
             if getattr(options, name):
                 raise ValueError(f"{name.replace('_', '-')} goes with an ONNX file only; a bundle knows its own")
-        opened = open_bundle(options.model, threads=options.threads)
-        return opened[0], in_memory(*opened[1:]) if options.data is None else open_labelled(options.data)
+        bundle = open_bundle(options.model, threads=options.threads)
+        return bundle, None if options.data is None else open_labelled(options.data)
     if options.data is None:
         raise ValueError(f"data must be given for an ONNX file: {ACCEPTED}")
     data = open_labelled(options.data)

@@ -1,6 +1,7 @@
 """A bundle, opened for an audit."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,13 @@ import onnx
 
 from f2at.attacks.targets.onnx_target import OnnxTarget
 from f2at.audit import AuditRequest, Step
+from f2at.audit.evidence.repetition import Origin
 from f2at.audit.opening.model import Model
 from f2at.audit.perform import perform
 from f2at.bundle.format import CLASSIFIER, GRADIENT, Bundle, load_bundle
 from f2at.bundle.memory import images_at_once
 from f2at.bundle.runtime import active_provider, create_session
-from f2at.images.pixels import Images, Labels
+from f2at.files import name_of
 from f2at.images.sets.base import in_memory
 from f2at.images.sets.opening import open_labelled
 
@@ -42,20 +44,19 @@ def audit_bundle(
         OSError: a file cannot be read.
         ValueError: a bundle is refused (`BundleError`), or bundle, data, surrogate and request do not fit together.
     """
-    model, images, labels = open_bundle(Path(path), threads=threads)
-    labelled = in_memory(images, labels) if data is None else open_labelled(Path(data))
+    model = open_bundle(Path(path), threads=threads)
+    labelled = None if data is None else open_labelled(Path(data))
     other = open_surrogate(surrogate, threads=threads)
     return perform(model.audit(labelled, request or AuditRequest(), surrogate=other), progress=progress)
 
 
-def open_bundle(path: Path, *, threads: int) -> tuple[Model, Images, Labels]:
+def open_bundle(path: Path, *, threads: int) -> Model:
     """A bundle's two graphs, and its reference images."""
-    bundle = load_bundle(path)
-    return open_model(bundle, threads=threads), *bundle.reference()
+    return open_model(load_bundle(path), threads=threads)
 
 
 def open_model(bundle: Bundle, *, threads: int) -> Model:
-    """The two graphs of a bundle that is loaded already."""
+    """The same of a bundle that is loaded already."""
     graphs = [bundle.files[name] for name in (CLASSIFIER, GRADIENT)]
     classifier, gradient = (create_session(graph, threads=threads, plan_memory=False) for graph in graphs)
     at_once = [images_at_once(onnx.load_model_from_string(graph)) for graph in graphs]
@@ -64,10 +65,22 @@ def open_model(bundle: Bundle, *, threads: int) -> Model:
         bundle.classes,
         bundle.preparation,
         {"digest": bundle.digest, "manifest": dict(bundle.manifest)},
-        {"provider": active_provider(classifier), "gradient_provider": active_provider(gradient)},
+        {
+            "provider": active_provider(classifier),
+            "gradient_provider": active_provider(gradient),
+            "threads": threads,
+        },
+        Origin(model=_name(bundle), options={"threads": threads or None}),
+        own=cache(lambda: in_memory(*bundle.reference())),
     )
 
 
 def open_surrogate(path: str | Path | None, *, threads: int) -> Model | None:
     """The bundle whose gradients transfer attacks follow, if there is one."""
-    return None if path is None else open_bundle(Path(path), threads=threads)[0]
+    return None if path is None else open_bundle(Path(path), threads=threads)
+
+
+def _name(bundle: Bundle) -> str:
+    """What its folder is called; of a server's copy, which is named by its digest, a part of that."""
+    name, digits = name_of(bundle.path), bundle.digest.removeprefix("sha256:")
+    return digits[:12] if name == digits else name

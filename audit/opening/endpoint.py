@@ -17,6 +17,7 @@ from f2at.audit.endpoint.connection import Server
 from f2at.audit.endpoint.finding import Found, find_interface
 from f2at.audit.endpoint.limits import Limits
 from f2at.audit.endpoint.target import Asking, EndpointTarget
+from f2at.audit.evidence.repetition import Origin, unusual
 from f2at.audit.opening.bundle import open_surrogate
 from f2at.audit.opening.model import Model
 from f2at.audit.perform import perform
@@ -108,8 +109,25 @@ def open_endpoint(
     """
     if not timeout > 0 or not patience >= 0:
         raise ValueError(f"timeout must be > 0 and patience >= 0, in seconds; got {timeout} and {patience}")
+    options = unusual(
+        open_endpoint,
+        classes=classes,
+        size=size,
+        fit=fit,
+        interpolation=interpolation,
+        scores=scores,
+        max_queries=max_queries,
+        rate=rate,
+        timeout=timeout,
+        patience=patience,
+        connections=connections,
+        key_header=key_header,
+        **{"output_name" if name == "output" else name: value for name, value in interface.items()},
+    )
     address = Address.parse(url)
-    server = Server(address, key=os.environ.get(KEY) or None, key_header=key_header, timeout=timeout, patience=patience)
+    key = os.environ.get(KEY) or None
+    withheld = [*([f"the key, in {KEY}"] if key else []), *(["the query of the URL"] if address.query else [])]
+    server = Server(address, key=key, key_header=key_header, timeout=timeout, patience=patience)
     limits = Limits(most=max_queries, rate=rate)
     given = {name: value for name, value in interface.items() if value is not None}
     found = find_interface(server, size=size or data.size, **given)
@@ -133,6 +151,7 @@ def open_endpoint(
             "preprocessing": None if found.entry is None else asdict(found.entry),
         },
         {},
+        Origin(model=str(address), options=options, withheld=tuple(withheld)),
         named=classes is not None,
     )
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from f2at.attacks.target import Target
 from f2at.audit import Audit, AuditRequest
+from f2at.audit.evidence.repetition import Origin
 from f2at.audit.opening.preprocessing import IMAGES
 from f2at.audit.plan import drawn
 from f2at.images.pixels import Images, Labels
@@ -20,6 +21,8 @@ class Model(NamedTuple):
     preparation: Preparation  # how pictures become its images
     description: dict[str, Any]  # what the report says of it
     environment: dict[str, Any]  # what it runs on
+    origin: Origin  # what it is called, and how it was opened
+    own: Callable[[], LabelledSet] | None = None  # the images that come with it
     named: bool = True  # False: the classes are numbers, since nobody has named them
     compare: Callable[[Images, Labels], dict[str, Any]] | None = None  # other preprocessings, if there is a choice
 
@@ -28,8 +31,20 @@ class Model(NamedTuple):
         """(H, W) of its images."""
         return self.preparation.size
 
-    def audit(self, data: LabelledSet, request: AuditRequest, *, surrogate: "Model | None" = None) -> Audit:
-        """The audit of this model by labelled images, which are prepared for it and matched with its classes.
+    def labelled(self, data: LabelledSet | None) -> LabelledSet:
+        """Images prepared for this model and matched with its classes; None are those that come with it.
+
+        Raises:
+            ValueError: they do not fit the model, or none come with it.
+        """
+        if data is None:
+            if self.own is None:
+                raise ValueError("data must be given for a model that comes without images")
+            data = self.own()
+        return data.prepared(self.preparation).of_classes(self.classes, named=self.named)
+
+    def audit(self, data: LabelledSet | None, request: AuditRequest, *, surrogate: "Model | None" = None) -> Audit:
+        """The audit of this model by labelled images, see `labelled`.
 
         Raises:
             ValueError: data, surrogate and request do not fit the model.
@@ -40,7 +55,7 @@ class Model(NamedTuple):
             )
         if surrogate is not None and self.named and tuple(surrogate.classes) != tuple(self.classes):
             raise ValueError("surrogate must have the classes of the model, in the same order")
-        data = data.prepared(self.preparation).of_classes(self.classes, named=self.named)
+        own, data = data is None, self.labelled(data)
         description = self.description
         if self.compare is not None:
             rows = drawn(request, len(data))[:IMAGES]
@@ -54,6 +69,7 @@ class Model(NamedTuple):
             environment=self.environment,
             surrogate=None if surrogate is None else surrogate.target,
             surrogate_model=None if surrogate is None else surrogate.description,
+            origin=self.origin.on(data.source, own=own, surrogate=None if surrogate is None else surrogate.origin),
         )
 
 

@@ -11,12 +11,14 @@ from numpy.typing import ArrayLike
 
 from f2at.attacks.targets.onnx_target import OnnxTarget
 from f2at.audit import AuditRequest, Step
+from f2at.audit.evidence.repetition import Origin, unusual
 from f2at.audit.opening.bundle import open_surrogate
 from f2at.audit.opening.model import Model
 from f2at.audit.opening.preprocessing import compare_preprocessings
 from f2at.audit.perform import perform
 from f2at.bundle.memory import images_at_once
 from f2at.bundle.runtime import RUNTIME_ERRORS, active_provider, create_session, reason
+from f2at.files import name_of
 from f2at.gradient.builder import UnsupportedOperationError
 from f2at.gradient.cache import Derived, cached
 from f2at.gradient.classifier import Classifier, classifier_graph, gradient_graph, read_classifier
@@ -111,6 +113,9 @@ def open_onnx(
         preprocessing: keywords of `read_classifier`; those that are None are left to it.
     """
     given = {name: value for name, value in preprocessing.items() if value is not None}
+    opened = {"classes": classes, "size": size, "fit": fit, "interpolation": interpolation, "black_box": black_box}
+    said = {"output_name" if name == "output" else name: value for name, value in given.items()}
+    options = unusual(open_onnx, **opened, **said, threads=threads or None)
     source, digest = read_onnx(path)
 
     def derive() -> Derived:
@@ -142,7 +147,7 @@ def open_onnx(
     except RUNTIME_ERRORS as error:
         raise ValueError(f"{path} is no model that ONNX Runtime can run: {reason(error)}") from error
     facts = derived.facts
-    environment = {"provider": active_provider(sessions[0])}
+    environment = {"provider": active_provider(sessions[0]), "threads": threads}
     if not black_box:
         environment["gradient_provider"] = active_provider(sessions[1])
     return Model(
@@ -153,8 +158,9 @@ def open_onnx(
         ),
         [str(number) for number in range(facts["classes"])] if classes is None else classes,
         Preparation((facts["size"][0], facts["size"][1]), fit, interpolation),
-        {"digest": digest, "file": path.name, "preprocessing": facts["preprocessing"], "gradient": facts["gradient"]},
+        {"digest": digest, "preprocessing": facts["preprocessing"], "gradient": facts["gradient"]},
         environment,
+        Origin(model=name_of(path), options=options),
         named=classes is not None,
         compare=partial(
             compare_preprocessings,

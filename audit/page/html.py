@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from f2at.audit.page import words
 from f2at.audit.page.pictures import PLANES, gallery
 from f2at.audit.page.plot import plots
-from f2at.audit.reports.report import SCHEMA_VERSION
+from f2at.audit.reports.earlier import upgraded
 
 _OPTIONAL = {
     "iterations": "accuracy against iterations",
@@ -26,10 +26,9 @@ def render_report(report: Mapping[str, Any]) -> str:
     """The page of a report (`f2at.audit.Audit.report`); everything in it is escaped, nothing is fetched.
 
     Raises:
-        ValueError: the report is of another schema version.
+        ValueError: the report is of a schema version that is not read.
     """
-    if report["schema_version"] != SCHEMA_VERSION:
-        raise ValueError(f"report must be of schema version {SCHEMA_VERSION}; got {report['schema_version']!r}")
+    report = upgraded(report)
     classes = report["model"]["classes"]
     return (
         _environment()
@@ -46,6 +45,8 @@ def render_report(report: Mapping[str, Any]) -> str:
             not_measured=[text for key, text in _OPTIONAL.items() if report[key] is None],
             gallery=gallery(report["examples"], classes),
             planes=PLANES,
+            repeat=report["repeat"],
+            context=words.stated(report["context"]),
             provenance=_provenance(report),
         )
     )
@@ -92,6 +93,8 @@ def _paper(address: str) -> str:
 
 def _provenance(report: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     """Groups of names and values."""
+    threat = report["threat_model"]
+    techniques = [f"{t['id']} {t['name']} ({t['framework']})" for t in threat["techniques"]]
     model, data, surrogate = report["model"], report["data"], report["surrogate"] or {}
     groups = {
         "Model": {k: v for k, v in model.items() if k not in ("manifest", "classes")},
@@ -100,7 +103,8 @@ def _provenance(report: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, st
         "Manifest of the surrogate": {k: v for k, v in surrogate.get("manifest", {}).items() if k != "classes"},
         "Data": {**data, "indices": f"{len(data['indices'])} places, listed in the JSON report"},
         "Request": report["request"],
-        "Threat model": report["threat_model"],
+        "Threat model": {**threat, "techniques": "; ".join(techniques)},
+        "Harness": report["harness"],
         "Run": {**report["run"], "report schema": report["schema_version"]},
     }
     return [(title, list(_flatten(values))) for title, values in groups.items() if values]

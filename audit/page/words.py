@@ -87,6 +87,12 @@ def convergence(iterations: Mapping[str, Any]) -> str:
     return f"{found} {iterations['broken_beyond_suite'] or 'None'} of {samples} fell that the suite had not broken."
 
 
+def stated(context: Mapping[str, str | None]) -> list[tuple[str, str | None]]:
+    """The fields of a context by name, with what is stated in them; None where nothing is."""
+    names = {"eps_rationale": "Why this norm and eps", "threshold_rationale": "Why this threshold"}
+    return [(names.get(key, key.replace("_", " ").capitalize()), value) for key, value in context.items()]
+
+
 def checks(report: Mapping[str, Any]) -> str:
     """The outcome of the sanity checks in one line."""
     states = [flag["raised"] for flag in report["flags"]]

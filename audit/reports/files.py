@@ -8,7 +8,7 @@ from typing import Any
 
 from f2at.audit.page.html import render_report
 from f2at.audit.reports.compare import compare_reports
-from f2at.audit.reports.report import SCHEMA_VERSION
+from f2at.audit.reports.earlier import upgraded
 
 
 def page_path(report: Path, *, name: str) -> Path:
@@ -47,11 +47,11 @@ def write_report(report: Mapping[str, Any], path: str | Path) -> Path:
 
 
 def read_report(path: str | Path) -> dict[str, Any]:
-    """Read a report and check that its samples add up to its figures.
+    """Read a report, in the form of this schema version, and check that its samples add up to its figures.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is not a report of this schema version; the message names the file.
+        ValueError: it is no report, or of a schema version that is not read; the message names the file.
     """
     try:
         report = json.loads(Path(path).read_bytes())
@@ -59,10 +59,12 @@ def read_report(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not JSON; give a report written by f2at audit") from None
     if not isinstance(report, dict) or "schema_version" not in report:
         raise ValueError(f"{path} is not an audit report; give one written by f2at audit")
-    if report["schema_version"] != SCHEMA_VERSION:
-        raise ValueError(
-            f"{path} has schema version {report['schema_version']!r}, this program reads {SCHEMA_VERSION}; audit again"
-        )
+    try:
+        report = dict(upgraded(report))
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is not a whole audit report: {error!r:.80}") from None
+    except ValueError as error:
+        raise ValueError(f"{path} {error}; audit again") from None
     try:
         itself = compare_reports(report, report)  # reads and counts all that a comparison needs
         counted = [(itself[name]["baseline"]["k"], itself[name]["baseline"]["n"]) for name in ("clean", "robust")]

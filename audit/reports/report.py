@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from f2at.audit.evidence.context import Context
+from f2at.audit.evidence.techniques import techniques
 from f2at.audit.reports.flags import WORTHLESS, flags
 from f2at.audit.reports.statistics import proportion, verdict
 from f2at.audit.reports.tables import (
@@ -13,6 +15,7 @@ from f2at.audit.reports.tables import (
     corruption_table,
     curve_table,
     describe,
+    environments,
     example_list,
     fraction_text,
     iteration_table,
@@ -24,7 +27,8 @@ from f2at.audit.stages import CLEAN, CORRUPTIONS, CURVE, ITERATIONS, Ball, radii
 from f2at.audit.suites import Probes
 from f2at.images.pixels import LEVELS
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+CIRCUMSTANCES = ("context", "harness", "repeat", "run")  # where one shapes figures after all, a replay shows it
 
 LIMITATIONS = (
     "An attack finds errors; it cannot prove that there are none. The robust accuracy is an upper bound on the true "
@@ -78,7 +82,10 @@ def build_report(
     data: Mapping[str, Any],
     model: Mapping[str, Any],
     surrogate: Mapping[str, Any] | None,
-    context: Mapping[str, Any],
+    context: Context,
+    harness: Mapping[str, Any],
+    repeat: Mapping[str, Any] | None,
+    run: Mapping[str, Any],
     examples: bool,
     scores: bool = True,
 ) -> dict[str, Any]:
@@ -96,7 +103,10 @@ def build_report(
         data: JSON description of the audit set.
         model: JSON description of the model.
         surrogate: JSON description of the model whose gradients transfer attacks followed, if there was one.
-        context: JSON values for "run".
+        context: what the owner of the model says of the audit.
+        harness: JSON description of the package.
+        repeat: the command that repeats the audit, and the files that it names.
+        run: JSON values for "run".
         examples: whether to show pictures.
         scores: whether the model answers more than labels.
     """
@@ -142,6 +152,7 @@ def build_report(
         "threat_model": _threat_model(request),
         "clean": clean,
         "robust": robust,
+        "certified_lower_bound": None,  # attacks prove no robustness
         "verdict": {
             "threshold": request.min_robust_accuracy,
             "outcome": _outcome(robust, request.min_robust_accuracy, judged),
@@ -156,7 +167,10 @@ def build_report(
         "samples": samples,
         "examples": example_list(results, samples, request.examples) if examples else [],
         "limitations": _limitations(request, scores=scores),
-        "run": {**context, **run_table(results)},
+        "context": context.model_dump(),
+        "harness": {**harness, "environments": environments(results)},
+        "repeat": None if repeat is None else dict(repeat),
+        "run": {**run, **run_table(results)},
     }
 
 
@@ -186,8 +200,8 @@ def without_examples(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def deterministic_part(report: Mapping[str, Any]) -> dict[str, Any]:
-    """All that two runs of the same request on the same model agree in: everything but "run"."""
-    return {key: value for key, value in report.items() if key != "run"}
+    """All that two runs of the same request on the same model agree in: not when, where and by whom it was run."""
+    return {key: value for key, value in report.items() if key not in CIRCUMSTANCES}
 
 
 def _threat_model(request: AuditRequest) -> dict[str, Any]:
@@ -201,6 +215,7 @@ def _threat_model(request: AuditRequest) -> dict[str, Any]:
         "knowledge": sorted({attack.knowledge for attack in attacks}, reverse=True),
         "query_budget": {a.name: a.parameters["queries"] for a in attacks if "queries" in a.parameters},
         "goal": "any wrong class (untargeted)",
+        "techniques": techniques(attacks),
     }
 
 

@@ -187,21 +187,26 @@ def example_list(results: Results, samples: Sequence[Mapping[str, Any]], count: 
 
 
 def run_table(results: Results) -> dict[str, Any]:
-    """Where and how long the steps ran."""
+    """How long the steps ran."""
     seconds: Counter[str] = Counter()
     model_seconds = 0.0
-    environments: list[Mapping[str, Any]] = []
     for result in results:
         seconds[result["stage"]] += result["seconds"]
         model_seconds += result["model_seconds"]
-        if result["environment"] not in environments:
-            environments.append(result["environment"])
     return {
-        "environments": [dict(environment) for environment in environments],
         "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
         "model_seconds": round(model_seconds, 3),  # of the total; the rest is the harness's own
         "total_seconds": round(sum(seconds.values()), 3),
     }
+
+
+def environments(results: Results) -> list[dict[str, Any]]:
+    """What the steps ran on, each once."""
+    found: list[dict[str, Any]] = []
+    for result in results:
+        if result["environment"] not in found:
+            found.append(dict(result["environment"]))
+    return found
 
 
 def fraction_text(value: Fraction, norm: str) -> str:

@@ -26,11 +26,13 @@ class LabelledSet(ABC):
         labels: int64 (N,).
         names: of the classes that the labels count, if the data says; None otherwise.
         notes: what was left out, a line for each kind.
+        source: name of the file or folder that they are in; None for arrays.
     """
 
     labels: Labels
     names: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    source: str | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

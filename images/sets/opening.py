@@ -1,10 +1,12 @@
 """Labelled images, whatever they are kept in."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from f2at.files import name_of
 from f2at.images.sets.base import LabelledSet, in_memory
 from f2at.images.sets.npz import open_npz
 from f2at.images.sets.parquet import open_parquet
@@ -25,6 +27,10 @@ def open_labelled(path: Path) -> LabelledSet:
         OSError: it cannot be read.
         ValueError: it is none of these, or not whole.
     """
+    return replace(_open(path), source=name_of(path))
+
+
+def _open(path: Path) -> LabelledSet:
     if path.is_dir():
         return open_folder(path)
     if path.exists() and not path.is_file():  # a pipe, which would never end

@@ -22,7 +22,6 @@ from f2at.audit import Audit, AuditRequest
 from f2at.audit.opening.bundle import open_model
 from f2at.audit.opening.model import Model
 from f2at.bundle.format import Bundle
-from f2at.images.sets.base import in_memory
 from f2at.serving.jobs.audits import APPLICATION, QUEUE
 from f2at.serving.jobs.database import prepare_database, worker_engine
 from f2at.serving.jobs.retention import keep_purging
@@ -103,14 +102,12 @@ def _open_audit(bundle: Bundle, surrogate: Bundle | None, settings: Settings) ->
     def load_second() -> Model | None:
         return open_model(surrogate, threads=settings.audit_threads) if surrogate else None
 
-    data = in_memory(*bundle.reference())
-
     def open_audit(values: dict[str, Any], digest: str) -> Audit:
         if digest != bundle.digest:
             raise ValueError(f"this audit is of model {digest}, but this worker has {bundle.digest}")
         request = AuditRequest(**values)
         surrogate_model = load_second() if request.chosen_suite.needs_surrogate else None
-        return model.audit(data, request, surrogate=surrogate_model)
+        return model.audit(None, request, surrogate=surrogate_model)
 
     return open_audit
 

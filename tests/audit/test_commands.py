@@ -18,7 +18,7 @@ from torch import nn
 from f2at.__main__ import main
 from f2at.attacks.objectives import OBJECTIVES
 from f2at.attacks.registry import ATTACKS
-from f2at.audit.commands.audit import parse_attack
+from f2at.audit.evidence.notation import parse_attack
 from f2at.audit.reports.schema import report_schema
 from f2at.audit.suites import SUITES
 from f2at.bundle.format import write_bundle
@@ -114,7 +114,7 @@ def test_audit_of_a_bundle_without_torch(bundle: Path, tmp_path: Path) -> None:
     assert len(nearest) == 18  # every other one is followed
     assert [flag["name"] for flag in report["flags"] if flag["raised"]] == []
     assert report["model"]["digest"] == json.loads((bundle / "manifest.json").read_text())["digest"]
-    assert report["run"]["environments"][0]["provider"].endswith("ExecutionProvider")
+    assert report["harness"]["environments"][0]["provider"].endswith("ExecutionProvider")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "light" in page
     assert report["model"]["digest"] in page

@@ -29,8 +29,8 @@ def test_the_helper_gives_the_report_of_the_long_way() -> None:
     assert short["model"].pop("digest") == module_digest(model)
     assert deterministic_part(short) == deterministic_part(long)
     assert short["robust"]["k"] == 8  # distances 9 to 12
-    assert short["run"]["environments"][0]["device"] == "cpu"
-    assert short["run"]["environments"][0]["torch"] == torch.__version__
+    assert short["harness"]["environments"][0]["device"] == "cpu"
+    assert short["harness"]["environments"][0]["torch"] == torch.__version__
 
 
 def test_a_surrogate_lends_its_gradients() -> None:

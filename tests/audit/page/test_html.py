@@ -221,6 +221,39 @@ def test_a_report_from_json_gives_the_same_page(report: dict[str, Any], page: st
     assert render_report(json.loads(json.dumps(report))) == page
 
 
-def test_only_this_schema_version_is_rendered(report: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="schema version 2; got 1"):
+def test_the_command_that_repeats_it_is_there_to_be_copied(report: dict[str, Any]) -> None:
+    files = [
+        {"what": "model", "name": NASTY, "digest": "sha256:00"},
+        {"what": "data", "name": "images.npz", "digest": "sha256:11"},
+    ]
+    repeat = {"command": f"f2at audit '{NASTY}' --data images.npz", "files": files, "withheld": ["the key"]}
+    page = render_report({**report, "repeat": repeat})
+    assert '<pre class="command"' in page
+    text = read(page).words
+    assert repeat["command"] in text
+    assert "sha256:11" in text
+    assert "Needed besides, and not in this report: the key." in text
+    assert "objects in a program, which no command can name" in read(render_report(report)).words
+
+
+def test_what_the_owner_states_is_there_and_what_is_not_stated_is_said_to_be_absent(report: dict[str, Any]) -> None:
+    context = {**report["context"], "responsible_person": NASTY, "eps_rationale": "as in\nthe contract"}
+    page = render_report({**report, "context": context})
+    reader = read(page)
+    assert "script" not in reader.tags
+    assert f"Responsible person{NASTY}" in reader.words
+    assert "Why this norm and epsas in the contract" in reader.words
+    assert "Operating domainnot stated" in reader.words
+    assert "Certified lower boundnone: attacks prove no robustness" in reader.words
+
+
+def test_the_harness_and_what_catalogues_call_the_attacks_are_there(report: dict[str, Any], page: str) -> None:
+    text = read(page).words
+    assert report["harness"]["digest"] in text
+    assert report["harness"]["environments"][0]["processor"]["model"] in text
+    assert "AML.T0043.000 Craft Adversarial Data: White-Box Optimization (MITRE ATLAS)" in text
+
+
+def test_no_unknown_schema_version_is_rendered(report: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="schema version 1, this program reads 2 and 3"):
         render_report({**report, "schema_version": 1})

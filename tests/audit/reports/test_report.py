@@ -22,7 +22,7 @@ def test_every_part_is_there(report: dict[str, Any]) -> None:
     assert report.keys() == {
         *("schema_version", "request", "model", "data", "threat_model", "clean", "robust", "verdict", "attacks"),
         *("iterations", "curve", "confidences", "corruptions", "classes", "flags", "samples", "examples"),
-        *("surrogate", "limitations", "run"),
+        *("surrogate", "limitations", "certified_lower_bound", "context", "harness", "repeat", "run"),
     }
     assert report["threat_model"] == {
         "norm": "linf",
@@ -33,11 +33,26 @@ def test_every_part_is_there(report: dict[str, Any]) -> None:
         "knowledge": ["white-box", "black-box"],
         "query_budget": {"square": 300},
         "goal": "any wrong class (untargeted)",
+        "techniques": [
+            {
+                "framework": "MITRE ATLAS",
+                "id": "AML.T0043.000",
+                "name": "Craft Adversarial Data: White-Box Optimization",
+            },
+            {"framework": "NIST AI 100-2 E2025", "id": "NISTAML.022", "name": "Evasion"},
+            {
+                "framework": "MITRE ATLAS",
+                "id": "AML.T0043.001",
+                "name": "Craft Adversarial Data: Black-Box Optimization",
+            },
+            {"framework": "NIST AI 100-2 E2025", "id": "NISTAML.025", "name": "Black-box Evasion"},
+        ],
     }
+    assert report["certified_lower_bound"] is None
 
 
-def test_deterministic_part_leaves_out_the_run_alone(report: dict[str, Any]) -> None:
-    assert report.keys() - deterministic_part(report).keys() == {"run"}
+def test_deterministic_part_leaves_out_what_shapes_no_figure(report: dict[str, Any]) -> None:
+    assert report.keys() - deterministic_part(report).keys() == {"context", "harness", "repeat", "run"}
     assert "seconds" not in str(deterministic_part(report))
 
 

@@ -11,6 +11,8 @@ from jsonschema import Draft202012Validator
 from f2at.attacks.targets.torch_target import TorchTarget
 from f2at.audit import Audit, AuditRequest, run_audit
 from f2at.audit.endpoint.limits import Limits
+from f2at.audit.evidence.context import Context
+from f2at.audit.evidence.repetition import Origin
 from f2at.audit.reports.report import SCHEMA_VERSION, without_examples
 from f2at.audit.reports.schema import report_schema
 from f2at.images.sets.base import in_memory
@@ -53,7 +55,9 @@ def described_audit() -> Audit:
         model={"digest": "sha256:00", "url": "http://a/b", "manifest": {"anything": [1, {"deep": None}]}, "more": 1},
         surrogate=TorchTarget(Grey(), classes=2),
         surrogate_model={"digest": "sha256:11", "manifest": {}},
+        environment={"threads": 2},
         to_target=torch.from_numpy,
+        origin=Origin(model="b", options={"mean": [-0.5, 0, 1]}, data="d.npz", surrogate="s", withheld=("a key",)),
     )
 
 
@@ -118,6 +122,7 @@ CONTEXT: dict[str, Any] = {
     "finished": "2026-11-22T12:00:02+00:00",
     "wall_seconds": 1.0,
     "requester": "somebody",
+    "context": Context(responsible_person="A. B.", valid_until="2027-11-22"),
 }
 
 
@@ -144,6 +149,7 @@ def test_schema_is_one() -> None:
 
 def test_every_field_is_described_and_every_object_of_ours_is_closed() -> None:
     schema = report_schema()
+    assert schema["properties"]["context"]["required"] == list(Context.model_fields)
     closed = ("additionalProperties", "unevaluatedProperties")
     open_ones = set()
     for path, node in walk(schema):
@@ -161,7 +167,7 @@ def test_every_field_is_described_and_every_object_of_ours_is_closed() -> None:
         "properties/surrogate/oneOf/1",
         "properties/surrogate/oneOf/1/properties/manifest",
         "properties/run",
-        "properties/run/properties/environments/items",
+        "properties/harness/properties/environments/items",
     }
 
 
@@ -243,6 +249,13 @@ def without(path: str) -> Callable[[Report], None]:
         (without("examples.0.adversarial_distance"), "$.examples[0]"),
         (wrong("examples.0.clean", "GIF89a"), "$.examples[0].clean"),
         (wrong("run.model_seconds", "1 s"), "$.run.model_seconds"),
+        (wrong("certified_lower_bound", 0.5), "$.certified_lower_bound"),
+        (wrong("context.surprise", "more"), "$.context"),
+        (without("context.valid_until"), "$.context"),
+        (wrong("harness.commit", "HEAD"), "$.harness.commit"),
+        (without("harness.environments.0.processor"), "$.harness.environments[0]"),
+        (wrong("repeat", "f2at audit"), "$.repeat"),
+        (wrong("threat_model.techniques.0.id", "AML.M0001"), "$.threat_model.techniques[0].id"),
     ],
 )
 def test_what_is_not_a_report_is_refused(

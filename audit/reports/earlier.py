@@ -1,0 +1,35 @@
+"""Reports of an earlier schema version, brought into the form of this one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from f2at.audit.evidence.context import Context
+from f2at.audit.reports.report import SCHEMA_VERSION
+
+_READABLE = (2, SCHEMA_VERSION)
+
+
+def upgraded(report: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The report in the form of this version; what its own version did not say is empty, be it required today.
+
+    Raises:
+        ValueError: it is of a version that cannot be read.
+    """
+    version = report["schema_version"]
+    if version not in _READABLE:
+        raise ValueError(f"has schema version {version!r}, this program reads {' and '.join(map(str, _READABLE))}")
+    if version == SCHEMA_VERSION:
+        return report
+    run = dict(report["run"])
+    unknown = dict.fromkeys(("version", "commit", "modified", "digest"))
+    return {
+        **report,
+        "schema_version": SCHEMA_VERSION,
+        "request": {"curve": report["curve"] is not None, **report["request"]},
+        "threat_model": {**report["threat_model"], "techniques": []},
+        "certified_lower_bound": None,
+        "context": Context().model_dump(),
+        "harness": {"name": "f2at", **unknown, "environments": run.pop("environments")},
+        "repeat": None,
+        "run": run,
+    }
