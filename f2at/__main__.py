@@ -25,6 +25,7 @@ COMMANDS = {
     "critic": Command("f2at.training.critic:run", "train", "learn the critics of F2AT's Donsker-Varadhan estimator"),
     "export": Command("f2at.export.command:run", "train", "turn a training run or an ONNX file into a bundle"),
     "audit": Command("f2at.audit.commands.audit:run", None, "attack a bundle or an ONNX file, and write a report"),
+    "replay": Command("f2at.audit.commands.replay:run", None, "repeat a report's audit, and say what differs"),
     "compare": Command("f2at.audit.commands.compare:run", None, "say whether one report is worse than another"),
     "list": Command("f2at.audit.commands.listing:run_list", None, "print the suites and the attacks"),
     "schema": Command("f2at.audit.commands.listing:run_schema", None, "print the JSON Schema of reports"),

@@ -30,16 +30,20 @@ def next_step(command: str, *arguments: object) -> str:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that takes no abbreviations and answers a mistake in one line, with the nearest right flag."""
+    """A parser that takes no abbreviations and answers a mistake in one line, with the nearest right flag.
 
-    def __init__(self, **settings: Any) -> None:
+    intermixed: whether an argument that may be left out may also come after options.
+    """
+
+    def __init__(self, *, intermixed: bool = False, **settings: Any) -> None:
         super().__init__(**{"allow_abbrev": False, **settings})
+        self._read = self.parse_known_intermixed_args if intermixed else self.parse_known_args
 
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> Any:
         """As argparse does; what is left over is an error that names the nearest flag."""
-        options, left = self.parse_known_args(args, namespace)
+        options, left = self._read(args, namespace)
         if left:
             flags = [text for action in self._actions for text in action.option_strings]
             self.error(f"unrecognized arguments: {' '.join(left)}{suggestion(left[0].partition('=')[0], flags)}")

@@ -18,6 +18,7 @@ NEEDED = {
     "critic": ["x", "--output", "y"],
     "export": ["x", "--output", "y"],
     "audit": ["x", "--output", "y.json"],
+    "replay": ["x"],
     "compare": ["x", "y"],
     "sign": ["x", "--key", "y"],
     "verify": ["x", "--public-key", "y"],

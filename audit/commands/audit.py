@@ -13,6 +13,7 @@ from f2at.audit.commands.bar import progress_bar
 from f2at.audit.commands.endpoint import add_endpoint_options, is_url
 from f2at.audit.commands.foreign import add_foreign_options
 from f2at.audit.commands.model import open_audit
+from f2at.audit.evidence.context import read_context
 from f2at.audit.evidence.notation import parse_attack
 from f2at.audit.journal import Journal
 from f2at.audit.perform import perform
@@ -26,21 +27,22 @@ INTERRUPTED = 130
 
 def run(arguments: Sequence[str]) -> int:
     """Audit, write the two files, print a summary and return the exit code."""
-    options = _parser().parse_args(arguments)
+    options = audit_parser().parse_args(arguments)
     output, page = options.output, page_path(options.output, name="output")
     for path in (output, page):
         if path.is_dir():
             raise ValueError(f"output must name a file to write; {path} is a folder")
         if path.exists() and not options.overwrite:
             raise ValueError(f"{path} exists; give --overwrite or another --output")
-    audit = open_audit(options, _request(options))
+    context = None if options.context is None else read_context(options.context)
+    audit = open_audit(options, audit_request(options))
 
     output.parent.mkdir(parents=True, exist_ok=True)
     # The first write to the folder is now rather than after minutes of work.
     journal = Journal(output.with_suffix(".unfinished"), audit, anew=options.overwrite)
     try:
         with nullcontext() if options.quiet else progress_bar(audit, kept=len(journal)) as meter:
-            report = perform(audit, journal=journal, meter=meter)
+            report = perform(audit, journal=journal, meter=meter, context=context)
         write_report(report, output)
     except KeyboardInterrupt:
         kept = f"{len(journal)} of {len(audit.steps)} steps are kept; the same command goes on from there"
@@ -55,7 +57,8 @@ def run(arguments: Sequence[str]) -> int:
     return EXIT_CODES[report["verdict"]["outcome"]]
 
 
-def _request(options: argparse.Namespace) -> AuditRequest:
+def audit_request(options: argparse.Namespace) -> AuditRequest:
+    """What the options ask for."""
     attacks = [parse_attack(text) for text in options.attack] or None
     usual = "black-box" if options.black_box or is_url(options.model) else "quick"
     if attacks and options.suite not in (None, CUSTOM):
@@ -110,7 +113,8 @@ def _share(accuracy: Mapping[str, Any]) -> str:
     return f"{counts:>9}{accuracy['value']:>7.1%}"
 
 
-def _parser() -> Parser:
+def audit_parser() -> Parser:
+    """What `f2at audit` takes."""
     parser = Parser(
         prog="f2at audit",
         usage="f2at audit BUNDLE --output REPORT.json [options]\n"
@@ -160,6 +164,9 @@ def _parser() -> Parser:
     add_foreign_options(group)
     group.add_argument("--black-box", action="store_true", help="attack it by its answers alone, without gradients")
     add_endpoint_options(parser.add_argument_group("a model behind HTTP"))
+    parser.add_argument(
+        "--context", type=Path, metavar="FILE.toml", help="what the report is to say of responsibility, use and data"
+    )
     parser.add_argument("--threads", type=int, default=0, help="threads of ONNX Runtime (default 0: all cores)")
     parser.add_argument("--output", type=Path, required=True, help="report to write, .json; .html goes beside it")
     parser.add_argument("--overwrite", action="store_true", help="replace a report that is there")

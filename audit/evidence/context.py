@@ -1,8 +1,8 @@
 """What only the owner of a model can say of its audit, and what standards ask for; docs/standards.md says which."""
 
+import re
 import tomllib
-import unicodedata
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,40 +11,43 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from f2at.arguments import ArgumentError
 
 _LONGEST = 2000  # characters
-_ACCEPTED = f"text of 1 to {_LONGEST} characters"
+# Something to be seen, and no control characters but those between lines.
+_TEXT = r"^(?=[\s\S]*\S)[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$"
+_DAY = r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
 
 
 def _check_text(value: Any) -> Any:
     if value is None:
         return None
-    if not isinstance(value, str) or not value.strip() or len(value) > _LONGEST or any(map(_is_control, value)):
-        raise ValueError(f"must be {_ACCEPTED}")
+    if not isinstance(value, str) or len(value) > _LONGEST or not re.fullmatch(_TEXT, value):
+        raise ValueError(f"must be text of 1 to {_LONGEST} characters")
     return value
-
-
-def _is_control(character: str) -> bool:
-    """Half of a surrogate pair among them, which UTF-8 cannot write."""
-    return unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\r\t"
 
 
 def _check_day(value: Any) -> Any:
     """A date of TOML, or text."""
     if value is None:
         return None
-    try:
-        found = value if isinstance(value, date) else date.fromisoformat(value)
-    except (TypeError, ValueError):
-        found = None
-    if found is None or isinstance(found, datetime):
+    text = value.isoformat() if isinstance(value, date) else value
+    if not isinstance(text, str) or not re.fullmatch(_DAY, text) or not _is_day(text):
         raise ValueError("must be a day, YYYY-MM-DD")
-    return found.isoformat()
+    return text
 
 
-def _text(description: str) -> Any:
-    return Field(default=None, min_length=1, max_length=_LONGEST, description=f"{description} Null: not stated.")
+def _is_day(text: str) -> bool:
+    """February has no 30th."""
+    try:
+        return bool(date.fromisoformat(text))
+    except ValueError:
+        return False
 
 
-_Text = Annotated[str | None, BeforeValidator(_check_text)]
+def _field(description: str, pattern: str = _TEXT) -> Any:
+    return Field(default=None, description=f"{description} Null: not stated.", json_schema_extra={"pattern": pattern})
+
+
+_Text = Annotated[Annotated[str, Field(min_length=1, max_length=_LONGEST)] | None, BeforeValidator(_check_text)]
+_Day = Annotated[str | None, BeforeValidator(_check_day)]
 
 
 class Context(
@@ -60,18 +63,16 @@ class Context(
         ArgumentError: a ValueError that names the field, what is accepted and what came.
     """
 
-    responsible_person: _Text = _text("Who answers for this audit.")
-    responsible_role: _Text = _text("In which role.")
-    intended_purpose: _Text = _text("What the model is for.")
-    operating_domain: _Text = _text("Where and under which conditions it is to work.")
-    data_provenance: _Text = _text("Where the images of the audit come from, and how they were chosen and labelled.")
-    eps_rationale: _Text = _text("Why this norm and eps.")
-    threshold_rationale: _Text = _text("Why this threshold.")
-    previous_report: _Text = _text("The report that this one follows: its name, id or digest.")
-    valid_until: Annotated[str | None, BeforeValidator(_check_day)] = Field(
-        default=None, description="The last day on which the result may be relied on, YYYY-MM-DD. Null: not stated."
-    )
-    audit_triggers: _Text = _text("What calls for a new audit before that day.")
+    responsible_person: _Text = _field("Who answers for this audit.")
+    responsible_role: _Text = _field("In which role.")
+    intended_purpose: _Text = _field("What the model is for.")
+    operating_domain: _Text = _field("Where and under which conditions it is to work.")
+    data_provenance: _Text = _field("Where the images of the audit come from, and how they were chosen and labelled.")
+    eps_rationale: _Text = _field("Why this norm and eps.")
+    threshold_rationale: _Text = _field("Why this threshold.")
+    previous_report: _Text = _field("The report that this one follows: its name, id or digest.")
+    valid_until: _Day = _field("The last day on which the result may be relied on, YYYY-MM-DD.", _DAY)
+    audit_triggers: _Text = _field("What calls for a new audit before that day.")
 
     if not TYPE_CHECKING:  # to whom the arguments are the fields
 

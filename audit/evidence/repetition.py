@@ -66,10 +66,10 @@ def describe_repetition(
     files = [{"what": "model", "name": origin.model, "digest": model.get("digest")}]
     named: list[str] = []
     if origin.data is not None:
-        named += ["--data", origin.data]
+        named += ["--data", _no_option(origin.data)]
         files.append({"what": "data", "name": origin.data, "digest": f"sha256:{data['sha256']}"})
     if origin.surrogate is not None:
-        named += ["--surrogate", origin.surrogate]
+        named += ["--surrogate", _no_option(origin.surrogate)]
         files.append({"what": "surrogate", "name": origin.surrogate, "digest": (surrogate or {}).get("digest")})
     words = [*named, *_opening(origin.options), *_asking(request), "--output", OUTPUT]
     return {

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from pydantic.json_schema import models_json_schema
 
+from f2at.audit.evidence.context import Context
 from f2at.audit.reports.schema import report_schema
 from f2at.audit.request import AuditRequest
 from f2at.serving.access.scopes import METRICS, OPEN, Scoped, needed_scope
@@ -22,7 +23,7 @@ def document(routes: Sequence[Scoped]) -> dict[str, Any]:
     """The whole document, OpenAPI 3.1; `routes` declare the scopes that operations need."""
     text = Path(__file__).with_name("openapi.yaml").read_text(encoding="ascii")
     content: dict[str, Any] = yaml.safe_load(text)
-    content["components"]["schemas"] |= {**_answers(), **_report(), "AuditRequest": AuditRequest.model_json_schema()}
+    content["components"]["schemas"] |= {**_answers(), **_report(), **_request()}
     for path, item in content["paths"].items():
         for method in item.keys() & set(_METHODS):
             item[method]["responses"]["431"] = {"$ref": "#/components/responses/LargeHeaders"}
@@ -43,6 +44,18 @@ def _answers() -> dict[str, Any]:
     _, schema = models_json_schema(models, ref_template=_SCHEMAS + "{model}")  # type: ignore[arg-type]
     definitions: dict[str, Any] = schema["$defs"]
     return definitions
+
+
+def _request() -> dict[str, Any]:
+    """The body of an audit's request: what to do, and what its owner says of it."""
+    request = AuditRequest.model_json_schema()
+    said = {"description": "What the report is to say of responsibility, use and data; it shapes no figure."}
+    request["properties"]["context"] = {
+        **said,
+        "anyOf": [{"$ref": f"{_SCHEMAS}AuditContext"}, {"type": "null"}],
+        "default": None,
+    }
+    return {"AuditRequest": request, "AuditContext": Context.model_json_schema()}
 
 
 def _report() -> dict[str, Any]:

@@ -25,9 +25,9 @@ from f2at.serving.api.json_body import read_json_object
 from f2at.serving.api.openapi import document
 from f2at.serving.api.queries import read_integer
 from f2at.serving.decoding.pool import Decoders
-from f2at.serving.jobs.audits import FINISHED
 from f2at.serving.jobs.database import UNAVAILABLE, DatabaseUnavailableError
 from f2at.serving.jobs.metrics import AuditCollector
+from f2at.serving.jobs.records import FINISHED
 from f2at.serving.model.deployment import Deployment
 from f2at.serving.model.swap import BusyError, SwapError, Switch
 from f2at.serving.problems import Problem

@@ -1,11 +1,33 @@
-"""Decides which audit requests a server accepts."""
+"""Decides which audit requests a server accepts, and what may be said of them."""
 
 from typing import Any
 
 from f2at.arguments import ArgumentError
 from f2at.audit.cost import most_evaluations
+from f2at.audit.evidence.context import Context
 from f2at.audit.request import AuditRequest
 from f2at.serving.problems import Problem
+
+
+def read_context(values: Any) -> dict[str, Any] | None:
+    """What the owner of the model says of an audit, from JSON; None if nothing is said.
+
+    Raises:
+        Problem: 422, with the field, what is accepted and what was received.
+    """
+    if values is None:
+        return None
+    try:
+        context = Context(**values)
+    except ArgumentError as error:
+        said = vars(error) | {"argument": f"context.{error.argument}"}
+        raise Problem(422, "invalid-argument", f"context: {error}", **said) from error
+    except TypeError as error:
+        detail = "context must be an object."
+        raise Problem(
+            422, "invalid-argument", detail, argument="context", accepted="an object", received=values
+        ) from error
+    return None if context == Context() else context.model_dump()
 
 
 def read_request(

@@ -16,9 +16,10 @@ from dbos import DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus
 from dbos import error as dbos_error
 
 from f2at.arguments import NAME
-from f2at.serving.jobs.admission import read_request
+from f2at.serving.jobs.admission import read_context, read_request
 from f2at.serving.jobs.database import prepare_database, server_engine
 from f2at.serving.jobs.health import Health
+from f2at.serving.jobs.records import FINISHED, STATES, Arguments, seconds, state_of
 from f2at.serving.jobs.turns import Turns
 from f2at.serving.jobs.version import application_version
 from f2at.serving.problems import Problem
@@ -28,10 +29,8 @@ QUEUE = "audits"
 WORKFLOW = "audit"
 PROGRESS = "progress"  # name of the event with an audit's progress
 REPORT = "report"  # name of the last step, whose result is the report
-FINISHED = ("done", "failed", "cancelled")
 # The id of any audit: `_identifier` says what of. A shard's has a slash besides, so that no request can name one.
 _IDENTIFIER = re.compile(f"(?:{NAME.pattern}:)?{NAME.pattern}")
-_STATES = {"ENQUEUED": "queued", "PENDING": "running", "SUCCESS": "done", "CANCELLED": "cancelled"}
 
 
 @contextmanager
@@ -102,7 +101,7 @@ class Audits:
         """Queue an audit; return it and whether it is new. The same caller, key and request give the same audit.
 
         Args:
-            values: the request.
+            values: the request, and under "context" what its owner says of it.
             key: the Idempotency-Key; each caller has its own.
             by: name of the caller's API key; stored with the audit.
 
@@ -119,15 +118,16 @@ class Audits:
                 accepted=NAME.pattern,
                 received=key[:80],
             )
+        context = read_context(values.get("context"))
         request = read_request(
-            values,
+            {name: value for name, value in values.items() if name != "context"},
             max_samples=self.max_samples,
             max_evaluations=self._max_evaluations,
             surrogate=self.surrogate is not None,
         ).model_dump()
         identifier = str(uuid4()) if key is None else _identifier(key, by)
         if key is not None and (existing := self._find(identifier)):
-            return self._same(existing, key, request), False
+            return self._same(existing, key, request, context), False
         try:
             with self._turns.take():  # otherwise several would find room for one more
                 self._check_room(by)
@@ -142,10 +142,11 @@ class Audits:
                     request,
                     self.digest,
                     by,
+                    context,
                 )
         except dbos_error.DBOSWorkflowIDInUseError:  # another request with this key came first
             assert key is not None
-            return self._same(self._status(identifier), key, request), False
+            return self._same(self._status(identifier), key, request, context), False
         return self.get(identifier), True
 
     def get(self, identifier: str) -> dict[str, Any]:
@@ -162,7 +163,7 @@ class Audits:
     def count_by_state(self) -> dict[str, int]:
         """The number of audits in each state, over all models."""
         found = self._client.list_workflows(name=WORKFLOW, load_input=False, load_output=False)
-        return dict.fromkeys([*_STATES.values(), "failed"], 0) | Counter(map(_state, found))
+        return dict.fromkeys([*STATES.values(), "failed"], 0) | Counter(map(state_of, found))
 
     def last_done(self, among: int = 200) -> dict[str, str]:
         """For each model, by digest, the id of the audit that finished last, among the newest `among` audits."""
@@ -170,14 +171,15 @@ class Audits:
             name=WORKFLOW, status="SUCCESS", limit=among, sort_desc=True, load_output=False
         )
         return {
-            _arguments(status)[1]: status.workflow_id for status in sorted(found, key=lambda s: s.completed_at or 0)
+            Arguments.of(status).model: status.workflow_id
+            for status in sorted(found, key=lambda s: s.completed_at or 0)
         }
 
     def report(self, identifier: str) -> dict[str, Any]:
         """The report of a finished audit; 409 if it has no report, or not yet."""
         status = self._status(identifier)
         if status.status != "SUCCESS":
-            state = _state(status)
+            state = state_of(status)
             detail = f"Audit {identifier} is {state}: " + (
                 "it has no report." if state in FINISHED else "its report is not ready yet."
             )
@@ -212,8 +214,11 @@ class Audits:
             )
         return audit
 
-    def _same(self, status: WorkflowStatus, key: str, request: dict[str, Any]) -> dict[str, Any]:
-        if _arguments(status)[0] != request:  # whatever the model: a retry may arrive after a swap
+    def _same(
+        self, status: WorkflowStatus, key: str, request: dict[str, Any], context: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        before = Arguments.of(status)
+        if (before.request, before.context) != (request, context):  # whatever the model: a retry may follow a swap
             raise Problem(
                 409,
                 "idempotency-key-reused",
@@ -238,7 +243,7 @@ class Audits:
         )
         limits = [(self.max_audits, len(active), "")]
         if by is not None and self._max_audits_per_key is not None:
-            own = sum(_arguments(status)[2] == by for status in active)
+            own = sum(Arguments.of(status).by == by for status in active)
             limits.append((self._max_audits_per_key, own, f" of the key {by!r}"))
         for most, waiting, whose in limits:
             if waiting >= most:
@@ -272,16 +277,16 @@ class Audits:
         return status
 
     def _view(self, status: WorkflowStatus) -> dict[str, Any]:
-        request, model, by = _arguments(status)
+        arguments = Arguments.of(status)
         audit = {
             "id": status.workflow_id,
-            "state": _state(status),
-            "model": model,
-            "by": by,
-            "request": request,
-            "created": _seconds(status.created_at),
-            "started": _seconds(status.dequeued_at),
-            "finished": _seconds(status.completed_at),
+            "state": state_of(status),
+            "model": arguments.model,
+            "by": arguments.by,
+            "request": arguments.request,
+            "created": seconds(status.created_at),
+            "started": seconds(status.dequeued_at),
+            "finished": seconds(status.completed_at),
             "progress": self._client.get_event(status.workflow_id, PROGRESS, timeout_seconds=0),
         }
         if audit["state"] == "failed":
@@ -295,18 +300,3 @@ class Audits:
 def _identifier(key: str, by: str | None) -> str:
     """The id of the audit that the API key named `by` starts with an Idempotency-Key; no two callers share one."""
     return key if by is None else f"{by}:{key}"  # no name has a colon
-
-
-def _arguments(status: WorkflowStatus) -> tuple[dict[str, Any], str, str | None]:
-    """The request, the digest of the model, and the caller, which older versions did not record."""
-    assert status.input is not None
-    request, digest, *by = status.input["args"]
-    return request, digest, by[0] if by else None
-
-
-def _state(status: WorkflowStatus) -> str:
-    return _STATES.get(status.status, "failed")
-
-
-def _seconds(milliseconds: int | None) -> float | None:
-    return None if milliseconds is None else milliseconds / 1000

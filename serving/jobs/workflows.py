@@ -19,6 +19,7 @@ from dbos import DBOS, SetWorkflowID, WorkflowStatus
 from dbos import error as dbos_error
 
 from f2at.audit import Audit, Step
+from f2at.audit.evidence.context import Context
 from f2at.audit.stages import surviving
 from f2at.serving.jobs.audits import PROGRESS, REPORT, WORKFLOW
 from f2at.serving.jobs.forecast import Forecast
@@ -65,7 +66,12 @@ def register(open_audit: OpenAudit, *, max_seconds: float = math.inf) -> None:
 
     # Restarting the parent costs nothing, so its restarts are not limited.
     @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)
-    def audit(request: dict[str, Any], digest: str, by: str | None = None) -> None:  # noqa: ARG001 (shown in lists)
+    def audit(
+        request: dict[str, Any],
+        digest: str,
+        by: str | None = None,  # noqa: ARG001 (shown in lists)
+        context: dict[str, Any] | None = None,
+    ) -> None:
         plan, identifier = open_audit(request, digest), _own_id()
         # The id of an audit has no slash, so no audit can have the id of a shard.
         shards = [f"{identifier}/{number}" for number in range(len(plan.shards))]
@@ -73,7 +79,7 @@ def register(open_audit: OpenAudit, *, max_seconds: float = math.inf) -> None:
             with SetWorkflowID(child):
                 DBOS.enqueue_workflow(SHARDS, shard, request, digest, number)
         # Not returned as well: the step's result is stored already, and reports with pictures fill the database.
-        DBOS.run_step({"name": REPORT}, _report, plan, identifier, shards, max_seconds)
+        DBOS.run_step({"name": REPORT}, _report, plan, identifier, shards, max_seconds, Context(**(context or {})))
 
 
 def progress(steps: Iterable[Step], shards: Iterable[Sequence[Result]]) -> dict[str, Any]:
@@ -97,7 +103,9 @@ def progress(steps: Iterable[Step], shards: Iterable[Sequence[Result]]) -> dict[
     return {"done": done, "total": total, "stages": list(every)}
 
 
-def _report(plan: Audit, identifier: str, shards: Sequence[str], max_seconds: float) -> dict[str, Any]:
+def _report(
+    plan: Audit, identifier: str, shards: Sequence[str], max_seconds: float, context: Context
+) -> dict[str, Any]:
     """Wait for the shards, publish progress, and return the report.
 
     A step, so that DBOS does not record every poll. It takes everything from the database, so it may be interrupted and
@@ -138,6 +146,7 @@ def _report(plan: Audit, identifier: str, shards: Sequence[str], max_seconds: fl
     assert status.created_at is not None
     return plan.report(
         [result for found in results.values() for result in found],
+        context=context,
         id=identifier,
         created=_utc(status.created_at / 1000),
         finished=_utc(time.time()),

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 from torch import nn
 
 from f2at.__main__ import main
@@ -25,6 +25,7 @@ from f2at.bundle.format import write_bundle
 from f2at.export.graphs import export_graphs
 from f2at.images.png import png
 from tests.audit.grey import SIDE, grey_images
+from tests.audit.models import MEAN, STD, save_images, save_normalised
 from tests.readme import commands
 
 ROOT = Path(__file__).parents[2]
@@ -58,33 +59,10 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
 @pytest.fixture(scope="module")
 def normalised(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The grey classifier as others export models: floats, channels first, normalised outside of the graph."""
-    weight = np.zeros((2, 3, SIDE, SIDE), np.float32)
-    weight[1] = 255 / (3 * SIDE * SIDE) * np.array(STD)[:, None, None]
-    bias = np.array([100.5, 255 * np.mean(MEAN)], np.float32)
-    graph = helper.make_graph(
-        [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("Gemm", ["f", "w", "b"], ["logits"], transB=1)],
-        "grey",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, SIDE, SIDE])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 2])],
-        [numpy_helper.from_array(weight.reshape(2, -1), "w"), numpy_helper.from_array(bias, "b")],
-    )
-    path = tmp_path_factory.mktemp("models") / "model.onnx"
-    path.write_bytes(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10).SerializeToString()
-    )
-    return path
-
-
-def save_images(path: Path, distances: list[int]) -> Path:
-    images, labels = grey_images(distances)
-    np.savez(path, images=images, labels=labels)
-    return path
+    return save_normalised(tmp_path_factory.mktemp("models") / "model.onnx")
 
 
 @pytest.fixture

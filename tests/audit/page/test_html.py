@@ -226,7 +226,8 @@ def test_the_command_that_repeats_it_is_there_to_be_copied(report: dict[str, Any
         {"what": "model", "name": NASTY, "digest": "sha256:00"},
         {"what": "data", "name": "images.npz", "digest": "sha256:11"},
     ]
-    repeat = {"command": f"f2at audit '{NASTY}' --data images.npz", "files": files, "withheld": ["the key"]}
+    repeat: dict[str, Any] = {"files": files, "withheld": ["the key"]}
+    repeat["command"] = f"f2at audit '{NASTY}' --data images.npz"
     page = render_report({**report, "repeat": repeat})
     assert '<pre class="command"' in page
     text = read(page).words

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from f2at.serving.jobs import version, workflows
 from f2at.serving.jobs.audits import Audits
 from f2at.serving.jobs.database import DatabaseError, prepare_database, server_engine
+from f2at.serving.jobs.records import Arguments
 from f2at.serving.jobs.version import application_version
 from f2at.serving.problems import Problem
 
@@ -223,6 +224,40 @@ def test_nothing_is_pickled(audits: Audits, url: str) -> None:
         rows = connection.execute(text(f"SELECT serialization FROM {table}")).fetchall()
     engine.dispose()
     assert rows == [("portable_json",)]
+
+
+def test_what_the_owner_says_goes_with_the_audit_and_not_into_its_request(audits: Audits) -> None:
+    said = {"responsible_person": "A. Lovelace", "valid_until": "2027-06-30"}
+    audit, _ = audits.submit({"seed": 1, "context": said}, "key")
+    assert "context" not in audit["request"]
+    stored = Arguments.of(audits._status("key")).context
+    assert stored is not None
+    assert {name: value for name, value in stored.items() if value} == said
+    again, new = audits.submit({"seed": 1, "context": said}, "key")
+    assert (again["id"], new) == ("key", False)
+    with refused(409):
+        audits.submit({"seed": 1, "context": said | {"valid_until": "2028-06-30"}}, "key")
+    audits.submit({"seed": 1}, "without")
+    for nothing in (None, {}, {"responsible_person": None}):
+        assert not audits.submit({"seed": 1, "context": nothing}, "without")[1]
+
+
+@pytest.mark.parametrize(
+    ("context", "argument", "detail"),
+    [
+        ({"responsible": "A"}, "context.responsible", "context: unknown argument 'responsible'; accepted: "),
+        ({"eps_rationale": 2001 * "x"}, "context.eps_rationale", "context: eps_rationale must be text of 1 to 2000"),
+        ({"valid_until": "soon"}, "context.valid_until", "context: valid_until must be a day, YYYY-MM-DD; got 'soon'"),
+        ("A", "context", "context must be an object"),
+        (["A"], "context", "context must be an object"),
+    ],
+)
+def test_what_is_wrong_in_it_is_answered_with_422(audits: Audits, context: Any, argument: str, detail: str) -> None:
+    with pytest.raises(Problem) as caught:
+        audits.submit({"context": context}, None)
+    assert (caught.value.status, caught.value.body["argument"]) == (422, argument)
+    assert str(caught.value.body["detail"]).startswith(detail)
+    assert audits.list() == []
 
 
 def test_the_version_names_model_and_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
