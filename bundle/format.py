@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from f2at.bundle.onnx_check import OnnxError, check_interface, check_same_weights, parse_model
+from f2at.bundle.places import without_places
 from f2at.command_line import next_step
 from f2at.images.labelled import check_names
 from f2at.images.preparation import Preparation
@@ -123,7 +124,8 @@ def write_bundle(
         path: the folder to create.
         manifest: JSON-able; at least `classes` (names), `input_size` ([height, width]) and `objectives` (names);
             `preprocessing` with the `fit` and `interpolation` of a `Preparation`, unless pictures are squashed. The
-            schema version, the sha256 of the files and the digest are added here.
+            schema version, the sha256 of the files and the digest are added here; where a `recipe` says places, the
+            names are kept.
         classifier: serialised classifier graph.
         gradient: serialised gradient graph.
         images: uint8 (N,H,W,3), test images.
@@ -140,7 +142,7 @@ def write_bundle(
     np.savez_compressed(reference, images=images, labels=labels)
     files = {CLASSIFIER: classifier, GRADIENT: gradient, REFERENCE: reference.getvalue()}
     entries = {name: {"bytes": len(data), "sha256": _sha256(data)} for name, data in files.items()}
-    sealed = _seal({**manifest, "schema_version": SCHEMA_VERSION, "files": entries})
+    sealed = _seal({**without_places(manifest), "schema_version": SCHEMA_VERSION, "files": entries})
 
     staging = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     staging.mkdir(parents=True)

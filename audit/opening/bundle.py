@@ -14,6 +14,7 @@ from f2at.audit.opening.model import Model
 from f2at.audit.perform import perform
 from f2at.bundle.format import CLASSIFIER, GRADIENT, Bundle, load_bundle
 from f2at.bundle.memory import images_at_once
+from f2at.bundle.places import without_places
 from f2at.bundle.runtime import active_provider, create_session
 from f2at.files import name_of
 from f2at.images.sets.base import in_memory
@@ -64,7 +65,7 @@ def open_model(bundle: Bundle, *, threads: int) -> Model:
         OnnxTarget(classifier, gradient, at_once=at_once, quantized=bundle.precision != "float32"),
         bundle.classes,
         bundle.preparation,
-        {"digest": bundle.digest, "manifest": dict(bundle.manifest)},
+        {"digest": bundle.digest, "manifest": without_places(bundle.manifest)},
         {
             "provider": active_provider(classifier),
             "gradient_provider": active_provider(gradient),

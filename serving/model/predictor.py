@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from f2at.audit.suites import SUITES
 from f2at.bundle.format import CLASSIFIER, Bundle, BundleError
+from f2at.bundle.places import without_places
 from f2at.bundle.runtime import active_provider, create_session
 from f2at.images.bitplanes import natural_pattern
 from f2at.serving.answers import Prediction
@@ -64,7 +65,7 @@ class Predictor:
 
     def describe(self) -> dict[str, Any]:
         """The model as `GET /model` shows it: the manifest without its list of files, and how it runs here."""
-        manifest = {key: value for key, value in self.bundle.manifest.items() if key != "files"}
+        manifest = {key: value for key, value in without_places(self.bundle.manifest).items() if key != "files"}
         samples = min(self.settings.max_samples, self.reference_images)
         limits = {"max_batch": self.settings.max_batch, "max_samples": samples}
         surrogate = self.settings.surrogate is not None

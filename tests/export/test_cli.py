@@ -26,7 +26,7 @@ def run_folder(tmp_path: Path, randomise_norms: Callable[[nn.Module], nn.Module]
         classes=("red", "green", "blue"),
         input_size=(8, 8),
         dataset="noise",
-        recipe={"method": "f2at", "eps": "8/255"},
+        recipe={"method": "f2at", "eps": "8/255", "data": {"root": str(tmp_path / "photos")}},
         metrics={"clean": 0.9},
         versions={"torch": "1"},
     )
@@ -46,7 +46,8 @@ def test_a_run_becomes_a_bundle(run_folder: Path, tmp_path: Path, capsys: pytest
     assert bundle.classes == ("red", "green", "blue")
     assert bundle.input_size == (8, 8)
     assert bundle.manifest["architecture"] == ARCHITECTURE
-    assert bundle.manifest["recipe"] == {"method": "f2at", "eps": "8/255"}
+    assert bundle.manifest["recipe"] == {"method": "f2at", "eps": "8/255", "data": {"root": "photos"}}
+    assert str(tmp_path) not in bundle.manifest_bytes.decode()
     assert bundle.manifest["metrics"] == {"clean": 0.9}
     assert bundle.manifest["dataset"] == "noise"
     assert bundle.preparation == Preparation((8, 8), "crop", "bilinear")  # as in training
