@@ -66,6 +66,7 @@ def _environment() -> Environment:
         "percent": words.percent,
         "parameters": words.parameters,
         "count": words.count,
+        "shell": words.shell,
         "paper": _paper,
     }
     return environment

@@ -1,9 +1,12 @@
 """What the numbers of a report say, in words for people who did not run the audit."""
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from f2at.images.pixels import LEVELS
+
+_COLUMNS = 76  # of a line of shell
 
 
 def percent(value: float | None) -> str:
@@ -85,6 +88,26 @@ def convergence(iterations: Mapping[str, Any]) -> str:
     else:
         found = f"Images still fell between the last two points, up to step {last}: more steps may find more."
     return f"{found} {iterations['broken_beyond_suite'] or 'None'} of {samples} fell that the suite had not broken."
+
+
+def shell(command: str) -> str:
+    """A command in lines that a shell takes as one, each beginning with an option."""
+    parts: list[list[str]] = [[]]
+    try:
+        words = shlex.split(command)
+    except ValueError:  # it is of no version of this program
+        return command
+    for word in words:
+        if word.startswith("--"):
+            parts.append([])
+        parts[-1].append(word)
+    lines: list[str] = []
+    for part in map(shlex.join, parts):
+        if lines and len(lines[-1]) + len(part) < _COLUMNS:
+            lines[-1] += f" {part}"
+        else:
+            lines.append(part)
+    return " \\\n  ".join(lines)
 
 
 def stated(context: Mapping[str, str | None]) -> list[tuple[str, str | None]]:

@@ -22,6 +22,7 @@ from f2at.images.png import png
 from tests.audit.endpoint.host import MISSING, Answer, Asked, as_json, host, light, pictures, probabilities
 from tests.audit.grey import grey_images
 from tests.audit.models import MEAN, STD, save_images, save_normalised
+from tests.readme import commands
 
 ROOT = Path(__file__).parents[2]
 ZOO = ROOT / "zoo" / "cifar10"
@@ -219,6 +220,16 @@ def test_a_replay_says_that_nothing_differs_wherever_the_model_is(
     path.write_text(json.dumps(without_examples(report)))
     assert report["examples"]
     assert replay(capsys, path, elsewhere / "renamed")[0] == 0
+
+
+def test_the_documentation_s_replay_runs_as_it_is_printed(
+    report: dict[str, Any], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(ZOO, here / "bundles" / "digits")
+    (here / "report.json").write_text(json.dumps(report))
+    (printed,) = commands("replay", page="docs/audits.md", title="Repeat an audit")
+    assert main(printed) == 0
+    assert capsys.readouterr().out.startswith("nothing differs: all ")
 
 
 def test_a_replay_lists_what_differs_and_what_may_explain_it(

@@ -9,6 +9,7 @@ from f2at.audit import AuditRequest, run_audit
 from f2at.audit.evidence.context import Context, read_context
 from f2at.audit.reports.report import deterministic_part
 from tests.audit.grey import grey_audit
+from tests.readme import blocks
 
 WHOLE = '''
 responsible_person = "A. Lovelace"
@@ -67,6 +68,13 @@ def test_what_is_wrong_in_it_is_named_before_anything_is_attacked(
     assert str(path) in line
     assert reason in line
     assert not output.exists()
+
+
+def test_the_documentation_s_example_is_read_and_has_every_field(tmp_path: Path) -> None:
+    (example,) = blocks("toml", page="docs/audits.md", title="Who answers for it")
+    path = tmp_path / "report.toml"
+    path.write_text(example)
+    assert None not in read_context(path).model_dump().values()
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

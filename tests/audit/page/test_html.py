@@ -3,6 +3,7 @@ import copy
 import io
 import json
 import re
+import shlex
 from html.parser import HTMLParser
 from typing import Any
 
@@ -227,7 +228,7 @@ def test_the_command_that_repeats_it_is_there_to_be_copied(report: dict[str, Any
         {"what": "data", "name": "images.npz", "digest": "sha256:11"},
     ]
     repeat: dict[str, Any] = {"files": files, "withheld": ["the key"]}
-    repeat["command"] = f"f2at audit '{NASTY}' --data images.npz"
+    repeat["command"] = shlex.join(["f2at", "audit", NASTY, "--data", "images.npz"])
     page = render_report({**report, "repeat": repeat})
     assert '<pre class="command"' in page
     text = read(page).words

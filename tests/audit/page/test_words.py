@@ -1,4 +1,9 @@
-from f2at.audit.page.words import checks, count, parameters, percent
+import json
+import shlex
+import subprocess
+import sys
+
+from f2at.audit.page.words import checks, count, parameters, percent, shell
 
 
 def test_percent() -> None:
@@ -21,3 +26,19 @@ def test_checks() -> None:
 
     assert checks(flags(False, False)) == "none of 2 raised"
     assert checks(flags(True, None, None)) == "1 of 3 raised, 2 not looked for"
+
+
+def test_a_command_in_lines_is_one_command() -> None:
+    words = ["f2at", "audit", "a model's", *(f"--option-{n}" for n in range(20)), "--attack", 'pgd:as="1"', "--x=-1 2"]
+    text = shell(shlex.join(words))
+    lines = text.splitlines()
+    assert len(lines) > 3
+    assert max(map(len, lines)) <= 80
+    assert all(line.startswith(("  --", "  '--")) for line in lines[1:])
+    script = text.replace("f2at", f'{sys.executable} -c "import json, sys; print(json.dumps(sys.argv[1:]))"', 1)
+    said = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True, timeout=30).stdout
+    assert json.loads(said) == words[1:]
+
+
+def test_a_command_that_is_none_is_shown_as_it_is() -> None:
+    assert shell("f2at audit 'x") == "f2at audit 'x"
