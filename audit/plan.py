@@ -49,7 +49,7 @@ from f2at.audit.stages import (
     surviving,
 )
 from f2at.audit.subject import Subject, ToTarget
-from f2at.audit.suites import checked, probes
+from f2at.audit.suites import accuracy_name, checked, probes
 from f2at.images.pixels import Labels
 from f2at.images.sets.base import LabelledSet
 
@@ -262,6 +262,11 @@ class Audit:
             (lambda: subject.gradients(few, labels, "margin")) if has_gradients(self._target) else None,
             len(few),
         )
+
+    @property
+    def accuracy(self) -> str:
+        """What its accuracy under attack is called."""
+        return accuracy_name(attack.knowledge for attack in self._suite.attacks)
 
     @property
     def fingerprint(self) -> str:

@@ -10,8 +10,9 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, WithJso
 from f2at.arguments import ArgumentError, OneOf
 from f2at.attacks.registry import ATTACKS, Attack
 from f2at.attacks.threat import NORMS, effective_eps, parse_eps
+from f2at.audit.reports.statistics import CONFIDENCE
 from f2at.audit.stages import STAGES
-from f2at.audit.suites import CUSTOM, SUITES, Suite, suite_for
+from f2at.audit.suites import CUSTOM, FOR_THRESHOLDS, SUITES, Suite, suite_for
 from f2at.command_line import suggestion
 
 _LARGEST_PARAMETER = 100_000  # steps, queries: more would be a typing error
@@ -77,13 +78,25 @@ class AuditRequest(
         ArgumentError: a ValueError that names the argument, what is accepted and what came.
     """
 
-    suite: _Suite = Field(default="quick", description="Name of the list of attacks; custom: the request's own.")
+    suite: _Suite = Field(
+        default="quick",
+        description="Name of the list of attacks; custom: the request's own. Left out, it is adaptive if there is a "
+        "threshold.",
+    )
     eps: _Eps = Field(default="8/255", description="Radius in pixels of [0, 1], a fraction or decimal number, as text.")
     norm: _Norm = Field(default="linf", description="Norm of the ball.")
     samples: _Integer | None = Field(default=None, ge=1, le=1_000_000, description="Images to draw; null: all.")
     seed: _Integer = Field(default=0, ge=0, le=2**32 - 1, description="Of every random number, the draw's included.")
     min_robust_accuracy: _Number | None = Field(
         default=None, ge=0, le=1, description="Threshold stated before the run; null: none, and no verdict."
+    )
+    accept_weak: bool = Field(
+        default=False,
+        strict=True,
+        description="Whether the threshold may be passed by a suite that claims no strength, custom ones among them.",
+    )
+    confidence: _Number = Field(
+        default=CONFIDENCE, ge=0.5, le=0.9999, description="Level of the intervals, by which the verdict goes."
     )
     examples: _Integer = Field(default=8, ge=0, le=64, description="How many adversarial images the report may show.")
     curve: bool = Field(
@@ -100,6 +113,12 @@ class AuditRequest(
                 super().__init__(**values)
             except ValidationError as error:
                 raise ArgumentError.of(error, AuditRequest) from None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_suite(cls, values: dict[str, Any]) -> dict[str, Any]:
+        stated = values.get("min_robust_accuracy") is not None
+        return {"suite": FOR_THRESHOLDS, **values} if stated else values
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -124,7 +143,11 @@ class AuditRequest(
         """The suite that was asked for, with the attacks that are made for the norm."""
         if self.attacks is None:
             return suite_for(self.suite, self.norm)
-        return Suite(title="The attacks that the request lists", attacks=tuple(map(_attack, self.attacks)))
+        return Suite(
+            title="The attacks that the request lists",
+            claims="What withstands these attacks; what they miss was not measured",
+            attacks=tuple(map(_attack, self.attacks)),
+        )
 
     @property
     def exact_eps(self) -> Fraction:

@@ -1,12 +1,13 @@
 """Suites: which attacks an audit runs, in which order and with which parameters, and what it measures besides."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from f2at.attacks.registry import ATTACKS, Attack
 
 CUSTOM = "custom"  # the suite whose attacks the request lists
+FOR_THRESHOLDS = "adaptive"  # the cheapest that claims strength
 _MOST_STEPS = 200  # of a probe
 _GROUP = 5
 
@@ -17,6 +18,8 @@ class Suite:
 
     Attributes:
         title: what it is for, in a line.
+        claims: what its figure says of the model, in a line.
+        strong: whether that is enough for a threshold to be passed by it.
         attacks: each takes on the samples that still stand, unless it is named in `alone`.
         alone: attacks that take on every sample classified correctly, so that each has an accuracy of its own.
         every: attacks that run only as a check, on one sample in n, because they cost much and find little; on which,
@@ -25,10 +28,17 @@ class Suite:
     """
 
     title: str
+    claims: str
+    strong: bool = False
     attacks: tuple[Attack, ...]
     alone: frozenset[str] = frozenset()
     every: Mapping[str, int] = field(default_factory=dict)
     followed: int = 100
+
+    @property
+    def strength(self) -> str:
+        """In a word."""
+        return "strong" if self.strong else "weak"
 
     @property
     def needs_gradients(self) -> bool:
@@ -51,6 +61,16 @@ class Suite:
     def needs_surrogate(self) -> bool:
         """Whether an attack follows the gradients of another model."""
         return any(attack.knowledge == "transfer" for attack in self.attacks)
+
+
+def accuracy_name(knowledge: Iterable[str]) -> str:
+    """What the accuracy under attacks that know so much is called: robust, if they follow the model's own gradients.
+
+    Args:
+        knowledge: "white-box", "black-box", "transfer", of every attack.
+    """
+    known = sorted(set(knowledge))
+    return "robust accuracy" if "white-box" in known else f"accuracy under {' and '.join(known)} attacks"
 
 
 def checked(position: int, every: int) -> bool:
@@ -114,6 +134,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
         # At most 19 gradients for a sample that stands: a quarter of the time of `adaptive`, checks and curve included.
         "quick": Suite(
             title="A first look, in seconds: one step, then short runs; Square checks some of the images",
+            claims="A first look: longer attacks find more errors",
             attacks=(
                 ATTACKS["fgsm"],
                 ATTACKS["multi-targeted"].override(steps=5, target_classes=2, final_excess=0.0, final_steps=5),
@@ -124,6 +145,8 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
         ),
         "adaptive": Suite(
             title="AutoAttack's verdict at about a twentieth of its cost; FAB-T and Square check some of the images",
+            claims="What AutoAttack leaves standing; at most 1.5 points more where both were run",
+            strong=True,
             attacks=(
                 ATTACKS["multi-targeted"],
                 ATTACKS["fab-t"].override(target_classes=3),
@@ -131,23 +154,33 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
             ),
             every={"fab-t": 25, "square": 10},
         ),
-        "standard": Suite(title="AutoAttack as its authors published it (arXiv 2003.01690)", attacks=_AUTOATTACK),
+        "standard": Suite(
+            title="AutoAttack as its authors published it (arXiv 2003.01690)",
+            claims="What AutoAttack leaves standing, by which published figures are compared",
+            strong=True,
+            attacks=_AUTOATTACK,
+        ),
         "paper": Suite(
             title="F2AT's white-box columns, each attack on all images by itself, then AutoAttack on what is left",
+            claims="What AutoAttack leaves standing, by which published figures are compared",
+            strong=True,
             attacks=(*_PAPER, *_AUTOATTACK),
             alone=frozenset(attack.name for attack in _PAPER),
         ),
         "transfer": Suite(
             title="F2AT's black-box columns: attacks on a surrogate, each on all images by itself",
+            claims="What withstands an attacker who has another model and cannot ask this one",
             attacks=_TRANSFER,
             alone=frozenset(attack.name for attack in _TRANSFER),
         ),
         "black-box": Suite(
             title="For a model of which only the answers are known: scores, then labels alone",
+            claims="What withstands an attacker who sees the model's answers alone, and may ask for so many",
             attacks=(ATTACKS["square"], ATTACKS["rays"], ATTACKS["hopskipjump"]),
         ),
         "labels": Suite(
             title="For a model that answers labels alone, without scores",
+            claims="What withstands an attacker who sees the model's labels alone, and may ask for so many",
             attacks=(ATTACKS["rays"], ATTACKS["hopskipjump"]),
         ),
     }

@@ -12,13 +12,16 @@ from f2at.audit import AuditRequest
 from f2at.audit.commands.bar import progress_bar
 from f2at.audit.commands.endpoint import add_endpoint_options, is_url
 from f2at.audit.commands.foreign import add_foreign_options
-from f2at.audit.commands.model import open_audit
+from f2at.audit.commands.model import open_all, suited
+from f2at.audit.commands.planning import add_planning_options, check_planning_options, plan
 from f2at.audit.evidence.context import read_context
 from f2at.audit.evidence.notation import parse_attack
 from f2at.audit.journal import Journal
 from f2at.audit.perform import perform
 from f2at.audit.reports.files import page_path, write_report
-from f2at.audit.suites import CUSTOM, SUITES
+from f2at.audit.reports.statistics import CONFIDENCE
+from f2at.audit.suites import CUSTOM, FOR_THRESHOLDS, SUITES, accuracy_name
+from f2at.bundle.format import SIGNATURE
 from f2at.command_line import Parser
 
 EXIT_CODES = {None: 0, "pass": 0, "fail": 3, "inconclusive": 4}
@@ -27,7 +30,15 @@ INTERRUPTED = 130
 
 def run(arguments: Sequence[str]) -> int:
     """Audit, write the two files, print a summary and return the exit code."""
-    options = audit_parser().parse_args(arguments)
+    parser = audit_parser()
+    options = parser.parse_args(arguments)
+    check_planning_options(options)
+    if options.plan:
+        opened = open_all(options)
+        print(plan(options, suited(audit_request(options), options, opened.model), opened))
+        return 0
+    if options.output is None:
+        parser.error("the following arguments are required: --output")
     output, page = options.output, page_path(options.output, name="output")
     for path in (output, page):
         if path.is_dir():
@@ -35,7 +46,9 @@ def run(arguments: Sequence[str]) -> int:
         if path.exists() and not options.overwrite:
             raise ValueError(f"{path} exists; give --overwrite or another --output")
     context = None if options.context is None else read_context(options.context)
-    audit = open_audit(options, audit_request(options))
+    request = audit_request(options)
+    opened = open_all(options)
+    audit = opened.audit(suited(request, options, opened.model))
 
     output.parent.mkdir(parents=True, exist_ok=True)
     # The first write to the folder is now rather than after minutes of work.
@@ -43,7 +56,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         with nullcontext() if options.quiet else progress_bar(audit, kept=len(journal)) as meter:
             report = perform(audit, journal=journal, meter=meter, context=context)
-        write_report(report, output)
+        write_report(report, output, model_signature=_signature_of(options.model))
     except KeyboardInterrupt:
         kept = f"{len(journal)} of {len(audit.steps)} steps are kept; the same command goes on from there"
         print(f"f2at audit: interrupted: {kept}", file=sys.stderr)
@@ -60,17 +73,20 @@ def run(arguments: Sequence[str]) -> int:
 def audit_request(options: argparse.Namespace) -> AuditRequest:
     """What the options ask for."""
     attacks = [parse_attack(text) for text in options.attack] or None
-    usual = "black-box" if options.black_box or is_url(options.model) else "quick"
     if attacks and options.suite not in (None, CUSTOM):
         raise ValueError(f"suite must be left out where attacks are given; got {options.suite}")
+    answers_alone = "black-box" if options.black_box or is_url(options.model) else None
+    suite = CUSTOM if attacks else options.suite or answers_alone
     return AuditRequest(
-        suite=CUSTOM if attacks else options.suite or usual,
+        **({} if suite is None else {"suite": suite}),
         attacks=attacks,
         eps=options.eps,
         norm=options.norm,
         samples=options.samples,
         seed=options.seed,
         min_robust_accuracy=options.min_robust_accuracy,
+        accept_weak=options.accept_weak,
+        confidence=options.confidence,
         examples=options.examples,
         curve=not options.no_curve and options.max_queries is None,
     )
@@ -100,12 +116,26 @@ def _summary(report: Mapping[str, Any]) -> str:
         counts = f"{attack['attempted']:>10}{attack['broken']:>8}{_share(attack['robust'])}"
         lines.append(f"{attack['name']:<{width}}{counts}{alone}")
     lines += [f"{name:<{width}}{'':>10}{broken:>8}" for name, broken in late.items() if broken]
-    interval = f"{robust['low']:.1%} to {robust['high']:.1%}"
-    lines += ["", f"robust accuracy {robust['value']:.1%}, 95 % interval {interval}"]
+    name, suite = accuracy_name(threat["knowledge"]), report["suite"]
+    interval = f"{100 * robust['confidence']:g} % interval {robust['low']:.1%} to {robust['high']:.1%}"
+    lines += ["", f"{name} {robust['value']:.1%}, {interval}"]
+    lines.append(f"suite {suite['name']}, {suite['strength']}: {suite['claims']}")
+    if clean["k"] == robust["k"] > 0:
+        lines.append("the attacks broke nothing: every image that is right without them is right under them")
     if verdict["outcome"]:
-        lines.append(f"threshold {verdict['threshold']:.1%}: {verdict['outcome']}")
+        lines += [f"threshold {verdict['threshold']:.1%}: {verdict['outcome']}", f"  {verdict['reason']}"]
     lines += [f"flag: {flag['title']} ({flag['evidence']})" for flag in report["flags"] if flag["raised"]]
     return "\n".join(lines)
+
+
+def _signature_of(model: str | Path) -> str | None:
+    """What is known of the signature of a bundle."""
+    if isinstance(model, str) or not model.is_dir():
+        return None
+    if not (model / SIGNATURE).is_file():
+        return "The bundle is not signed."
+    name = model.name or "BUNDLE"
+    return f"The bundle has one, which the audit did not check: f2at verify {name} --public-key KEY does."
 
 
 def _share(accuracy: Mapping[str, Any]) -> str:
@@ -119,11 +149,12 @@ def audit_parser() -> Parser:
         prog="f2at audit",
         usage="f2at audit BUNDLE --output REPORT.json [options]\n"
         "       f2at audit MODEL.onnx --data DATA --output REPORT.json [options]\n"
-        "       f2at audit https://HOST/PATH --data DATA --output REPORT.json [options]",
+        "       f2at audit https://HOST/PATH --data DATA --output REPORT.json [options]\n"
+        "       f2at audit MODEL --plan --min-robust-accuracy SHARE --expect SHARE [options]",
         description="Attack a model with labelled images and report how many of its answers survive.",
         epilog="exit codes: 0 done (and the threshold, if any, is met); 2 bad input; 3 the threshold is not met; "
-        "4 the threshold lies inside the confidence interval, so more samples are needed to tell, or the images do not "
-        "show that the model is better than chance; 130 interrupted: "
+        "4 the threshold lies inside the confidence interval, so more samples are needed to tell, or is reached by a "
+        "weak suite alone, or on images that do not show that the model is better than chance; 130 interrupted: "
         "what is done is kept beside the report, and the same command goes on",
     )
     parser.add_argument(
@@ -132,7 +163,11 @@ def audit_parser() -> Parser:
         metavar="MODEL",
         help="a bundle's folder, an ONNX file, or the URL of a model behind HTTP, whose key is in F2AT_ENDPOINT_KEY",
     )
-    parser.add_argument("--suite", help=f"list of attacks: {', '.join(SUITES)} (default quick, or black-box)")
+    parser.add_argument(
+        "--suite",
+        help=f"list of attacks: {', '.join(SUITES)} (default quick, {FOR_THRESHOLDS} for a threshold, black-box for "
+        "what gives no gradients)",
+    )
     parser.add_argument(
         "--attack",
         action="append",
@@ -147,6 +182,12 @@ def audit_parser() -> Parser:
     parser.add_argument("--samples", type=int, help="how many images to draw (default all)")
     parser.add_argument("--seed", type=int, default=0, help="of every random number (default 0)")
     parser.add_argument("--min-robust-accuracy", type=float, help="threshold from 0 to 1 to compare the result with")
+    parser.add_argument(
+        "--accept-weak", action="store_true", help="let the threshold be passed by a suite that claims no strength"
+    )
+    parser.add_argument(
+        "--confidence", type=float, default=CONFIDENCE, help=f"level of the intervals (default {CONFIDENCE})"
+    )
     parser.add_argument(
         "--no-curve", action="store_true", help="leave out the search for the nearest error of each image"
     )
@@ -167,8 +208,9 @@ def audit_parser() -> Parser:
     parser.add_argument(
         "--context", type=Path, metavar="FILE.toml", help="what the report is to say of responsibility, use and data"
     )
+    add_planning_options(parser.add_argument_group("before an audit"))
     parser.add_argument("--threads", type=int, default=0, help="threads of ONNX Runtime (default 0: all cores)")
-    parser.add_argument("--output", type=Path, required=True, help="report to write, .json; .html goes beside it")
+    parser.add_argument("--output", type=Path, help="report to write, .json; .html goes beside it")
     parser.add_argument("--overwrite", action="store_true", help="replace a report that is there")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     return parser

@@ -25,7 +25,7 @@ def progress_bar(audit: Audit, *, kept: int) -> Iterator[Meter]:
     every = _EVERY if sys.stderr.isatty() else _EVERY_LOGGED
     meter = Meter(audit, audit.measure())
     done = f"; {kept} of {len(audit.steps)} steps are done already" if kept else ""
-    print(f"at most about {_duration(meter.seconds_left)}, less where images fall early{done}", file=sys.stderr)
+    print(f"at most about {duration(meter.seconds_left)}, less where images fall early{done}", file=sys.stderr)
     shown = -every
     with tqdm(total=1.0, bar_format="{desc}{percentage:3.0f} %|{bar}| {elapsed}{postfix}", leave=False) as bar:
 
@@ -37,12 +37,12 @@ def progress_bar(audit: Audit, *, kept: int) -> Iterator[Meter]:
                 part = f"part {meter.step.shard + 1} of {len(audit.shards)}, {meter.step.stage} "
                 bar.n = meter.share
                 bar.set_description_str(part, refresh=False)
-                bar.set_postfix_str(f"about {_duration(meter.seconds_left)} left")
+                bar.set_postfix_str(f"about {duration(meter.seconds_left)} left")
 
         meter.show = show
         yield meter
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """1:23 or 1:02:03."""
     return str(tqdm.format_interval(max(1, round(seconds))))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from f2at.audit.reports.compare import FAIL_ON, compare_reports, gate
+from f2at.audit.reports.compare import FAIL_ON, compare_reports, gate, tolerances_of
 from f2at.audit.reports.files import read_report
 from f2at.command_line import Parser
 
@@ -16,50 +16,71 @@ def run(arguments: Sequence[str]) -> int:
     """Compare two reports and return the exit code."""
     options = _parser().parse_args(arguments)
     comparison = compare_reports(read_report(options.baseline), read_report(options.candidate))
-    outcome = gate(comparison, tolerance=options.tolerance, fail_on=options.fail_on)
-    judged = {"fail_on": options.fail_on, "tolerance": options.tolerance, "outcome": outcome}
+    given = {name: getattr(options, name) for name in ("tolerance", "tolerance_clean", "tolerance_robust")}
+    outcome = gate(comparison, **given, fail_on=options.fail_on)
+    allowed = {f"tolerance_{name}": points for name, points in tolerances_of(**given).items()}
+    judged = {"fail_on": options.fail_on, "tolerance": options.tolerance, **allowed, "outcome": outcome}
     if options.format == "json":
         print(json.dumps({**comparison, "gate": judged}, indent=2, allow_nan=False))
     else:
         print(summary(comparison))
-        print(_conclusion(judged, same_attacks=comparison["same_attacks"]))
+        print(_conclusion(judged, attacked=_under_attack(comparison), same_attacks=comparison["same_attacks"]))
     return EXIT_CODES[outcome]
 
 
 def summary(comparison: Mapping[str, Any]) -> str:
     """A comparison in a dozen lines or so."""
     threat, models = comparison["threat_model"], comparison["models"]
+    attacked = _under_attack(comparison)
+    width = max(12, len(attacked) + 2)
     lines = [
         f"baseline   {models['baseline'] or 'model without a digest'}",
         f"candidate  {'the same model' if _same(models) else models['candidate'] or 'model without a digest'}",
         f"{threat['norm']}, eps {threat['effective_eps']}; {comparison['method']}",
         "",
-        f"{'accuracy':<12}{'baseline':>17}{'candidate':>17}  {'change':<23}{'only one right':<15}verdict",
+        f"{'accuracy':<{width}}{'baseline':>17}{'candidate':>17}  {'change':<23}{'only one right':<15}verdict",
     ]
-    for name in ("clean", "robust"):
+    for name, label in (("clean", "clean"), ("robust", attacked)):
         row = comparison[name]
         interval = f"{100 * row['difference']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
         split = f"{row['only_baseline']} / {row['only_candidate']}" if comparison["paired"] else "-"
         p = f", p {row['p_value']:.2g}" if comparison["paired"] else ""
         shares = f"{_share(row['baseline']):>17}{_share(row['candidate']):>17}"
         other = ", under other attacks" if name == "robust" and not comparison["same_attacks"] else ""
-        lines.append(f"{name:<12}{shares}  {interval:<23}{split:<15}{row['verdict']}{other}{p}")
+        lines.append(f"{label:<{width}}{shares}  {interval:<23}{split:<15}{row['verdict']}{other}{p}")
     for row in comparison["attacks"]:
         before, after = (_share(row[side]["robust"]) if row[side] else "-" for side in ("baseline", "candidate"))
-        lines.append(f"{'  ' + row['name']:<12}{before:>17}{after:>17}")
+        lines.append(f"{'  ' + row['name']:<{width}}{before:>17}{after:>17}")
     lines += ["", f"median distance to an error: {_levels(comparison)}", f"cost: {_cost(comparison)}"]
-    lines += [f"class {row['name']}: {change}" for row, change in _classes(comparison)]
+    lines += [f"class {row['name']}, {attacked}: {change}" for row, change in _classes(comparison)]
+    nothing = [side for side in ("baseline", "candidate") if _broke_nothing(comparison, side)]
+    lines += [f"the attacks broke nothing of the {side}" for side in nothing]
     for kind, title in (("raised", "newly raised"), ("cleared", "no longer raised"), ("in_both", "raised in both")):
         lines += [f"flag {title}: {flag['title']} ({flag['evidence']})" for flag in comparison["flags"][kind]]
     return "\n".join(lines + [f"not alike: {warning}" for warning in comparison["warnings"]])
 
 
-def _conclusion(judged: Mapping[str, Any], *, same_attacks: bool) -> str:
-    tolerance = judged["tolerance"]
-    rule = "not worse beyond chance" if tolerance is None else f"at most {tolerance:g} points worse, by the interval"
+def _conclusion(judged: Mapping[str, Any], *, attacked: str, same_attacks: bool) -> str:
+    clean, robust = (judged[f"tolerance_{name}"] for name in ("clean", "robust"))
+    parts = [_rule(clean)] if clean == robust else [f"clean {_rule(clean)}", f"{attacked} {_rule(robust)}"]
     strict = ", no flag newly raised, audits alike" if judged["fail_on"] == "any" else ""
     reason = "" if same_attacks or judged["outcome"] != "inconclusive" else "; audit both by the same attacks"
-    return f"gate ({rule}{strict}): {judged['outcome']}{reason}"
+    return f"gate ({', '.join(parts)}{strict}): {judged['outcome']}{reason}"
+
+
+def _rule(tolerance: float | None) -> str:
+    return "not worse beyond chance" if tolerance is None else f"at most {tolerance:g} points worse, by the interval"
+
+
+def _under_attack(comparison: Mapping[str, Any]) -> str:
+    """What robust accuracy is called beside clean: "robust", or "under black-box attacks"."""
+    name: str = comparison["accuracy"]
+    return name.removesuffix(" accuracy").removeprefix("accuracy ")
+
+
+def _broke_nothing(comparison: Mapping[str, Any], side: str) -> bool:
+    clean, robust = (comparison[name][side]["k"] for name in ("clean", "robust"))
+    return bool(clean == robust > 0)
 
 
 def _share(accuracy: Mapping[str, Any]) -> str:
@@ -91,7 +112,7 @@ def _classes(comparison: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], str
             continue
         before, after = row["baseline"]["robust"], row["candidate"]["robust"]
         if before["n"] and after["n"] and after["value"] < before["value"]:
-            falls.append((after["value"] - before["value"], row, f"robust {_share(before)} -> {_share(after)}"))
+            falls.append((after["value"] - before["value"], row, f"{_share(before)} -> {_share(after)}"))
     return [(row, change) for _, row, change in sorted(falls, key=lambda fall: fall[0])[:3]]
 
 
@@ -102,8 +123,8 @@ def _parser() -> Parser:
         "the draw of the images explains. On the same images McNemar's exact test decides, at level 0.05 for clean and "
         "for robust accuracy.",
         epilog="exit codes: 0 the candidate passes; 2 bad input, or audits of different norm or eps; 3 it fails: clean "
-        "or robust accuracy is worse beyond chance (with --tolerance: by more than that); 4 it "
-        "cannot be told: with --tolerance, more images are needed; or the attacks were not the same",
+        "or robust accuracy is worse beyond chance (with a tolerance: by more than that); 4 it "
+        "cannot be told: with a tolerance, more images are needed; or the attacks were not the same",
     )
     parser.add_argument("baseline", type=Path, help="report of the model that is deployed, .json")
     parser.add_argument("candidate", type=Path, help="report of the model that is to replace it, .json")
@@ -121,4 +142,8 @@ def _parser() -> Parser:
         help="loss to put up with, in percentage points; the candidate must then prove that it loses no more: the "
         "interval of the difference must not reach below -POINTS (non-inferiority)",
     )
+    for name in ("clean", "robust"):
+        parser.add_argument(
+            f"--tolerance-{name}", type=float, metavar="POINTS", help=f"the same for {name} accuracy alone"
+        )
     return parser

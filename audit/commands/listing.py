@@ -21,6 +21,7 @@ def run_list(arguments: Sequence[str]) -> int:
     print("Suites, for --suite NAME\n")
     for name, suite in SUITES.items():
         print(f"{name}: {suite.title}")
+        print(f"  {suite.strength}: {suite.claims}")
         for attack in suite.attacks:
             print(f"  {_entry(attack)}{_how(suite, attack)}")
     print(f"{CUSTOM}: the attacks given by --attack, in that order\n")

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from f2at.audit import Audit, AuditRequest
 from f2at.audit.commands import endpoint
@@ -23,20 +24,37 @@ def is_onnx(model: Path) -> bool:
     return model.is_file() or (model.suffix == ".onnx" and not model.is_dir())
 
 
-def open_audit(options: argparse.Namespace, request: AuditRequest) -> Audit:
-    """The audit that the options describe."""
+class Opened(NamedTuple):
+    """What the options name, ready to be audited."""
+
+    model: Model
+    data: LabelledSet | None
+    surrogate: Model | None
+
+    def audit(self, request: AuditRequest) -> Audit:
+        """The audit that a request asks for."""
+        return self.model.audit(self.data, request, surrogate=self.surrogate)
+
+
+def open_all(options: argparse.Namespace) -> Opened:
+    """The model, the images and the surrogate."""
     model, data = open_subject(options)
     for note in data.notes if data else ():
         print(f"f2at audit: {note}", file=sys.stderr)
-    if is_url(options.model) and options.suite is None and request.attacks is None:
-        request = AuditRequest(**{**request.model_dump(), "suite": usual_suite(model)})
     if data and not model.named and data.names:
         names = ", ".join(data.names[:_SHOWN]) + (", ..." if len(data.names) > _SHOWN else "")
         print(f"f2at audit: the outputs are taken for {names}, in this order; --classes gives another", file=sys.stderr)
     surrogate = None
     if options.surrogate is not None:
         surrogate = open_bundle(options.surrogate, threads=options.threads)
-    return model.audit(data, request, surrogate=surrogate)
+    return Opened(model, data, surrogate)
+
+
+def suited(request: AuditRequest, options: argparse.Namespace, model: Model) -> AuditRequest:
+    """The request with the suite that an endpoint takes, where none was named."""
+    if is_url(options.model) and options.suite is None and request.attacks is None:
+        return AuditRequest(**{**request.model_dump(), "suite": usual_suite(model)})
+    return request
 
 
 def open_subject(options: argparse.Namespace) -> tuple[Model, LabelledSet | None]:

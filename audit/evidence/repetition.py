@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from f2at.audit.evidence.notation import attack_text, names_text
+from f2at.audit.reports.statistics import CONFIDENCE
 from f2at.audit.request import AuditRequest
 from f2at.audit.suites import CUSTOM
 
@@ -117,6 +118,10 @@ def _asking(request: AuditRequest) -> Iterator[str]:
     yield from ("--seed", str(request.seed), "--examples", str(request.examples))
     if request.min_robust_accuracy is not None:
         yield from ("--min-robust-accuracy", repr(request.min_robust_accuracy))
+    if request.accept_weak:
+        yield "--accept-weak"
+    if request.confidence != CONFIDENCE:
+        yield from ("--confidence", repr(request.confidence))
     if not request.curve:
         yield "--no-curve"
 

@@ -5,40 +5,75 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
-from f2at.audit.page import words
+from f2at.audit.page import head, words
 from f2at.audit.page.pictures import PLANES, gallery
 from f2at.audit.page.plot import plots
 from f2at.audit.reports.earlier import upgraded
+from f2at.audit.suites import accuracy_name
 
 _OPTIONAL = {
     "iterations": "accuracy against iterations",
     "curve": "accuracy against eps, and the nearest errors",
     "confidences": "confidence under attack",
 }
-_FLAG_STATES = {True: "raised", False: "not found", None: "not looked for"}
 
 
-def render_report(report: Mapping[str, Any]) -> str:
+class Beside(NamedTuple):
+    """What a page cannot know from its report alone, since it depends on where the two lie.
+
+    Attributes:
+        report: address of the JSON report, relative to the page.
+        signature: how the report's signature is checked, in a sentence.
+        model_signature: what is known of the model's, in a sentence; None: nothing.
+    """
+
+    report: str
+    signature: str
+    model_signature: str | None = None
+
+
+def beside_file(name: str, model_signature: str | None = None) -> Beside:
+    """For a page in the folder of its report, which may be signed later."""
+    signature = (
+        f"A report is signed after its page is written. If this one is, the signature lies beside it in {name}.sig: "
+        f"f2at verify {name} --public-key KEY checks it."
+    )
+    return Beside(quote(name), signature, model_signature)
+
+
+def render_report(report: Mapping[str, Any], beside: Beside | None = None) -> str:
     """The page of a report (`f2at.audit.Audit.report`); everything in it is escaped, nothing is fetched.
+
+    Args:
+        report: as it is in JSON.
+        beside: where the page is to lie; None: by itself.
 
     Raises:
         ValueError: the report is of a schema version that is not read.
     """
     report = upgraded(report)
-    classes = report["model"]["classes"]
+    classes, checks = report["model"]["classes"], words.checks(report)
     return (
         _environment()
         .get_template("report.html")
         .render(
             report=report,
             headline=words.headline(report),
+            name=head.title(report),
+            subject=head.subject(report),
+            findings=head.findings(report),
+            accuracy=accuracy_name(report["threat_model"]["knowledge"]),
             sentence=words.sentence(report),
-            checks=words.checks(report),
-            flag_states=_FLAG_STATES,
+            beside=beside,
+            checks=checks,
+            tally=words.tally(checks),
+            level=words.level(report),
             name_width=min(22, max(map(len, classes))),
             found_besides=_found_besides(report),
             plots=plots(report),
@@ -67,9 +102,15 @@ def _environment() -> Environment:
         "parameters": words.parameters,
         "count": words.count,
         "shell": words.shell,
+        "prose": _prose,
         "paper": _paper,
     }
     return environment
+
+
+def _prose(text: str) -> Markup:
+    """Text in which no option of a command breaks at its dashes."""
+    return Markup(re.sub(r"--[a-z][a-z-]*", r'<span class="nowrap">\g<0></span>', str(escape(text))))
 
 
 def _found_besides(report: Mapping[str, Any]) -> list[tuple[str, int]]:

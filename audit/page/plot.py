@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from f2at.audit.page import svg
-from f2at.audit.page.words import convergence, count, nearest, percent
+from f2at.audit.page.words import convergence, count, level, nearest, percent
 from f2at.audit.reports.statistics import wilson_interval
 
 _BANDWIDTH = 0.05  # of the density, in probability; fixed, so that two reports can be compared
@@ -57,7 +57,8 @@ def radius_plot(report: Mapping[str, Any]) -> Plot:
     last, right = points[-1]["levels"], points[0]["k"]
     fallen = sorted(d for d in _distances(report) if d <= last)
     standing = [right - i for i in range(len(fallen) + 1)]
-    low, high = np.array([wilson_interval(k, n) for k in (*standing, standing[-1])]).T
+    confidence = report["robust"]["confidence"]
+    low, high = np.array([wilson_interval(k, n, confidence) for k in (*standing, standing[-1])]).T
     chance = max(c["n"] for c in report["classes"]) / sum(c["n"] for c in report["classes"])
 
     def draw(axes: Axes) -> None:
@@ -80,8 +81,8 @@ def radius_plot(report: Mapping[str, Any]) -> Plot:
         "Accuracy against radius",
         nearest(report),
         note=f"{count(n, 'image')}. Every step is an image whose nearest known error is that far away; dots are the "
-        "radii tried, the band is the 95\u00a0% interval.",
-        columns=("Radius, levels", "Still correct", "Share", "95\u00a0% interval"),
+        f"radii tried, the band is the {level(report)}.",
+        columns=("Radius, levels", "Still correct", "Share", level(report)),
         rows=[(f"{p['levels']:g}", *_shares(p)) for p in points],
     )
 
@@ -111,8 +112,8 @@ def iterations_plot(report: Mapping[str, Any]) -> Plot:
         "iterations",
         "Accuracy against iterations",
         convergence(iterations),
-        note=f"{count(iterations['samples'], 'image')} under {attack['name']} alone; band: 95\u00a0% interval.",
-        columns=("Steps", "Still correct", "Share", "95\u00a0% interval"),
+        note=f"{count(iterations['samples'], 'image')} under {attack['name']} alone; band: {level(report)}.",
+        columns=("Steps", "Still correct", "Share", level(report)),
         rows=[(f"{p['iterations']:,}", *_shares(p)) for p in points],
     )
 

@@ -1,17 +1,23 @@
 """What the numbers of a report say, in words for people who did not run the audit."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from f2at.images.pixels import LEVELS
 
 _COLUMNS = 76  # of a line of shell
+_STATES = {"raised": "failed", "noted": "noted", "clear": "passed", "unknown": "not run"}
 
 
 def percent(value: float | None) -> str:
     """A share as people read it; the space does not break."""
     return "no samples" if value is None else f"{100 * value:.1f}\u00a0%"
+
+
+def level(report: Mapping[str, Any]) -> str:
+    """What the report's intervals are called, as in "95 % interval"."""
+    return f"{100 * report['robust']['confidence']:g}\u00a0% interval"
 
 
 def count(n: int, noun: str) -> str:
@@ -27,38 +33,29 @@ def parameters(values: Mapping[str, Any]) -> str:
 
 def headline(report: Mapping[str, Any]) -> dict[str, str]:
     """The verdict: its "kind" (a CSS class), a "word" and a "text" that says why."""
-    outcome, bar = report["verdict"]["outcome"], percent(report["verdict"]["threshold"])
-    reached = outcome == "inconclusive" and report["robust"]["low"] >= report["verdict"]["threshold"]
-    word, text = {
-        None: ("Measured", "No threshold was stated before this audit, so there is no verdict."),
-        "pass": ("Pass", f"Even the lower end of the interval reaches the threshold of {bar}, stated before the run."),
-        "fail": (
-            "Fail",
-            f"Even the upper end of the interval is below the threshold of {bar}, stated before the run.",
-        ),
-        "inconclusive": (
-            "Inconclusive",
-            f"The threshold of {bar}, stated before the run, is reached, but these images do not show that the model "
-            "is better than chance."
-            if reached
-            else f"The threshold of {bar}, stated before the run, lies inside the interval: it takes more samples to "
-            "tell.",
-        ),
-    }[outcome]
-    return {"kind": outcome or "none", "word": word, "text": text}
+    outcome = report["verdict"]["outcome"]
+    if outcome is None:
+        text = "No threshold was stated before this audit, so there is no verdict."
+        return {"kind": "none", "word": "Measured", "text": text}
+    bar = f"The threshold, stated before the run, was {percent(report['verdict']['threshold'])}."
+    text = (report["verdict"]["reason"] or bar).replace(" %", "\u00a0%")
+    return {"kind": outcome, "word": str(outcome).capitalize(), "text": text}
 
 
 def sentence(report: Mapping[str, Any]) -> str:
     """The headline figures in one sentence."""
-    clean, robust, threat = report["clean"], report["robust"], report["threat_model"]
-    if threat["norm"] == "linf":
-        power = f"change every pixel by up to {threat['levels']:g} of {LEVELS} levels"
-    else:
-        power = f"move the image by up to {threat['levels']:g} levels (root of the summed squares over all pixels)"
+    clean, robust = report["clean"], report["robust"]
     return (
-        f"Of {count(clean['n'], 'test image')} the model gets {clean['k']} right; when an attacker may {power}, "
-        f"it still gets {robust['k']} right."
+        f"Of {count(clean['n'], 'test image')} the model gets {clean['k']} right; when an attacker may "
+        f"{power(report['threat_model'])}, it still gets {robust['k']} right."
     )
+
+
+def power(threat: Mapping[str, Any]) -> str:
+    """What the attacker may do to an image."""
+    if threat["norm"] == "linf":
+        return f"change every pixel by up to {threat['levels']:g} of {LEVELS} levels"
+    return f"move the image by up to {threat['levels']:g} levels (root of the summed squares over all pixels)"
 
 
 def nearest(report: Mapping[str, Any]) -> str:
@@ -116,10 +113,31 @@ def stated(context: Mapping[str, str | None]) -> list[tuple[str, str | None]]:
     return [(names.get(key, key.replace("_", " ").capitalize()), value) for key, value in context.items()]
 
 
-def checks(report: Mapping[str, Any]) -> str:
+def checks(report: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The sanity checks: each "kind" (a CSS class), "state" in a word, "title", "evidence" and what it means."""
+    rows = []
+    for flag in report["flags"]:
+        kind = "unknown" if flag["raised"] is None else "raised" if flag["raised"] else "clear"
+        if kind == "clear" and flag["found"]:
+            kind = "noted"
+        # Reports of version 2 do not say whether anything was found that is too little to raise a flag.
+        state = "not raised" if kind == "clear" and flag["found"] is None else _STATES[kind]
+        meaning = {"raised": "", "noted": "Had it been more: ", "clear": "Had it failed: ", "unknown": "If it fails: "}
+        rows.append(
+            {
+                "kind": kind,
+                "state": state,
+                "title": flag["check"],
+                "evidence": f"{flag['evidence'][:1].upper()}{flag['evidence'][1:]}.",
+                "before": meaning[kind],
+                "meaning": flag["meaning"],
+            }
+        )
+    return rows
+
+
+def tally(rows: Sequence[Mapping[str, str]]) -> str:
     """The outcome of the sanity checks in one line."""
-    states = [flag["raised"] for flag in report["flags"]]
-    parts = [f"{states.count(True) or 'none'} of {len(states)} raised"]
-    if None in states:
-        parts.append(f"{states.count(None)} not looked for")
-    return ", ".join(parts)
+    states = [row["state"] for row in rows]
+    counts = [(states.count(state), state) for state in (*_STATES.values(), "not raised")]
+    return ", ".join(f"{number} {state}" for number, state in counts if number) + f", of {len(states)}"

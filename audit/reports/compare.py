@@ -5,6 +5,7 @@ from typing import Any
 
 from f2at.audit.reports.difference import independent_interval, mcnemar_exact, paired_interval
 from f2at.audit.reports.statistics import CONFIDENCE, proportion
+from f2at.audit.suites import accuracy_name
 
 BETTER, WORSE, SAME = "better", "worse", "no difference beyond chance"
 FAIL_ON = ("worse", "any")
@@ -29,7 +30,8 @@ def compare_reports(baseline: Report, candidate: Report) -> dict[str, Any]:
         JSON values. "clean" and "robust": both accuracies, "difference" with its interval "low" to "high", how many
         images only one of the two gets right, "p_value" (None where not paired) and "verdict". "same_attacks": where
         False, a verdict on robust accuracy may be one on the attacks. "warnings": every way in which the audits
-        differ. "attacks", "classes", "corruptions", "flags", "median_minimal_perturbation" and "cost", of both.
+        differ. "accuracy": what robust accuracy is called, by what the attacks know. "attacks", "classes",
+        "corruptions", "flags", "median_minimal_perturbation" and "cost", of both.
 
     Raises:
         ValueError: the threat models differ, in norm or effective eps.
@@ -48,6 +50,7 @@ def compare_reports(baseline: Report, candidate: Report) -> dict[str, Any]:
         "warnings": [*other_attacks, *_other_circumstances(baseline, candidate)],
         "clean": _accuracy(baseline, candidate, _is_right, paired=paired),
         "robust": _accuracy(baseline, candidate, _is_robust, paired=paired),
+        "accuracy": _name_of_both(baseline, candidate),
         "attacks": _by_name(baseline["attacks"], candidate["attacks"], ("attempted", "broken", "robust", "alone")),
         "classes": _by_name(baseline["classes"], candidate["classes"], ("n", "clean", "robust")),
         "corruptions": _by_name(baseline["corruptions"], candidate["corruptions"], ("k", "n", "value", "low", "high")),
@@ -59,7 +62,14 @@ def compare_reports(baseline: Report, candidate: Report) -> dict[str, Any]:
     }
 
 
-def gate(comparison: Mapping[str, Any], *, tolerance: float | None = None, fail_on: str = "worse") -> str:
+def gate(
+    comparison: Mapping[str, Any],
+    *,
+    tolerance: float | None = None,
+    tolerance_clean: float | None = None,
+    tolerance_robust: float | None = None,
+    fail_on: str = "worse",
+) -> str:
     """Whether a deployment may proceed: "pass", "fail" or "inconclusive".
 
     Without a tolerance the candidate fails where it is worse beyond chance: few images let almost anything pass. With
@@ -70,6 +80,8 @@ def gate(comparison: Mapping[str, Any], *, tolerance: float | None = None, fail_
     Args:
         comparison: what `compare_reports` returns.
         tolerance: the loss to put up with, in percentage points; None for the plain test.
+        tolerance_clean: the same for clean accuracy alone.
+        tolerance_robust: the same for robust accuracy alone.
         fail_on: "worse", or "any" to fail also on a sanity flag newly raised and on audits that differ.
 
     Raises:
@@ -77,17 +89,29 @@ def gate(comparison: Mapping[str, Any], *, tolerance: float | None = None, fail_
     """
     if fail_on not in FAIL_ON:
         raise ValueError(f"fail_on must be one of {', '.join(FAIL_ON)}; got {fail_on!r}")
-    if tolerance is not None and not 0 <= tolerance <= 100:
-        raise ValueError(f"tolerance must be from 0 to 100 percentage points; got {tolerance}")
-    accuracies = (comparison["clean"], comparison["robust"])
-    if tolerance is None:
-        failed = any(a["verdict"] == WORSE for a in accuracies)
-    else:
-        failed = any(100 * a["high"] < -tolerance for a in accuracies)
-    if failed or (fail_on == "any" and (comparison["warnings"] or comparison["flags"]["raised"])):
+    tolerances = tolerances_of(tolerance=tolerance, tolerance_clean=tolerance_clean, tolerance_robust=tolerance_robust)
+    outcomes = {_against(comparison[name], allowed) for name, allowed in tolerances.items()}
+    if "fail" in outcomes or (fail_on == "any" and (comparison["warnings"] or comparison["flags"]["raised"])):
         return "fail"
-    unsure = tolerance is not None and any(100 * a["low"] < -tolerance for a in accuracies)
-    return "inconclusive" if unsure or not comparison["same_attacks"] else "pass"
+    return "inconclusive" if "inconclusive" in outcomes or not comparison["same_attacks"] else "pass"
+
+
+def tolerances_of(**given: float | None) -> dict[str, float | None]:
+    """The loss to put up with, in percentage points, of each accuracy, by the arguments of `gate`."""
+    for name, value in given.items():
+        if value is not None and not 0 <= value <= 100:
+            raise ValueError(f"{name} must be from 0 to 100 percentage points; got {value}")
+    own = {name: given[f"tolerance_{name}"] for name in ("clean", "robust")}
+    return {name: given["tolerance"] if value is None else value for name, value in own.items()}
+
+
+def _against(difference: Mapping[str, Any], tolerance: float | None) -> str:
+    """One accuracy held against the loss to put up with."""
+    if tolerance is None:
+        return "fail" if difference["verdict"] == WORSE else "pass"
+    if 100 * difference["high"] < -tolerance:
+        return "fail"
+    return "inconclusive" if 100 * difference["low"] < -tolerance else "pass"
 
 
 def _is_right(sample: Mapping[str, Any]) -> bool:
@@ -135,6 +159,13 @@ def _accuracy(
         "p_value": p_value,
         "verdict": (BETTER if difference > 0 else WORSE) if beyond_chance else SAME,
     }
+
+
+def _name_of_both(*reports: Report) -> str:
+    """What the accuracy under attack is called where it has that name in every report."""
+    known = [set(report["threat_model"]["knowledge"]) for report in reports]
+    weaker = [each for each in known if "white-box" not in each]
+    return accuracy_name(set().union(*(weaker or known)))
 
 
 def _unlike(name: str, old: Any, new: Any) -> Iterator[str]:

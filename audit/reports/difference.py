@@ -1,9 +1,12 @@
 """What two counts say about the difference between two models beyond the samples counted."""
 
-import math
 from collections.abc import Sequence
+from typing import Any
 
-from f2at.audit.reports.statistics import CONFIDENCE, wilson_interval
+import numpy as np
+from numpy.typing import NDArray
+
+from f2at.audit.reports.statistics import CONFIDENCE, wilson_intervals
 
 
 def mcnemar_exact(only_first: int, only_second: int) -> float:
@@ -44,13 +47,38 @@ def paired_interval(
         confidence: as in `wilson_interval`.
     """
     _check_counts(both=both, only_first=only_first, only_second=only_second, neither=neither)
-    n = both + only_first + only_second + neither
-    margins = (both + only_first, only_second + neither, both + only_second, only_first + neither)
-    association: float = both * neither - only_first * only_second
-    if association > 0:
-        association = max(association - n / 2, 0.0)
-    phi = association / math.sqrt(math.prod(margins)) if all(margins) else 0.0
-    return _square_and_add((both + only_first, n), (both + only_second, n), phi, confidence)
+    counts = (both, only_first, only_second, neither)
+    if not sum(counts):
+        return -1.0, 1.0
+    low, high = paired_intervals(*map(np.asarray, counts), confidence=confidence)
+    return float(low), float(high)
+
+
+def paired_intervals(
+    both: NDArray[Any],
+    only_first: NDArray[Any],
+    only_second: NDArray[Any],
+    neither: NDArray[Any],
+    *,
+    confidence: float = CONFIDENCE,
+) -> tuple[NDArray[np.float64], ...]:
+    """`paired_interval` of many tables of the same number of samples > 0: lower ends, upper ends.
+
+    Args:
+        both: counts, as the others of a shape that broadcasts with theirs.
+        only_first: see `paired_interval`.
+        only_second: the same.
+        neither: the same.
+        confidence: the same.
+    """
+    first, second = both + only_first, both + only_second
+    n = int((first + only_second + neither).flat[0])
+    association = both * neither - only_first * only_second
+    association = np.where(association > 0, np.maximum(association - n / 2, 0.0), association)
+    margins = 1.0 * first * (n - first) * second * (n - second)
+    # Where a margin is empty, so is the association.
+    phi = association / np.sqrt(np.maximum(margins, 1.0))
+    return _square_and_add((first, n), (second, n), phi, confidence)
 
 
 def independent_interval(
@@ -61,21 +89,26 @@ def independent_interval(
     Method 10 of Newcombe (Statistics in Medicine 17, 1998, pp. 873-890, https://pubmed.ncbi.nlm.nih.gov/9595617/),
     the hybrid of Wilson's score intervals.
     """
-    return _square_and_add(first, second, 0.0, confidence)
-
-
-def _square_and_add(first: Sequence[int], second: Sequence[int], phi: float, confidence: float) -> tuple[float, float]:
-    (k1, n1), (k2, n2) = first, second
-    if not n1 or not n2:
+    if not first[1] or not second[1]:
         return -1.0, 1.0
-    p1, p2 = k1 / n1, k2 / n2
-    (low1, high1), (low2, high2) = wilson_interval(k1, n1, confidence), wilson_interval(k2, n2, confidence)
+    (k1, n1), (k2, n2) = first, second
+    low, high = _square_and_add((np.asarray(k1), n1), (np.asarray(k2), n2), 0.0, confidence)
+    return float(low), float(high)
 
-    def spread(u: float, v: float) -> float:
-        return math.sqrt(max(u * u - 2 * phi * u * v + v * v, 0.0))
+
+def _square_and_add(
+    first: tuple[NDArray[Any], int], second: tuple[NDArray[Any], int], phi: NDArray[Any] | float, confidence: float
+) -> tuple[NDArray[np.float64], ...]:
+    (k1, n1), (k2, n2) = first, second
+    p1, p2 = k1 / n1, k2 / n2
+    (low1, high1), (low2, high2) = wilson_intervals(k1, n1, confidence), wilson_intervals(k2, n2, confidence)
+
+    def spread(u: NDArray[Any], v: NDArray[Any]) -> NDArray[np.float64]:
+        return np.asarray(np.sqrt(np.maximum(u * u - 2 * phi * u * v + v * v, 0.0)))
 
     difference = p1 - p2
-    return max(difference - spread(p1 - low1, high2 - p2), -1.0), min(difference + spread(high1 - p1, p2 - low2), 1.0)
+    low = np.maximum(difference - spread(p1 - low1, high2 - p2), -1.0)
+    return low, np.minimum(difference + spread(high1 - p1, p2 - low2), 1.0)
 
 
 def _check_counts(**counts: int) -> None:

@@ -25,9 +25,17 @@ def upgraded(report: Mapping[str, Any]) -> Mapping[str, Any]:
     return {
         **report,
         "schema_version": SCHEMA_VERSION,
-        "request": {"curve": report["curve"] is not None, **report["request"]},
+        "request": {
+            "curve": report["curve"] is not None,
+            "accept_weak": False,
+            "confidence": report["robust"]["confidence"],
+            **report["request"],
+        },
         "threat_model": {**report["threat_model"], "techniques": []},
+        "suite": {"name": report["request"]["suite"], "title": None, "strength": None, "claims": None},
         "certified_lower_bound": None,
+        "verdict": {**report["verdict"], "reason": None},
+        "flags": [{**flag, "found": flag["raised"] or None, "check": flag["title"]} for flag in report["flags"]],
         "context": Context().model_dump(),
         "harness": {"name": "f2at", **unknown, "environments": run.pop("environments")},
         "repeat": None,

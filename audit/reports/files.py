@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from f2at.audit.page.html import render_report
+from f2at.audit.page.html import beside_file, render_report
 from f2at.audit.reports.compare import compare_reports
 from f2at.audit.reports.earlier import upgraded
 
@@ -22,10 +22,15 @@ def page_path(report: Path, *, name: str) -> Path:
     return report.with_suffix(".html")
 
 
-def write_report(report: Mapping[str, Any], path: str | Path) -> Path:
+def write_report(report: Mapping[str, Any], path: str | Path, *, model_signature: str | None = None) -> Path:
     """Write a report as JSON, and as a page to the same name ending in .html, which is returned.
 
     Missing folders are made; files that are there are replaced, both or neither where the disk is full.
+
+    Args:
+        report: JSON values.
+        path: of the JSON file.
+        model_signature: what the page is to say of the model's signature, in a sentence.
 
     Raises:
         ValueError: the name does not end in .json.
@@ -33,7 +38,10 @@ def write_report(report: Mapping[str, Any], path: str | Path) -> Path:
     path = Path(path)
     page = page_path(path, name="path")
     path.parent.mkdir(parents=True, exist_ok=True)
-    texts = {path: json.dumps(report, indent=2, allow_nan=False) + "\n", page: render_report(report)}
+    texts = {
+        path: json.dumps(report, indent=2, allow_nan=False) + "\n",
+        page: render_report(report, beside_file(path.name, model_signature)),
+    }
     written = {file: file.with_name(f".{file.name}.{os.getpid()}") for file in texts}
     try:
         for file, text in texts.items():

@@ -18,68 +18,82 @@ _NAMED = 5  # samples
 FAR = 0.1  # of the images: what fewer gain by another preprocessing is no sign of a mistake
 WORTHLESS = {"clean_accuracy_at_chance", "one_class_only"}  # no threshold is passed by such images
 
+# What each check asks for, then the sign that it looks for, and what the sign means.
 _TITLES = {
     "clean_accuracy_at_chance": (
+        "The model is better than chance",
         "The model is not shown to be better than chance",
         "On images that nobody attacked it is right no more often than one answer to all of them would be, as far as "
         "these images tell. The labels, the order of the classes or the preprocessing may be wrong; what withstands "
         "attacks here says nothing.",
     ),
     "one_class_only": (
+        "The images are of several classes",
         "All images are of one class",
         "A model that always gives this answer would be right and withstand everything. Draw images of every class.",
     ),
     "preprocessing_forgotten": (
+        "No other usual preprocessing makes far more of the images",
         "Another preprocessing makes far more of the same images",
         "The model was likely trained with it. Name it when the audit starts (--mean, --std, --scale, --channels): the "
         "figures here are of a model that sees its images wrongly.",
     ),
     "softmax_outputs": (
+        "The model returns logits, not probabilities",
         "The model returns probabilities, not logits",
         "Softmax outputs saturate: where the model is sure, their gradients vanish in rounding and attacks that follow "
         "them stall. Export the model without its softmax, or the figures here may be too good.",
     ),
     "randomised_outputs": (
+        "The same image gets the same answer",
         "The same image gets different answers",
         "Outputs change from one call to the next. Attacks that follow a single draw are weaker than an attacker who "
-        "averages over many, so the robust accuracy here may be too good.",
+        "averages over many, so the accuracy under attack here may be too good.",
     ),
     "zero_gradients": (
+        "Gradients can be followed",
         "Gradients vanish",
         "For many images the gradient is zero or not a number, so attacks that follow it cannot move. Robustness that "
         "rests on this is usually an illusion: an attacker can use other means.",
     ),
     "black_box_beats_white_box": (
+        "Attacks with gradients find what attacks without them find",
         "An attack without gradients succeeds where those with gradients fail",
         "Knowing the model should only help. That it does not means that its gradients mislead, and that a better "
         "gradient attack would find more errors than this audit did.",
     ),
     "iterative_weaker_than_single_step": (
+        "Many small steps do at least as well as a single one",
         "Many small steps do worse than a single one",
         "An attack that may take many steps contains the one that takes a single step. That it finds less means that "
         "gradients mislead near the images, a known artefact of training against single steps.",
     ),
     "more_steps_still_help": (
+        "More steps find no more errors",
         "More steps find more errors",
         "An attack with twice the steps broke images that the suite had left standing. The suite stopped too soon for "
-        "this model, and the robust accuracy here is likely still too good. Ask for a stronger suite.",
+        "this model, and the accuracy under attack here is likely still too good. Ask for a stronger suite.",
     ),
     "accuracy_above_chance_at_any_radius": (
+        "Where a perturbation can erase the image, the model is at chance",
         "The model withstands perturbations that can erase the image",
         "At the largest radius tried every image can be turned into plain grey, so no classifier can do better than "
         "chance. The attacks do not find the errors that must be there, and the other figures suffer from the same.",
     ),
     "answers_missing": (
+        "Every image gets an answer",
         "Some images get no answer",
         "The model returned infinite values, or none that are numbers. Such images count as errors: whoever sends one "
         "has made the model fail. Look for an overflow, often of 16-bit numbers, or a division by zero.",
     ),
     "attacks_cut_short": (
+        "Attacks had all the queries that they take",
         "Attacks had fewer queries than they take",
         "The budget of queries was shared out, and some attacks had less of it than they take to succeed. Images that "
         "stand may fall to the same attacks with more: allow more queries, or spend them on fewer images.",
     ),
     "success_lost_on_grid": (
+        "Rounding to 8 bits undoes no attack",
         "Rounding to 8 bits undoes attacks",
         "Some perturbations fool the model as real numbers but not as the 8-bit images that it accepts. The images "
         "count as robust, rightly for this input format, but by a hair: other formats may let the attacker in.",
@@ -103,6 +117,8 @@ def flags(
     asked_in_vain: int = 0,
 ) -> list[dict[str, Any]]:
     """Every flag, raised or not (None: not looked for), with what it means and the numbers it rests on.
+
+    "found" is true where something of the kind was found, be it too little to raise the flag.
 
     Args:
         probes: what `f2at.audit.probe.probe` returned, one for each shard.
@@ -142,7 +158,7 @@ def flags(
         "randomised_outputs": (
             drift > _REPEAT_TOLERANCE,
             f"asked twice, the output changed by {drift:.2g} of its largest value"
-            if drift > _REPEAT_TOLERANCE
+            if drift
             else "asked twice, the model gave the same outputs",
         ),
         "zero_gradients": (
@@ -179,14 +195,28 @@ def flags(
         ),
         "answers_missing": (asked_in_vain > 0, _unanswered(unanswered, asked_in_vain)),
         "attacks_cut_short": _cut_short(attacks),
-        "success_lost_on_grid": (lost >= few, f"{lost} of {n} images"),
+        "success_lost_on_grid": (lost >= few, f"{lost} of {n} images fell to real numbers alone"),
+    }
+    best = (preprocessings or {}).get("best")
+    signs: dict[str, Any] = {
+        "preprocessing_forgotten": preprocessings and best and best["correct"] > preprocessings["given"]["correct"],
+        "softmax_outputs": probabilities,
+        "randomised_outputs": drift,
+        "zero_gradients": any(unusable.values()),
+        "black_box_beats_white_box": black_box,
+        "iterative_weaker_than_single_step": single,
+        "more_steps_still_help": iterations and iterations["broken_beyond_suite"],
+        "accuracy_above_chance_at_any_radius": curve and curve[-1]["k"] > chance * curve[-1]["n"],
+        "success_lost_on_grid": lost,
     }
     return [
         {
             "name": name,
             "raised": None if raised is None else bool(raised),
-            "title": _TITLES[name][0],
-            "meaning": _TITLES[name][1],
+            "found": None if raised is None else bool(raised or signs.get(name)),
+            "check": _TITLES[name][0],
+            "title": _TITLES[name][1],
+            "meaning": _TITLES[name][2],
             "evidence": text,
         }
         for name, (raised, text) in judged.items()

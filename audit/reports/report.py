@@ -6,8 +6,8 @@ from typing import Any
 
 from f2at.audit.evidence.context import Context
 from f2at.audit.evidence.techniques import techniques
-from f2at.audit.reports.flags import WORTHLESS, flags
-from f2at.audit.reports.statistics import proportion, verdict
+from f2at.audit.reports.flags import flags
+from f2at.audit.reports.statistics import proportion
 from f2at.audit.reports.tables import (
     attack_table,
     class_table,
@@ -22,6 +22,7 @@ from f2at.audit.reports.tables import (
     run_table,
     sample_table,
 )
+from f2at.audit.reports.verdict import judge
 from f2at.audit.request import AuditRequest
 from f2at.audit.stages import CLEAN, CORRUPTIONS, CURVE, ITERATIONS, Ball, radii
 from f2at.audit.suites import Probes
@@ -31,8 +32,8 @@ SCHEMA_VERSION = 3
 CIRCUMSTANCES = ("context", "harness", "repeat", "run")  # where one shapes figures after all, a replay shows it
 
 LIMITATIONS = (
-    "An attack finds errors; it cannot prove that there are none. The robust accuracy is an upper bound on the true "
-    "one: a stronger or adaptive attack may find more.",
+    "An attack finds errors; it cannot prove that there are none. The accuracy under attack is an upper bound on the "
+    "true robust accuracy: a stronger or adaptive attack may find more.",
     "Only perturbations inside the stated ball were tried. Rotations, patches, blur, other norms, larger budgets and "
     "changes of the scene are outside this threat model.",
     "The intervals say how far the figures may be off because only some images were drawn. They hold for images like "
@@ -111,18 +112,20 @@ def build_report(
         scores: whether the model answers more than labels.
     """
     n, suite, ball = len(indices), request.chosen_suite, Ball(request.effective_eps, request.norm)
+    confidence = request.confidence
     by_stage: dict[str, list[Mapping[str, Any]]] = {}
     for result in results:
         by_stage.setdefault(result["stage"], []).append(result)
     samples = sample_table(results, indices, labels)
     broken_by = Counter(s["broken_by"] for s in samples)
-    clean = proportion(sum(s["prediction"] == s["label"] for s in samples), n)
-    robust = proportion(sum(s["prediction"] == s["label"] and s["broken_by"] is None for s in samples), n)
-    attacks = attack_table(suite, results, samples, request.seed)
-    iterations = iteration_table(by_stage[ITERATIONS], broken_by[ITERATIONS], probes)
+    clean = proportion(sum(s["prediction"] == s["label"] for s in samples), n, confidence)
+    standing = sum(s["prediction"] == s["label"] and s["broken_by"] is None for s in samples)
+    robust = proportion(standing, n, confidence)
+    attacks = attack_table(suite, results, samples, request.seed, confidence)
+    iterations = iteration_table(by_stage[ITERATIONS], broken_by[ITERATIONS], probes, confidence)
     curve = None
     if request.curve:
-        curve = curve_table(by_stage[CURVE], samples, curve_positions, radii(ball, shape), ball.norm)
+        curve = curve_table(by_stage[CURVE], samples, curve_positions, radii(ball, shape), ball.norm, confidence)
         curve |= {"broken_inside_eps": broken_by[CURVE], "attack": describe(probes.curve)}
     lost = {p for r in results for p in r.get("lost", ())}
     judged = flags(
@@ -150,19 +153,17 @@ def build_report(
         "surrogate": None if surrogate is None else dict(surrogate),
         "data": {**data, "n": n, "indices": list(indices), "seed": request.seed},
         "threat_model": _threat_model(request),
+        "suite": {"name": request.suite, "title": suite.title, "strength": suite.strength, "claims": suite.claims},
         "clean": clean,
         "robust": robust,
         "certified_lower_bound": None,  # attacks prove no robustness
-        "verdict": {
-            "threshold": request.min_robust_accuracy,
-            "outcome": _outcome(robust, request.min_robust_accuracy, judged),
-        },
+        "verdict": judge(request, robust, judged),
         "attacks": attacks,
         "iterations": iterations,
         "curve": curve,
         "confidences": confidence_table(by_stage[ITERATIONS], indices, probes),
-        "corruptions": corruption_table(by_stage[CORRUPTIONS], n),
-        "classes": class_table(samples, classes),
+        "corruptions": corruption_table(by_stage[CORRUPTIONS], n, confidence),
+        "classes": class_table(samples, classes, confidence),
         "flags": judged,
         "samples": samples,
         "examples": example_list(results, samples, request.examples) if examples else [],
@@ -172,13 +173,6 @@ def build_report(
         "repeat": None if repeat is None else dict(repeat),
         "run": {**run, **run_table(results)},
     }
-
-
-def _outcome(robust: dict[str, Any], threshold: float | None, judged: Sequence[Mapping[str, Any]]) -> str | None:
-    """The verdict; nothing is passed by images on which a model that sees nothing would do as well."""
-    outcome = verdict(robust, threshold)
-    raised = {flag["name"] for flag in judged if flag["raised"]}
-    return "inconclusive" if outcome == "pass" and raised & WORTHLESS else outcome
 
 
 def without_examples(report: Mapping[str, Any]) -> dict[str, Any]:

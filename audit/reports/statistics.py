@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from statistics import NormalDist, median
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 CONFIDENCE = 0.95
 
 
@@ -18,19 +21,26 @@ def wilson_interval(successes: int, n: int, confidence: float = CONFIDENCE) -> t
     """
     if not 0 <= successes <= n:
         raise ValueError(f"successes must be from 0 to n = {n}; got {successes}")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must be between 0 and 1; got {confidence}")
     if n == 0:
         return 0.0, 1.0
+    low, high = wilson_intervals(np.asarray(successes), n, confidence)
+    return float(low), float(high)
+
+
+def wilson_intervals(
+    successes: NDArray[Any], n: int, confidence: float = CONFIDENCE
+) -> tuple[NDArray[np.float64], ...]:
+    """`wilson_interval` of many counts of the same n > 0, of any shape: lower ends, upper ends."""
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be between 0 and 1; got {confidence}")
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     p = successes / n
     centre = p + z * z / (2 * n)
-    spread = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    spread = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
     # The ends are exactly 0 and 1 there; rounding would leave 1e-17 behind.
-    low = 0.0 if successes == 0 else (centre - spread) / scale
-    high = 1.0 if successes == n else (centre + spread) / scale
-    return low, high
+    low = np.where(successes == 0, 0.0, (centre - spread) / scale)
+    return low, np.where(successes == n, 1.0, (centre + spread) / scale)
 
 
 def better_than(successes: int, n: int, chance: float) -> bool:
@@ -56,10 +66,10 @@ def better_than(successes: int, n: int, chance: float) -> bool:
     return 2 * ratio > z * z
 
 
-def proportion(k: int, n: int) -> dict[str, Any]:
-    """``k`` of ``n`` with its 95 % Wilson interval, as JSON values; ``value`` is None when n = 0."""
-    low, high = wilson_interval(k, n)
-    return {"k": k, "n": n, "value": k / n if n else None, "low": low, "high": high, "confidence": CONFIDENCE}
+def proportion(k: int, n: int, confidence: float = CONFIDENCE) -> dict[str, Any]:
+    """``k`` of ``n`` with its Wilson interval, as JSON values; ``value`` is None when n = 0."""
+    low, high = wilson_interval(k, n, confidence)
+    return {"k": k, "n": n, "value": k / n if n else None, "low": low, "high": high, "confidence": confidence}
 
 
 def verdict(accuracy: dict[str, Any], threshold: float | None) -> str | None:

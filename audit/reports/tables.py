@@ -41,7 +41,7 @@ def sample_table(results: Results, indices: Sequence[int], labels: Sequence[int]
 
 
 def attack_table(
-    suite: Suite, results: Results, samples: Sequence[Mapping[str, Any]], seed: int
+    suite: Suite, results: Results, samples: Sequence[Mapping[str, Any]], seed: int, confidence: float
 ) -> list[dict[str, Any]]:
     """For each attack what it is, what it spent, and how many samples stand after it."""
     rows, standing = [], sum(s["prediction"] == s["label"] for s in samples)
@@ -66,8 +66,8 @@ def attack_table(
                 "broken": first,  # by it and by none before
                 "forward_evaluations": sum(r["forward_evaluations"] for r in stage),
                 "gradient_evaluations": sum(r["gradient_evaluations"] for r in stage),
-                "robust": proportion(standing, n),
-                "alone": proportion(right - fallen, n) if attack.name in suite.alone else None,
+                "robust": proportion(standing, n, confidence),
+                "alone": proportion(right - fallen, n, confidence) if attack.name in suite.alone else None,
                 **({"allowed_queries": allowed} if cut else {}),
             }
         )
@@ -79,7 +79,7 @@ def describe(attack: Attack) -> dict[str, Any]:
     return {"name": attack.name, "parameters": dict(attack.parameters)}
 
 
-def iteration_table(results: Results, broken: int, probes: Probes) -> dict[str, Any] | None:
+def iteration_table(results: Results, broken: int, probes: Probes, confidence: float) -> dict[str, Any] | None:
     """Accuracy after each step of the long run (`f2at.audit.stages.run_iterations`); None without gradients.
 
     broken: samples that fell in it and that the suite had left standing.
@@ -94,7 +94,7 @@ def iteration_table(results: Results, broken: int, probes: Probes) -> dict[str, 
         "attack": describe(probes.iterations),
         "samples": n,
         "broken_beyond_suite": broken,
-        "points": [{"iterations": t, **proportion(standing[t], n)} for t in shown],
+        "points": [{"iterations": t, **proportion(standing[t], n, confidence)} for t in shown],
     }
 
 
@@ -112,7 +112,7 @@ def confidence_table(results: Results, indices: Sequence[int], probes: Probes) -
     }
 
 
-def corruption_table(results: Results, n: int) -> list[dict[str, Any]]:
+def corruption_table(results: Results, n: int, confidence: float) -> list[dict[str, Any]]:
     """Accuracy under natural corruptions, which no attacker chose."""
     right: Counter[str] = Counter()
     for result in results:
@@ -124,7 +124,7 @@ def corruption_table(results: Results, n: int) -> list[dict[str, Any]]:
             "severity": corruption.severity,
             "parameters": dict(corruption.parameters),
             "in_ball": corruption.in_ball,
-            **proportion(right[name], n),
+            **proportion(right[name], n, confidence),
         }
         for name, corruption in NATURAL.items()
     ]
@@ -136,6 +136,7 @@ def curve_table(
     positions: Sequence[int],
     tried: Sequence[Fraction],
     norm: str,
+    confidence: float,
 ) -> dict[str, Any]:
     """Accuracy against eps, from the nearest error found of each sample followed."""
     nearest = {p: d for r in results for p, d in zip(r["attempted"], r["distances"], strict=True)}
@@ -144,7 +145,8 @@ def curve_table(
     def point(eps: Fraction) -> dict[str, Any]:
         levels = float(eps * LEVELS)
         right = sum(d is None or d > levels for d in distances)
-        return {"eps": fraction_text(eps, norm), "levels": round(levels, 3), **proportion(right, len(positions))}
+        share = proportion(right, len(positions), confidence)
+        return {"eps": fraction_text(eps, norm), "levels": round(levels, 3), **share}
 
     median = median_or_none(distances)
     return {
@@ -158,7 +160,9 @@ def curve_table(
     }
 
 
-def class_table(samples: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> list[dict[str, Any]]:
+def class_table(
+    samples: Sequence[Mapping[str, Any]], classes: Sequence[str], confidence: float
+) -> list[dict[str, Any]]:
     """Clean and worst-case accuracy of each class."""
     rows = []
     for label, name in enumerate(classes):
@@ -169,8 +173,8 @@ def class_table(samples: Sequence[Mapping[str, Any]], classes: Sequence[str]) ->
             {
                 "name": name,
                 "n": len(own),
-                "clean": proportion(len(right), len(own)),
-                "robust": proportion(len(standing), len(own)),
+                "clean": proportion(len(right), len(own), confidence),
+                "robust": proportion(len(standing), len(own), confidence),
             }
         )
     return rows

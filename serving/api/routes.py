@@ -176,9 +176,15 @@ def create_app(backend: Backend) -> Starlette:
         return Response(key.sign(bytes(content)), media_type="application/octet-stream")
 
     async def report_page(request: Request) -> Response:
-        from f2at.audit.page.html import render_report  # imports plotting, which prediction need not wait for
+        from f2at.audit.page.html import Beside, render_report  # imports plotting, which prediction need not wait for
 
-        html = await run_in_threadpool(render_report, await read_report(request))
+        signed, trusted = backend.settings.signing_key is not None, backend.settings.public_key is not None
+        beside = Beside(
+            "report",
+            "This server signs its reports: report.sig, beside it." if signed else "This server signs no reports.",
+            "This server takes no bundle that its keys have not signed." if trusted else None,
+        )
+        html = await run_in_threadpool(render_report, await read_report(request), beside)
         return HTMLResponse(html, headers={"Content-Security-Policy": _REPORT_POLICY})
 
     async def events(request: Request) -> Response:

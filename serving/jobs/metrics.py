@@ -21,7 +21,7 @@ _LIFETIME = 5.0  # seconds for which values read from the database are cached
 _OF_LAST_AUDITS = {
     "clean_accuracy": "Clean accuracy in the last finished audit of each model.",
     "robust_accuracy": "Accuracy under attack in the last finished audit of each model.",
-    "robust_accuracy_low": "Lower end of its 95 % interval.",
+    "robust_accuracy_low": "Lower end of its interval.",
     "flags": "Sanity flags that it raised: reasons not to trust the audit.",
 }
 

@@ -132,7 +132,7 @@ def _report(
         if news != published:
             published = news
             expected = forecast.of(list(results.values()), working)
-            DBOS.set_event(PROGRESS, progress(plan.steps, results.values()) | expected)
+            DBOS.set_event(PROGRESS, progress(plan.steps, results.values()) | expected | {"accuracy": plan.accuracy})
         _stop_at_failure(children, waiting)
         if sum(map(_worked, results.values())) > max_seconds:
             DBOS.cancel_workflows(list(waiting))

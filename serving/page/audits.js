@@ -1,7 +1,7 @@
 // Audits: start, follow and stop them, and open their reports.
 
 import { events, json } from "./api.js";
-import { $, bar, element, failure, percent, shortDigest, show } from "./dom.js";
+import { $, bar, element, failure, percent, shortDigest, show, underAttack } from "./dom.js";
 import { openReport } from "./report.js";
 import { drawTrend } from "./trend.js";
 
@@ -103,7 +103,7 @@ function draw(audit, place = "prepend") {
     node.append(element("p", { className: audit.error ? "error" : "muted", textContent: audit.error ?? audit.detail }));
   }
   if (progress && state === "running") node.append(...running(progress));
-  if (progress?.done) node.append(state === "done" ? summary(progress.stages) : table(progress.stages));
+  if (progress?.done) node.append(state === "done" ? summary(progress) : table(progress.stages));
   const old = card(audit.id);
   const focused = old?.contains(document.activeElement) && document.activeElement.tagName;
   if (old) old.replaceWith(node);
@@ -125,7 +125,7 @@ function duration(seconds) {
   return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
 
-const when = (seconds) => new Date(1000 * seconds).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+const when = (seconds) => `${new Date(1000 * seconds).toISOString().slice(0, 16)}Z`;
 
 function reportLink(path, title) {
   const link = element("a", { href: path.slice(1), textContent: "Open report" });
@@ -149,9 +149,11 @@ function cancelButton(audit, title) {
   return button;
 }
 
-function summary(stages) {
+function summary({ stages, accuracy }) {
   const [clean, worst] = [stages[0], stages.at(-1)];
-  const text = `${clean.robust} of ${clean.samples} images are right without attack, and ${worst.robust} remain right under every attack.`;
+  const attacks = underAttack(accuracy);
+  const nothing = clean.robust && clean.robust === worst.robust ? " The attacks broke nothing: they may be too weak to tell." : "";
+  const text = `${clean.robust} of ${clean.samples} images are right without attack, and ${worst.robust} remain right ${attacks}.${nothing}`;
   return element("p", { className: "summary", textContent: text });
 }
 

@@ -1,11 +1,11 @@
 // A plot of accuracy over past audits, model after model, with 95 % intervals.
 
-import { $, element, percent, shortDigest, show } from "./dom.js";
+import { $, element, percent, shortDigest, show, underAttack } from "./dom.js";
 import { openReport } from "./report.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const Z = 1.959964; // of 95 %
-const [LEFT, RIGHT, TOP, BOTTOM, HEIGHT, STEP] = [44, 14, 12, 44, 220, 64]; // pixels; STEP: from audit to audit
+const [LEFT, RIGHT, TOP, BOTTOM, HEIGHT, STEP] = [44, 14, 12, 44, 220, 84]; // pixels; STEP: from audit to audit
 let audits = [];
 
 // Wilson's interval for k of n, as in the reports.
@@ -56,7 +56,7 @@ function drawing(shown) {
       if (before) svg.append(node("line", { class: "change", x1: between, x2: between, y1: TOP, y2: HEIGHT - BOTTOM + 6 }));
       svg.append(text(shortDigest(audit.model), { x: x(index), y: HEIGHT - 10, "text-anchor": "middle", class: "digest" }));
     }
-    const date = new Date(1000 * audit.finished).toLocaleDateString([], { month: "short", day: "numeric" });
+    const date = new Date(1000 * audit.finished).toISOString().slice(0, 10);
     svg.append(text(date, { x: x(index), y: HEIGHT - BOTTOM + 18, "text-anchor": "middle" }), points[index].mark);
   });
   return svg;
@@ -66,8 +66,8 @@ function drawing(shown) {
 function point(audit, x, y) {
   const stages = audit.progress.stages;
   const found = { clean: interval(stages[0]), robust: interval(stages.at(-1)) };
-  const words = ["clean", "robust"].map((name) =>
-    `${name} ${percent(found[name].share)} (${found[name].ends.map(percent).join(" to ")})`).join(", ");
+  const words = [["clean", "clean"], ["robust", underAttack(audit.progress.accuracy)]].map(([name, called]) =>
+    `${called} ${percent(found[name].share)} (${found[name].ends.map(percent).join(" to ")})`).join(", ");
   const title = `Model ${shortDigest(audit.model)}, ${audit.request.samples} images: ${words}`;
   const mark = node("a", { href: audit.links.report_html.slice(1), "aria-label": `${title}. Open report.` });
   mark.addEventListener("click", (event) => openReport(event, audit.links.report_html));

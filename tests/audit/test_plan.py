@@ -123,8 +123,9 @@ def test_extreme_radii(eps: str, norm: str) -> None:
 
 @pytest.mark.parametrize(("threshold", "outcome"), [(None, None), (0.1, "pass"), (0.3, "inconclusive"), (0.9, "fail")])
 def test_verdict(threshold: float | None, outcome: str | None) -> None:
-    audit = grey_audit(DISTANCES, eps="8/255", min_robust_accuracy=threshold)  # 12 of 36 stand
-    assert audit.report(run_audit(audit))["verdict"] == {"threshold": threshold, "outcome": outcome}
+    audit = grey_audit(DISTANCES, eps="8/255", min_robust_accuracy=threshold, accept_weak=True)  # 12 of 36 stand
+    verdict = audit.report(run_audit(audit))["verdict"]
+    assert (verdict["threshold"], verdict["outcome"]) == (threshold, outcome)
 
 
 # The rest is about a model on which attacks differ, random numbers matter and some samples stand.
@@ -265,6 +266,8 @@ def test_plan_covers_every_sample_once(n: int, seed: int) -> None:
         ({"seed": -1}, "seed must be an integer from 0"),
         ({"min_robust_accuracy": 50}, "min_robust_accuracy must be a number from 0 to 1; got 50"),
         ({"min_robust_accuracy": float("nan")}, "min_robust_accuracy must be a number"),
+        ({"accept_weak": 1}, "accept_weak must be on or off; got 1"),
+        ({"confidence": 95}, "confidence must be a number from 0.5 to 0.9999; got 95"),
         ({"examples": 65}, "examples must be an integer from 0 to 64"),
         ({"self": 1}, "unknown argument 'self'; accepted: suite, eps"),
         ({"epsilon": "8/255"}, "unknown argument 'epsilon'; accepted: suite, eps"),
@@ -303,6 +306,14 @@ def test_a_number_is_the_text_that_it_is_written_as(eps: Any) -> None:
     request = AuditRequest(eps=eps)
     assert (str(request.exact_eps), request.effective_eps) == ("3/100", Fraction(7, 255))
     assert AuditRequest(eps="3/100").exact_eps == request.exact_eps
+
+
+def test_a_threshold_is_met_by_the_adaptive_suite_where_none_is_named() -> None:
+    assert AuditRequest().suite == "quick"
+    assert AuditRequest(min_robust_accuracy=0.3).suite == "adaptive"
+    assert AuditRequest(min_robust_accuracy=0.0).suite == "adaptive"
+    assert AuditRequest(min_robust_accuracy=0.3, suite="quick").suite == "quick"
+    assert AuditRequest(min_robust_accuracy=None).suite == "quick"
 
 
 def test_request_survives_json() -> None:

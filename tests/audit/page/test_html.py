@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from f2at.audit import run_audit
-from f2at.audit.page.html import render_report
+from f2at.audit.page.html import beside_file, render_report
 from f2at.audit.reports.report import without_examples
+from f2at.audit.reports.statistics import wilson_interval
 from f2at.images.bitplanes import bit_planes
 from tests.audit.grey import grey_audit
 
@@ -78,7 +79,9 @@ def read(page: str) -> Reader:
 
 def test_page_says_what_the_report_says(report: dict[str, Any], page: str) -> None:
     text = read(page).words
-    assert "Fail Even the upper end of the interval is below the threshold of 90.0 %, stated before the run." in text
+    verdict = "Fail Even the upper end of the 95 % interval is below the threshold of 90.0 %, stated before the run."
+    assert verdict in text
+    assert "Robust accuracy, worst case 33.3 %" in text
     assert "Of 36 test images the model gets 36 right" in text
     assert "by up to 8 of 255 levels, it still gets 12 right" in text
     assert "12 of 36 images \u00b7 95 % interval 20.2 % to 49.7 %" in text
@@ -184,19 +187,86 @@ def test_page_of_a_model_that_is_always_wrong() -> None:
     assert "No image was classified correctly" in text
 
 
-def test_every_flag_is_raised_or_not_found_or_was_not_looked_for(report: dict[str, Any]) -> None:
+def test_every_check_has_passed_or_failed_or_found_a_little_or_was_not_run(report: dict[str, Any]) -> None:
     marked = copy.deepcopy(report)
-    for flag, raised in zip(marked["flags"], (True, None), strict=False):
-        flag["raised"] = raised
-    for flag in marked["flags"][2:]:
-        flag["raised"] = False
+    states = [(True, True), (None, None), (False, True)]
+    for flag, (raised, found) in zip(marked["flags"], states, strict=False):
+        flag |= {"raised": raised, "found": found}
+    for flag in marked["flags"][3:]:
+        flag |= {"raised": False, "found": False}
     reader = read(render_report(marked))
-    states = [value for value in reader.values("class") if value in ("raised", "unknown", "clear")]
-    assert states == ["raised", "unknown"] + ["clear"] * (len(marked["flags"]) - 2)
+    kinds = [value for value in reader.values("class") if value in ("raised", "unknown", "noted", "clear")]
+    assert kinds == ["raised", "unknown", "noted"] + ["clear"] * (len(marked["flags"]) - 3)
     text = reader.words
-    assert f"Sanity checks: 1 of {len(marked['flags'])} raised, 1 not looked for" in text
+    passed = len(marked["flags"]) - 3
+    assert f"Sanity checks 1 failed, 1 noted, {passed} passed, 1 not run, of {passed + 3}" in text
+    assert "not found" not in text
     assert text.count(marked["flags"][0]["meaning"]) == 2  # read with care, and in the list
-    assert f"Had it been found: {marked['flags'][1]['meaning']}" in text
+    assert f"failed {marked['flags'][0]['check']}" in text
+    assert f"noted {marked['flags'][2]['check']}" in text
+    assert f"Had it failed: {marked['flags'][3]['meaning']}" in text
+
+
+def test_the_head_says_what_was_audited_and_what_stands_out(report: dict[str, Any]) -> None:
+    made = copy.deepcopy(report)
+    recipe = {"method": {"name": "trades"}, "attack": {"kind": "pgd", "eps": "8/255"}}
+    made["model"]["manifest"] = {"architecture": {"name": "vgg11", "width": None}, "dataset": "roses", "recipe": recipe}
+    made["model"]["digest"] = "sha256:ab"
+    text = read(render_report(made)).words
+    head = text[: text.index("Attacks In this order")]
+    for words in (
+        "2026-11-22T12:00:00+00:00 vgg11 What an attacker",
+        "Model sha256:ab",
+        f"Data set 36 images of 36, 2 classes sha256:{made['data']['sha256']}",
+        "Method trades, trained against pgd at eps 8/255, on the data set roses",
+        "Attacker Whoever knows the model and follows its gradients may change every pixel by up to 8 of 255 levels "
+        "(linf, eps 8/255) to get any wrong class (untargeted).",
+        "Suite custom, weak. What withstands these attacks; what they miss was not measured.",
+        "Worst class dark, light: 33.3 % right under attack each",
+        "Signature Not known here",
+    ):
+        assert words in head
+    assert "Worst natural corruption" not in head  # the attacks leave fewer
+    made["corruptions"][3] |= {"k": 4, "value": 4 / 36}
+    found = "Low contrast, severity 3 of 5, leaves 11.1 % right, fewer than the attacks do (33.3 %)."
+    assert f"Worst natural corruption {found}" in read(render_report(made)).words
+
+
+def test_a_suite_that_broke_nothing_says_so(report: dict[str, Any]) -> None:
+    broke_nothing = "nothing: no attack of this suite changed a right answer"
+    assert broke_nothing not in read(render_report(report)).words
+    assert broke_nothing in read(render_report({**report, "robust": report["clean"]})).words
+
+
+def test_an_accuracy_under_other_attacks_is_not_called_robust(report: dict[str, Any]) -> None:
+    knowing = {**report["threat_model"], "knowledge": ["black-box"]}
+    text = read(render_report({**report, "threat_model": knowing})).words
+    assert "Accuracy under black-box attacks, worst case 33.3 %" in text
+    assert "Attacker Whoever sees only what the model answers may change" in text
+    assert "Robust accuracy" not in text
+
+
+def test_two_percentages_say_which_is_before_and_which_after(report: dict[str, Any], page: str) -> None:
+    example = report["examples"][0]
+    before, after = (f"{100 * example[key]:.1f} %" for key in ("confidence", "adversarial_confidence"))
+    names = [report["model"]["classes"][example[key]] for key in ("label", "adversarial_prediction")]
+    expected = f"{names[0]} ({before} before the attack) taken for {names[1]} ({after} after it)"
+    assert expected in read(page).words
+
+
+def test_the_level_of_the_intervals_is_that_of_the_request() -> None:
+    audit = grey_audit([1 + i % 12 for i in range(36)], eps="8/255", confidence=0.9)
+    text = read(render_report(audit.report(run_audit(audit)))).words
+    low, high = (f"{100 * end:.1f} %" for end in wilson_interval(12, 36, 0.9))
+    assert f"12 of 36 images \u00b7 90 % interval {low} to {high}" in text
+    assert "95 % interval" not in text
+
+
+def test_a_page_beside_its_report_links_to_it(report: dict[str, Any]) -> None:
+    reader = read(render_report(report, beside_file("a b.json", "The bundle is not signed.")))
+    assert "a%20b.json" in reader.values("href")
+    assert "the signature lies beside it in a b.json.sig: f2at verify a b.json --public-key KEY" in reader.words
+    assert "Signature of the model The bundle is not signed." in reader.words
 
 
 def test_what_was_not_measured_is_said(report: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@ import shlex
 import subprocess
 import sys
 
-from f2at.audit.page.words import checks, count, parameters, percent, shell
+from f2at.audit.page.words import checks, count, parameters, percent, shell, tally
 
 
 def test_percent() -> None:
@@ -20,12 +20,21 @@ def test_parameters() -> None:
     )
 
 
-def test_checks() -> None:
-    def flags(*states: bool | None) -> dict[str, list[dict[str, bool | None]]]:
-        return {"flags": [{"raised": state} for state in states]}
+def test_what_was_found_is_never_said_to_have_passed() -> None:
+    def states(*found: tuple[bool | None, bool | None]) -> list[str]:
+        flags = [
+            {"raised": raised, "found": some, "check": "All is well", "title": "", "meaning": "", "evidence": ""}
+            for raised, some in found
+        ]
+        return [row["state"] for row in checks({"flags": flags})]
 
-    assert checks(flags(False, False)) == "none of 2 raised"
-    assert checks(flags(True, None, None)) == "1 of 3 raised, 2 not looked for"
+    assert states((False, False), (False, True), (True, True), (None, None)) == ["passed", "noted", "failed", "not run"]
+
+
+def test_tally() -> None:
+    rows = [{"state": state} for state in ("passed", "not run", "passed", "failed", "noted")]
+    assert tally(rows) == "1 failed, 1 noted, 2 passed, 1 not run, of 5"
+    assert tally(rows[:1]) == "1 passed, of 1"
 
 
 def test_a_command_in_lines_is_one_command() -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from f2at.audit import run_audit
+from f2at.audit.commands.compare import summary
 from f2at.audit.reports.compare import BETTER, SAME, WORSE, compare_reports, gate
 from f2at.audit.reports.difference import independent_interval, mcnemar_exact, paired_interval
 from f2at.audit.reports.files import read_report, write_report
@@ -228,6 +230,50 @@ def test_non_inferiority(baseline: dict[str, Any], lost: int, gained: int, toler
     new = ["broken"] * lost + ["robust"] * (30 - lost) + ["robust"] * gained + ["broken"] * (30 - gained)
     found = compare_reports(rewritten(baseline, old), rewritten(baseline, new))
     assert gate(found, tolerance=tolerance) == outcome
+
+
+def test_clean_and_robust_accuracy_have_tolerances_of_their_own(baseline: dict[str, Any]) -> None:
+    """An undefended model of 1,000 images, and one that withstands 61 % and costs 3 points of clean accuracy."""
+    n = 1000
+    sampled = {**baseline, "samples": [{**baseline["samples"][0], "index": index} for index in range(n)]}
+    old = ["broken"] * 900 + ["wrong"] * 100
+    new = ["robust"] * 610 + ["broken"] * 260 + ["wrong"] * 130
+    found = compare_reports(rewritten(sampled, old), rewritten(sampled, new))
+    assert (found["clean"]["difference"], found["robust"]["difference"]) == pytest.approx((-0.03, 0.61))
+    assert found["clean"]["verdict"] == WORSE
+    assert gate(found) == gate(found, tolerance_robust=5) == "fail"
+    assert gate(found, tolerance_clean=5) == gate(found, tolerance=5) == "pass"  # the interval: -4.3 to -2.1
+    assert gate(found, tolerance_clean=3) == "inconclusive"
+    assert gate(found, tolerance=0, tolerance_clean=5) == "pass"
+    assert gate(found, tolerance=5, tolerance_clean=1) == "fail"
+    back = compare_reports(rewritten(sampled, new), rewritten(sampled, old))
+    assert gate(back, tolerance_clean=5) == "fail"
+    with pytest.raises(ValueError, match="tolerance_clean must be from 0 to 100 percentage points; got 101"):
+        gate(found, tolerance_clean=101)
+
+
+def test_an_accuracy_has_the_name_that_holds_for_both(baseline: dict[str, Any]) -> None:
+    def knowing(*knowledge: str) -> dict[str, Any]:
+        return {**baseline, "threat_model": {**baseline["threat_model"], "knowledge": list(knowledge)}}
+
+    def name(one: dict[str, Any], other: dict[str, Any]) -> str:
+        found: str = compare_reports(one, other)["accuracy"]
+        return found
+
+    both, asking, other = knowing("white-box", "black-box"), knowing("black-box"), knowing("transfer")
+    assert name(both, both) == "robust accuracy"
+    assert name(both, asking) == name(asking, both) == name(asking, asking) == "accuracy under black-box attacks"
+    assert name(both, other) == "accuracy under transfer attacks"
+    assert name(asking, other) == "accuracy under black-box and transfer attacks"
+    printed = summary(compare_reports(asking, asking))
+    assert re.search(r"^under black-box attacks +20/60 33.3%", printed, re.MULTILINE)
+    assert not re.search(r"^robust", printed, re.MULTILINE)
+
+
+def test_attacks_that_broke_nothing_are_named(baseline: dict[str, Any]) -> None:
+    whole = rewritten(baseline, ["robust"] * 60)
+    assert "the attacks broke nothing of the candidate" in summary(compare_reports(baseline, whole))
+    assert "broke nothing" not in summary(compare_reports(baseline, baseline))
 
 
 def test_a_few_images_pass_the_plain_test_but_prove_nothing(baseline: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ def test_every_part_is_there(report: dict[str, Any]) -> None:
     assert report.keys() == {
         *("schema_version", "request", "model", "data", "threat_model", "clean", "robust", "verdict", "attacks"),
         *("iterations", "curve", "confidences", "corruptions", "classes", "flags", "samples", "examples"),
-        *("surrogate", "limitations", "certified_lower_bound", "context", "harness", "repeat", "run"),
+        *("surrogate", "limitations", "certified_lower_bound", "context", "harness", "repeat", "run", "suite"),
     }
     assert report["threat_model"] == {
         "norm": "linf",
