@@ -80,11 +80,12 @@ ENVIRONMENT = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "OMP_NUM_THREAD
 
 def test_a_bundle_s_audit_again_by_the_command(audited: Run, elsewhere: Path, here: Path) -> None:
     shutil.copytree(ZOO, elsewhere / "a model's")
-    report = audited(elsewhere / "a model's", *QUICKLY, "--seed", "3", "--min-robust-accuracy", "0.01", "--no-curve")
+    threshold = ("--min-robust-accuracy", "0.01", "--accept-weak", "--confidence", "0.9")
+    report = audited(elsewhere / "a model's", *QUICKLY, "--seed", "3", *threshold, "--no-curve")
     assert report["repeat"] == {
         "command": "f2at audit 'a model'\"'\"'s' --threads 1 --attack fgsm --attack "
         "pgd:steps=3,step_size=0.007,as=short --eps 8/255 --norm linf --samples 12 --seed 3 --examples 8 "
-        "--min-robust-accuracy 0.01 --no-curve --output repeated.json",
+        "--min-robust-accuracy 0.01 --accept-weak --confidence 0.9 --no-curve --output repeated.json",
         "files": [{"what": "model", "name": "a model's", "digest": load_bundle(ZOO).digest}],
         "withheld": [],
     }

@@ -14,9 +14,11 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from f2at.bundle.format import Bundle, write_bundle
 from f2at.serving.process.launch import launch
+from tests.e2e.browser import CHROMIUM, DESK, MOST
 
 REPOSITORY = Path(__file__).parents[2]
 SERVICE = "f2at.serving.service:RobustClassifier"
@@ -215,3 +217,31 @@ def server(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def narrow_server(start_server: Callable[..., Server]) -> Server:
     """A server where two predictions may wait and two audits, which never run."""
     return start_server(F2AT_MAX_PENDING="2", F2AT_MAX_AUDITS="2", F2AT_WORKER="off")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium on the path; Debian's package has it")
+    with sync_playwright() as playwright:
+        # Chromium refuses to sandbox itself for root, which continuous integration runs as.
+        sandbox = [] if os.getuid() else ["--no-sandbox"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=sandbox)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A window that reports every failure and sends requests only to the server under test."""
+    window = browser.new_page(viewport={"width": DESK[0], "height": DESK[1]})
+    window.set_default_timeout(MOST)
+    expect.set_options(timeout=MOST)
+    errors: list[str] = []
+    hosts: set[str] = set()
+    window.on("pageerror", lambda error: errors.append(str(error)))
+    window.on("request", lambda request: hosts.add(request.url.split("/")[2].partition(":")[0]))
+    yield window
+    window.close()
+    assert errors == []
+    assert hosts <= {"127.0.0.1", ""}

@@ -1,20 +1,18 @@
 """The page, in a real browser: Debian's Chromium, driven by Playwright."""
 
-import os
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Page, Route, expect
 
 from f2at.audit.reports.statistics import wilson_interval
 from f2at.bundle.format import Bundle
 from f2at.serving.access.keys import add_key
+from tests.e2e.browser import CONTRASTS, DESK, PHONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,38 +20,6 @@ if TYPE_CHECKING:
     from tests.e2e.conftest import Server
 
 pytestmark = pytest.mark.slow
-
-CHROMIUM = shutil.which("chromium")
-MOST = 120_000  # milliseconds: a browser and an audit on a busy machine
-PHONE, DESK = (390, 844), (1280, 900)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium on the path; Debian's package has it")
-    with sync_playwright() as playwright:
-        # Chromium refuses to sandbox itself for root, which continuous integration runs as.
-        sandbox = [] if os.getuid() else ["--no-sandbox"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=sandbox)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A window that reports every failure and sends requests only to the server under test."""
-    window = browser.new_page(viewport={"width": DESK[0], "height": DESK[1]})
-    window.set_default_timeout(MOST)
-    expect.set_options(timeout=MOST)
-    errors: list[str] = []
-    hosts: set[str] = set()
-    window.on("pageerror", lambda error: errors.append(str(error)))
-    window.on("request", lambda request: hosts.add(request.url.split("/")[2].partition(":")[0]))
-    yield window
-    window.close()
-    assert errors == []
-    assert hosts <= {"127.0.0.1", ""}
 
 
 @pytest.fixture
@@ -120,6 +86,8 @@ def test_the_whole_journey(page: Page, start_server: "Callable[..., Server]", bu
     assert f"({low} to {high})" in (point.get_attribute("aria-label") or "")
     audit.get_by_role("link", name="Open report").click()
     expect(page.locator("body")).to_contain_text(bundle.digest.removeprefix("sha256:")[:12])
+    beside = page.get_by_role("link", name="report", exact=True).evaluate("(node) => node.href")
+    assert server.client.get(beside).json() == report
     page.go_back()
 
     # Another one, cancelled.
@@ -141,6 +109,29 @@ def test_the_whole_journey(page: Page, start_server: "Callable[..., Server]", bu
     expect(page.locator(".audit .state")).to_have_text(["cancelled", "done"])
     expect(point).to_have_count(1)
     expect(page.get_by_role("button", name="Show older audits")).to_be_hidden()
+    server.stop()
+
+
+def test_what_answers_alone_withstand_is_not_said_of_every_attack(
+    page: Page, start_server: "Callable[..., Server]"
+) -> None:
+    server = start_server()
+    asked = server.submit(suite="custom", attacks=[{"name": "square", "queries": 1}], eps="1/255", samples=3)
+    robust = server.finish(asked["id"])["robust"]["k"]
+    page.goto(server.url)
+    expect(page.locator(".summary")).to_contain_text(f"and {robust} remain right under black-box attacks.")
+    assert "under black-box attacks" in (page.locator("#trend a").get_attribute("aria-label") or "")
+    expect(page.locator(".audit")).to_contain_text(re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\dZ"))
+
+    def unbroken(route: Route) -> None:
+        answer = route.fetch().json()
+        stages = answer["audits"][0]["progress"]["stages"]
+        stages[-1]["robust"] = stages[0]["robust"]
+        route.fulfill(json=answer)
+
+    page.route("**/audits", unbroken)
+    page.reload()
+    expect(page.locator(".summary")).to_contain_text("The attacks broke nothing: they may be too weak to tell.")
     server.stop()
 
 
@@ -206,31 +197,6 @@ def test_fits_and_can_be_read(page: Page, server: "Server", image: Path, size: t
     colours = page.evaluate(CONTRASTS)
     assert colours
     assert {text: ratio for text, ratio in colours if ratio < 4.5} == {}  # WCAG AA
-
-
-# The contrast of every text with what is behind it, by WCAG's definition of relative luminance.
-CONTRASTS = """() => {
-  const parse = (colour) => colour.match(/[0-9.]+/g).map(Number);
-  const luminance = ([r, g, b]) => [r, g, b].map((v) => v / 255)
-    .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-  const behind = (node) => {
-    for (let at = node; at; at = at.parentElement) {
-      const colour = parse(getComputedStyle(at).backgroundColor);
-      if (colour[3] !== 0) return colour;
-    }
-    return [255, 255, 255];
-  };
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  const found = [];
-  while (walker.nextNode()) {
-    const node = walker.currentNode.parentElement, text = walker.currentNode.textContent.trim();
-    if (!text || !node.checkVisibility()) continue;
-    const pair = [luminance(parse(getComputedStyle(node).color)), luminance(behind(node))].sort((a, b) => b - a);
-    found.push([text, (pair[0] + 0.05) / (pair[1] + 0.05)]);
-  }
-  return found;
-}"""
 
 
 def test_what_the_server_refuses_is_said(page: Page, server: "Server", tmp_path: Path) -> None:

@@ -73,6 +73,8 @@ def test_every_field_of_a_request_is_asked_for() -> None:
         "samples": 1,
         "seed": 1,
         "min_robust_accuracy": 0.5,
+        "accept_weak": True,
+        "confidence": 0.9,
         "examples": 1,
         "curve": False,
         "attacks": [{"name": "fgsm"}],
