@@ -2,6 +2,7 @@
 
     manifest.json     what the model is, where it comes from, and the sha256 of every other file
     manifest.json.sig optional: a signature of the manifest, see f2at.bundle.signatures
+    model.sig         optional: a signature in the format of OpenSSF Model Signing, see f2at.bundle.oms
     classifier.onnx   images uint8 (N,H,W,3) -> logits float32 (N,C); in float32, or rounded to int8
     gradient.onnx     images float32 (N,3,H,W) in [0,1], labels, targets int64 (N,), weights float32 (N,J)
                       -> logits (N,C), objectives (N,J), gradient (N,3,H,W)
@@ -33,6 +34,8 @@ from f2at.images.sets.npz import read_labelled
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 SIGNATURE = f"{MANIFEST}.sig"
+MODEL_SIGNATURE = "model.sig"
+SIGNATURES = (SIGNATURE, MODEL_SIGNATURE)
 CLASSIFIER = "classifier.onnx"
 GRADIENT = "gradient.onnx"
 REFERENCE = "reference.npz"
@@ -171,7 +174,7 @@ def check_destination(path: Path, *, overwrite: bool) -> None:
         raise BundleError(f"{path} exists and is not a bundle: choose another folder")
     if path.exists() and not overwrite:
         raise BundleError(f"{path} exists: choose another folder, or say --overwrite")
-    parts = {MANIFEST, SIGNATURE, *_FILES}
+    parts = {MANIFEST, *SIGNATURES, *_FILES}
     foreign = sorted({file.name for file in path.iterdir()} - parts) if path.exists() else []
     if foreign:
         raise BundleError(f"{path} also holds {foreign[0]}, which is no part of a bundle: move it away first")

@@ -1,101 +1,79 @@
-"""Detached Ed25519 signatures: they say who made a bundle or a report.
+"""Signatures of bundles: they say who made one. Two formats, each in a file of its own beside what it signs.
 
-A bundle's manifest holds the sha256 of every other file, so its signature covers the whole bundle. A signature is the
-64 bytes that RFC 8032 describes, over the bytes of the file and nothing else: OpenSSL makes the keys, and can check
-`FILE.sig` without this package. No network, no PyTorch.
+    manifest.json.sig  the manifest, which holds the sha256 of every other file, signed by `f2at.bundle.keys`
+    model.sig          the format of OpenSSF Model Signing, see `f2at.bundle.oms`
+
+Either covers the whole bundle. What is verified is the bytes that were loaded, not the files as they are now. No
+network, no PyTorch.
 """
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+from f2at.bundle.format import MODEL_SIGNATURE, SIGNATURE, SIGNATURES, Bundle
+from f2at.bundle.keys import PublicKey, SignatureError, read_private_key, sign, verify
 
-from f2at.bundle.format import SIGNATURE, Bundle
-
-SUFFIX = ".sig"
-_PUBLIC = re.compile(rb"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----", re.DOTALL)
+FORMATS = {"f2at": SIGNATURE, "oms": MODEL_SIGNATURE}
+_LIMIT = 1 << 20  # bytes; a signature is a few kilobytes at most
 
 
-class SignatureError(ValueError):
-    """A key that cannot be used, or a signature that is missing or wrong, with the reason in one line."""
-
-
-def read_private_key(path: Path) -> Ed25519PrivateKey:
-    """The Ed25519 private key in a PEM file, as `openssl genpkey -algorithm ed25519` writes it.
+def sign_bundle(bundle: Bundle, key: Path, form: str) -> bytes:
+    """The signature of a loaded bundle: the content of the file that FORMATS names for `form`.
 
     Raises:
-        SignatureError: the file cannot be read, or is no such key, or is encrypted.
+        SignatureError: the key in the file `key` cannot be used, or what this format needs is not installed.
     """
-    data = _read(path)
-    try:
-        key = load_pem_private_key(data, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        key = None
-    if not isinstance(key, Ed25519PrivateKey):
-        raise SignatureError(f"{path} is not an unencrypted Ed25519 private key: openssl genpkey -algorithm ed25519")
-    return key
+    private = read_private_key(key)
+    if FORMATS[form] == SIGNATURE:
+        return sign(bundle.manifest_bytes, private)
+    signature: bytes = _oms().sign(bundle, key, private)
+    return signature
 
 
-def read_public_keys(path: Path) -> tuple[Ed25519PublicKey, ...]:
-    """The Ed25519 public keys in a PEM file: one, or while keys are being changed, several one after another.
+def verify_bundle(bundle: Bundle, keys: Sequence[PublicKey]) -> str:
+    """Accept a loaded bundle if one of the keys signed it, in either format; return the name of the signature's file.
 
     Raises:
-        SignatureError: the file cannot be read, or holds anything but such keys.
+        SignatureError: it has no signature, or none by these keys, or what its format needs is not installed.
     """
-    data = _read(path)
-    try:
-        keys = [load_pem_public_key(block) for block in _PUBLIC.findall(data)]
-    except (ValueError, UnsupportedAlgorithm):
-        keys = []
-    ours = tuple(key for key in keys if isinstance(key, Ed25519PublicKey))
-    if not ours or len(ours) != len(keys):
-        raise SignatureError(f"{path} does not hold Ed25519 public keys: openssl pkey -in KEY -pubout")
-    return ours
-
-
-def verify(data: bytes, signature: bytes, keys: Sequence[Ed25519PublicKey]) -> None:
-    """Accept `data` if one of the keys signed it.
-
-    Raises:
-        SignatureError: none did.
-    """
-    for key in keys:
+    found = read_signatures(bundle.path)
+    if not found:
+        raise SignatureError(f"{bundle.path}: it is not signed (there is no {' or '.join(SIGNATURES)}): f2at sign")
+    refused = []
+    for name, signature in found.items():
         try:
-            return key.verify(signature, data)
-        except InvalidSignature:
+            if name == SIGNATURE:
+                verify(bundle.manifest_bytes, signature, keys)
+            else:
+                _oms().verify(bundle, signature, keys)
+            return name
+        except SignatureError as error:
+            refused.append(f"{name}: {error}")
+    raise SignatureError(f"{bundle.path}: {'; '.join(refused)}")
+
+
+def read_signatures(folder: Path) -> dict[str, bytes]:
+    """The signatures in a bundle's folder, by the names of their files."""
+    found = {}
+    for name in SIGNATURES:
+        try:
+            with (folder / name).open("rb") as stream:
+                found[name] = stream.read(_LIMIT)
+        except FileNotFoundError:
             continue
-    raise SignatureError("the signature is not by any of the given keys, or not of this content")
+    return found
 
 
-def verify_bundle(bundle: Bundle, keys: Sequence[Ed25519PublicKey]) -> None:
-    """Accept a loaded bundle if one of the keys signed it: the bytes that were loaded, not the files as they are now.
-
-    Raises:
-        SignatureError: it has no signature, or none by these keys.
-    """
+def _oms() -> ModuleType:
+    """`f2at.bundle.oms`, imported where such a signature is met or asked for: it takes half a second and 40 MB."""
     try:
-        verify(bundle.manifest_bytes, read_signature(bundle.path / SIGNATURE), keys)
-    except SignatureError as error:
-        raise SignatureError(f"{bundle.path}: {error}") from error
-
-
-def read_signature(path: Path) -> bytes:
-    """The signature in a file.
-
-    Raises:
-        SignatureError: there is none.
-    """
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise SignatureError(f"it is not signed (there is no {path.name}): f2at sign") from None
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise SignatureError(f"the key {path} cannot be read ({error.strerror})") from error
+        from f2at.bundle import oms
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "f2at":
+            raise
+        raise SignatureError(
+            f"{MODEL_SIGNATURE} is of OpenSSF Model Signing, for which {error.name} is not installed; "
+            "pip install 'f2at[signing]'"
+        ) from None
+    return oms

@@ -10,7 +10,7 @@ import bentoml
 from starlette.requests import Request
 from starlette.responses import Response
 
-from f2at.bundle.signatures import read_private_key
+from f2at.bundle.keys import read_private_key
 from f2at.serving.access.guard import Access, Guard
 from f2at.serving.answers import Prediction, Predictions
 from f2at.serving.api import predictions

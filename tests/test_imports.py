@@ -17,6 +17,7 @@ LAYERS = [
     {"attacks"},
     {"gradient"},
     {"audit"},
+    {"evidence"},
     {"training", "export"},
     {"serving"},
     {"benchmarks"},
@@ -93,7 +94,7 @@ def test_production_code_runs_without_any_training_library() -> None:
     """Every module that is not about PyTorch, imported where PyTorch is missing."""
     names = [
         ".".join(["f2at", *path.relative_to(REPOSITORY).with_suffix("").parts]).removesuffix(".__init__")
-        for package in ("images", "bundle", "attacks", "audit", "serving")
+        for package in ("images", "bundle", "attacks", "audit", "evidence", "serving")
         for path in modules(package)
     ]
     names += ["f2at.export.command", "f2at.export.foreign", "f2at.export.quantize"]  # for ONNX files from elsewhere

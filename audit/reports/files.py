@@ -61,8 +61,17 @@ def read_report(path: str | Path) -> dict[str, Any]:
         OSError: the file cannot be read.
         ValueError: it is no report, or of a schema version that is not read; the message names the file.
     """
+    return parse_report(Path(path).read_bytes(), path)
+
+
+def parse_report(content: bytes, path: str | Path) -> dict[str, Any]:
+    """The report that a file's content is, with the same checks; `path` names it in messages.
+
+    Raises:
+        ValueError: it is not a report of this schema version.
+    """
     try:
-        report = json.loads(Path(path).read_bytes())
+        report = json.loads(content)
     except (ValueError, RecursionError):
         raise ValueError(f"{path} is not JSON; give a report written by f2at audit") from None
     if not isinstance(report, dict) or "schema_version" not in report:

@@ -17,7 +17,7 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Respon
 from starlette.staticfiles import StaticFiles
 
 from f2at.audit.reports.report import without_examples
-from f2at.bundle.signatures import read_private_key
+from f2at.bundle.keys import PrivateKey, read_private_key, sign
 from f2at.serving.access.guard import Caller, Guard, caller_of
 from f2at.serving.access.scopes import METRICS, OPEN, ScopedMount, ScopedRoute
 from f2at.serving.api.changes import requested_change
@@ -161,7 +161,7 @@ def create_app(backend: Backend) -> Starlette:
     async def report(request: Request) -> Response:
         return JSONResponse(await read_report(request))
 
-    async def report_signature(request: Request) -> Response:
+    def signing_key(received: str) -> PrivateKey:
         if backend.settings.signing_key is None:
             raise Problem(
                 404,
@@ -169,11 +169,22 @@ def create_app(backend: Backend) -> Starlette:
                 "This server does not sign reports: F2AT_SIGNING_KEY is not set.",
                 argument="path",
                 accepted="report or report.html",
-                received="report.sig",
+                received=received,
             )
+        return read_private_key(backend.settings.signing_key)  # every time: a replaced key takes effect at once
+
+    async def report_signature(request: Request) -> Response:
+        key = signing_key("report.sig")
         content = (await report(request)).body
-        key = read_private_key(backend.settings.signing_key)  # read every time: a replaced key takes effect at once
-        return Response(key.sign(bytes(content)), media_type="application/octet-stream")
+        return Response(sign(bytes(content), key), media_type="application/octet-stream")
+
+    async def report_statement(request: Request) -> Response:
+        from f2at.evidence.in_toto import MEDIA_TYPE, sign_statement, statement  # which prediction need not wait for
+
+        key = signing_key("report.intoto.json")
+        found = await read_report(request)
+        signed = sign_statement(statement(found, bytes(JSONResponse(found).body)), key)
+        return Response(signed, media_type=MEDIA_TYPE)
 
     async def report_page(request: Request) -> Response:
         from f2at.audit.page.html import Beside, render_report  # imports plotting, which prediction need not wait for
@@ -210,6 +221,7 @@ def create_app(backend: Backend) -> Starlette:
         ScopedRoute("/audits/{id}/events", events, scope="audit"),
         ScopedRoute("/audits/{id}/report", report, scope="audit"),
         ScopedRoute("/audits/{id}/report.sig", report_signature, scope="audit"),
+        ScopedRoute("/audits/{id}/report.intoto.json", report_statement, scope="audit"),
         ScopedRoute("/audits/{id}/report.html", report_page, scope="audit"),
     ]
     return Starlette(routes=routes, exception_handlers=dict.fromkeys(UNAVAILABLE, _no_database) | {Problem: _answer})

@@ -3,6 +3,7 @@
 Works around images having no model store: the Bento's models are then in a folder of their own.
 """
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import bentoml
 from bentoml.exceptions import NotFound
 
 from f2at.bundle.format import MANIFEST, Bundle, BundleError, load_bundle
-from f2at.serving.model.store import read_signature, write_files
+from f2at.bundle.signatures import read_signatures
+from f2at.serving.model.store import write_files
 
 MODEL_NAME = "f2at"
 
@@ -52,4 +54,5 @@ def pinned_bundle(bento: "bentoml.Bento | None") -> Path:
 
 
 def _metadata(bundle: Bundle) -> dict[str, str]:
-    return {"digest": bundle.digest, "signature": read_signature(bundle).hex()}
+    signatures = read_signatures(bundle.path)
+    return {"digest": bundle.digest, **{name: hashlib.sha256(data).hexdigest() for name, data in signatures.items()}}

@@ -10,8 +10,9 @@ import shutil
 from pathlib import Path
 from typing import Protocol
 
-from f2at.bundle.format import MANIFEST, SIGNATURE, Bundle, BundleError, load_bundle
-from f2at.bundle.signatures import read_public_keys, verify_bundle
+from f2at.bundle.format import MANIFEST, Bundle, BundleError, load_bundle
+from f2at.bundle.keys import read_public_keys
+from f2at.bundle.signatures import read_signatures, verify_bundle
 from f2at.serving.settings import Settings
 
 _LOG = logging.getLogger("bentoml.f2at")
@@ -117,15 +118,7 @@ def delete_drafts(settings: Settings) -> None:
 
 
 def write_files(bundle: Bundle, folder: Path) -> None:
-    """Write the files of a bundle into an empty folder, including its signature if it has one."""
-    for name, data in bundle.files.items():
+    """Write the files of a bundle into an empty folder, including its signatures if it has any."""
+    files = {**bundle.files, MANIFEST: bundle.manifest_bytes, **read_signatures(bundle.path)}
+    for name, data in files.items():
         (folder / name).write_bytes(data)
-    (folder / MANIFEST).write_bytes(bundle.manifest_bytes)
-    if signature := read_signature(bundle):
-        (folder / SIGNATURE).write_bytes(signature)
-
-
-def read_signature(bundle: Bundle) -> bytes:
-    """The signature of a bundle; empty if it has none."""
-    file = bundle.path / SIGNATURE
-    return file.read_bytes() if file.is_file() else b""

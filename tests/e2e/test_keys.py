@@ -36,6 +36,7 @@ ROUTES = [
     ("GET", "/audits/audit:one/events", "audit", 200),
     ("GET", "/audits/audit:one/report", "audit", 200),
     ("GET", "/audits/audit:one/report.sig", "audit", 404),
+    ("GET", "/audits/audit:one/report.intoto.json", "audit", 404),
     ("GET", "/audits/audit:one/report.html", "audit", 200),
 ]
 

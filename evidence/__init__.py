@@ -1,0 +1,1 @@
+"""A report in the shapes that other tools read."""
