@@ -152,7 +152,7 @@ def result_of(found: Statement) -> TestResult:
 def _harness(report: Mapping[str, Any]) -> ResourceDescriptor:
     """What computed the figures."""
     harness = report.get("harness") or {"environments": report["run"]["environments"]}
-    digest = harness.get("digest", "").removeprefix("sha256:")
+    digest = (harness.get("digest") or "").removeprefix("sha256:")
     annotations = {name: value for name, value in harness.items() if name not in ("name", "digest")}
     return ResourceDescriptor(name="f2at", digest=digest and {"sha256": digest}, annotations=annotations)
 

@@ -3,12 +3,14 @@
 import base64
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from model_signing import hashing, signing
 
 from f2at.__main__ import main
 from f2at.bundle.format import (
@@ -25,6 +27,7 @@ from f2at.bundle.format import (
 from f2at.bundle.keys import SignatureError, read_public_keys
 from f2at.bundle.signatures import sign_bundle, verify_bundle
 from tests.keys import Keys, curve, make_keys
+from tests.readme import blocks
 
 REPOSITORY = Path(__file__).parents[2]
 FILES = [MANIFEST, CLASSIFIER, GRADIENT, REFERENCE]
@@ -83,12 +86,29 @@ def test_each_accepts_what_the_other_signs(name: str, folder: Path, tmp_path: Pa
 
 
 @pytest.mark.slow
+def test_the_commands_of_the_documentation(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent)
+    shutil.move(folder, "bundles/digits")
+    keys, *rest = blocks("sh", page="docs/operations.md", title="Signatures")[0].splitlines()
+    subprocess.run(keys, shell=True, check=True)
+    commands = [shlex.split(line, comments=True) for line in rest]
+    assert [words[:2] for words in commands] == [
+        ["f2at", "sign"],
+        ["f2at", "verify"],
+        ["model_signing", "verify"],
+        ["model_signing", "sign"],
+    ]
+    for words in (*commands, commands[1]):
+        assert subprocess.run([sys.executable, "-m", *words], check=False, timeout=60).returncode == 0, words
+
+
+@pytest.mark.slow
 def test_what_is_refused_here_is_refused_there(signed: Path, keys: Keys, tmp_path: Path) -> None:
     other = make_keys(tmp_path, "other", curve("P-256"))
     assert "not by any of the given keys" in refusal(signed, other.public)
     assert stock("verify", signed, other.public).returncode == 1
     (signed / "extra.txt").write_text("")
-    assert "extra.txt is no part of a bundle" in refusal(signed, keys.public)
+    assert "extra.txt was not signed" in refusal(signed, keys.public)
     assert "extra.txt" in stock("verify", signed, keys.public).stderr
     (signed / "extra.txt").unlink()
     (signed / REFERENCE).rename(tmp_path / REFERENCE)
@@ -146,7 +166,7 @@ def test_a_signature_of_another_bundle_is_refused(signed: Path, keys: Keys, bund
         labels=labels,
     )
     shutil.copy(signed / MODEL_SIGNATURE, other.path)
-    assert "it lists other files or contents than those loaded: manifest.json, " in refusal(other.path, keys.public)
+    assert "model.sig: it is of another manifest.json" in refusal(other.path, keys.public)
 
 
 def test_the_bytes_that_were_loaded_are_what_is_verified(signed: Path, keys: Keys) -> None:
@@ -175,7 +195,7 @@ def test_a_file_that_was_replaced_before_loading_is_refused_although_the_right_o
     loaded = load_bundle(signed)
     shutil.rmtree(signed)
     shutil.move(tmp_path / "right", signed)
-    with pytest.raises(SignatureError, match="other files or contents"):
+    with pytest.raises(SignatureError, match=r"it is of another manifest\.json"):
         verify_bundle(loaded, read_public_keys(keys.public))
 
 
@@ -183,22 +203,55 @@ def test_a_file_that_was_replaced_before_loading_is_refused_although_the_right_o
 def test_a_signature_that_leaves_a_file_out_is_refused(folder: Path, keys: Keys) -> None:
     """The stock command accepts any classifier then."""
     assert stock("sign", folder, keys.private, "--ignore-paths", folder / CLASSIFIER).returncode == 0
-    assert "it lists other files or contents" in refusal(folder, keys.public)
+    assert f"it does not list {CLASSIFIER}" in refusal(folder, keys.public)
 
 
 @pytest.mark.slow
-def test_what_a_signature_lists_beside_the_bundle_is_refused_and_what_it_leaves_out_is_not(
-    folder: Path, keys: Keys
-) -> None:
-    (folder / ".gitattributes").write_text("*.onnx filter=lfs\n")
-    (folder / "notes").mkdir()
-    (folder / "notes" / "today.md").write_text("A note.\n")
-    assert stock("sign", folder, keys.private).returncode == 0
-    assert "notes/today.md is no part of a bundle" in refusal(folder, keys.public)
-    assert stock("sign", folder, keys.private, "--ignore-paths", folder / "notes").returncode == 0
+@pytest.mark.parametrize("ours", [True, False])
+def test_what_else_lies_in_the_folder_is_signed_as_well(ours: bool, folder: Path, keys: Keys) -> None:
+    """A model's card, for example. It is never loaded, so it may be gone; but altered it may not be, nor added."""
+    (folder / "README.md").write_text("A card.\n")
+    (folder / "audits").mkdir()
+    (folder / "audits" / "report.json").write_text("{}")
+    (folder / ".gitattributes").write_text("*.onnx filter=lfs\n")  # which the format leaves out
+    if ours:
+        assert main(["sign", str(folder), "--key", str(keys.private), "--format", "oms"]) == 0
+    else:
+        assert stock("sign", folder, keys.private).returncode == 0
     assert accepted(folder, keys.public) == MODEL_SIGNATURE
+    assert stock("verify", folder, keys.public).returncode == 0
+
+    (folder / "README.md").write_text("Another card.\n")
+    assert "README.md is not what was signed" in refusal(folder, keys.public)
+    assert stock("verify", folder, keys.public).returncode == 1
+    (folder / "README.md").unlink()
+    assert accepted(folder, keys.public) == MODEL_SIGNATURE
+    (folder / "audits" / "latest.json").symlink_to("report.json")
+    assert "audits/latest.json was not signed" in refusal(folder, keys.public)
+
+
+@pytest.mark.slow
+def test_what_a_signature_leaves_out_by_name_may_change(folder: Path, keys: Keys) -> None:
+    (folder / "notes").mkdir()
+    assert stock("sign", folder, keys.private, "--ignore-paths", folder / "notes").returncode == 0
+    (folder / "notes" / "today.md").write_text("A note.\n")
+    assert accepted(folder, keys.public) == MODEL_SIGNATURE
+    assert stock("verify", folder, keys.public).returncode == 0
     (folder / "link").symlink_to("notes")
-    assert "link is no part of a bundle" in refusal(folder, keys.public)
+    assert "link was not signed" in refusal(folder, keys.public)
+
+
+@pytest.mark.parametrize("form", ["shards", "blake2"])
+def test_only_files_by_their_sha256_are_read(form: str, folder: Path, keys: Keys) -> None:
+    """What the command of Model Signing writes; its library can do otherwise."""
+    files = hashing.Config()
+    if form == "shards":
+        files.use_shard_serialization()
+    else:
+        files.use_file_serialization(hashing_algorithm="blake2")
+    signer = signing.Config().use_elliptic_key_signer(private_key=keys.private).set_hashing_config(files)
+    signer.sign(folder, folder / MODEL_SIGNATURE)
+    assert "only files by sha256 are read" in refusal(folder, keys.public)
 
 
 @pytest.mark.slow
@@ -214,7 +267,7 @@ def test_both_formats_lie_side_by_side(folder: Path, keys: Keys, tmp_path: Path)
     assert stock("sign", folder, keys.private).returncode == 0  # which lists our signature as well
     assert accepted(folder, keys.public) == MODEL_SIGNATURE
     (folder / SIGNATURE).write_bytes(b"replaced")
-    assert "it lists other files or contents" in refusal(folder, keys.public)
+    assert f"{MODEL_SIGNATURE}: {SIGNATURE} is not what was signed" in refusal(folder, keys.public)
 
 
 def test_a_key_is_tried_after_another(signed: Path, keys: Keys, tmp_path: Path) -> None:
@@ -242,9 +295,18 @@ def test_files_may_be_links_since_their_contents_count(signed: Path, keys: Keys,
     assert accepted(signed, keys.public) == MODEL_SIGNATURE
 
 
-def test_nothing_is_signed_that_would_not_be_accepted(folder: Path, keys: Keys) -> None:
-    (folder / "extra.txt").write_text("")
-    with pytest.raises(SignatureError, match=r"extra\.txt is no part of a bundle"):
+def test_what_changes_while_it_is_signed_is_refused(folder: Path, keys: Keys) -> None:
+    bundle = load_bundle(folder)
+    (folder / REFERENCE).write_bytes(b"replaced after loading")
+    with pytest.raises(SignatureError, match=f"it is of another {REFERENCE}"):
+        sign_bundle(bundle, keys.private, "oms")
+
+
+def test_a_link_is_signed_by_nobody(folder: Path, keys: Keys, tmp_path: Path) -> None:
+    """Model Signing leaves it to its user to allow that."""
+    shutil.move(folder / REFERENCE, tmp_path / "blob")
+    (folder / REFERENCE).symlink_to(tmp_path / "blob")
+    with pytest.raises(SignatureError, match=r"cannot be signed: Cannot use .* symlink"):
         sign_bundle(load_bundle(folder), keys.private, "oms")
 
 

@@ -6,11 +6,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
-from f2at.bundle.format import SIGNATURE, Bundle
+from f2at.bundle.format import MODEL_SIGNATURE, SIGNATURE, Bundle
+from tests.keys import Keys, curve, make_keys
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Server
@@ -20,18 +21,14 @@ pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).parents[2]
 
 
-class Keys(NamedTuple):
-    private: Path
-    public: Path
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    return make_keys(tmp_path_factory.mktemp("keys"))
 
 
 @pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
-    folder = tmp_path_factory.mktemp("keys")
-    keys = Keys(folder / "key.pem", folder / "key.pub.pem")
-    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", keys.private], check=True)
-    subprocess.run(["openssl", "pkey", "-in", keys.private, "-pubout", "-out", keys.public], check=True)
-    return keys
+def curve_keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    return make_keys(tmp_path_factory.mktemp("keys"), kind=curve("P-256"))
 
 
 def python(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -68,27 +65,71 @@ def test_a_signed_bundle_is_served_and_its_reports_are_signed(
     server.finish(identifier)
 
     report = tmp_path / "report.json"
-    for path, name in ((report, "report"), (Path(f"{report}.sig"), "report.sig")):
+    for name in ("report", "report.sig", "report.intoto.json"):
+        path = tmp_path / {"report": "report.json", "report.sig": "report.json.sig"}.get(name, name)
         path.write_bytes(server.client.get(f"/audits/{identifier}/{name}").raise_for_status().content)
-    assert python("f2at", "verify", report, "--public-key", keys.public).returncode == 0
+    verified = python("f2at", "verify", report, "--public-key", keys.public, "--model", folder)
+    assert (verified.returncode, verified.stdout.count("verified")) == (0, 2), verified.stderr
     report.write_bytes(report.read_bytes().replace(b'"robust"', b'"Robust"', 1))
     refused = python("f2at", "verify", report, "--public-key", keys.public)
     assert (refused.returncode, "not of this content" in refused.stderr) == (2, True)
     server.stop()
 
 
-def test_a_pinned_bundle_keeps_its_signature(bundle: Bundle, keys: Keys, tmp_path: Path) -> None:
+def test_a_bundle_in_the_format_of_model_signing_is_served_and_swapped_in(
+    bundle: Bundle, other_bundle: Bundle, curve_keys: Keys, tmp_path: Path, start_server: Callable[..., "Server"]
+) -> None:
+    """What its own command signs, as well as what ours does; nothing else."""
+    bundles = tmp_path / "bundles"
+    for name, source in (("first", bundle), *((name, other_bundle) for name in ("second", "bare", "false", "more"))):
+        shutil.copytree(source.path, bundles / name)
+    (bundles / "first" / "README.md").write_text("A card, which is signed as well.\n")
+    sign = ["sign", "key", bundles / "first", "--signature", bundles / "first" / MODEL_SIGNATURE]
+    assert python("model_signing", *sign, "--private_key", curve_keys.private).returncode == 0
+    for name in ("second", "more"):
+        signed = python("f2at", "sign", bundles / name, "--key", curve_keys.private, "--format", "oms")
+        assert signed.returncode == 0, signed.stderr
+    shutil.copy(bundles / "first" / MODEL_SIGNATURE, bundles / "false")
+    (bundles / "more" / "extra.bin").write_bytes(b"")
+
+    settings = {"F2AT_BUNDLE": str(bundles / "first"), "F2AT_BUNDLES": str(bundles)}
+    server = start_server(**settings, F2AT_PUBLIC_KEY=str(curve_keys.public))
+    assert server.client.get("/model").json()["digest"] == bundle.digest
+    reasons = {"bare": "not signed", "false": "of another manifest.json", "more": "extra.bin was not signed"}
+    for name, reason in reasons.items():
+        refused = server.client.post("/model", json={"bundle": name})
+        assert (refused.status_code, reason in refused.json()["detail"]) == (422, True), refused.text
+    assert server.client.post("/model", json={"bundle": "second"}).status_code == 200
+    assert server.client.get("/model").json()["digest"] == other_bundle.digest
+    server.finish(server.submit(eps="1/255", samples=4)["id"])  # by a worker that trusts the copy as well
+    server.stop()
+    server.start()  # with the model that was served last
+    assert server.client.get("/model").json()["digest"] == other_bundle.digest
+    server.stop()
+
+    (bundles / "first" / MODEL_SIGNATURE).write_bytes((bundles / "second" / MODEL_SIGNATURE).read_bytes())
+    environment = {"F2AT_PUBLIC_KEY": str(curve_keys.public), "F2AT_STATE": str(tmp_path / "state")}
+    done = python("f2at", "serve", bundles / "first", **environment)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "of another manifest.json" in done.stderr
+
+
+@pytest.mark.parametrize(("form", "name"), [("f2at", SIGNATURE), ("oms", MODEL_SIGNATURE)])
+def test_a_pinned_bundle_keeps_its_signature(
+    form: str, name: str, bundle: Bundle, curve_keys: Keys, tmp_path: Path
+) -> None:
     folder, home = tmp_path / "signed", tmp_path / "bentoml"
     shutil.copytree(bundle.path, folder)
     environment = {"BENTOML_HOME": str(home)}
     assert python("f2at", "pin", folder, **environment).returncode == 0
-    python("f2at", "sign", folder, "--key", keys.private)
+    python("f2at", "sign", folder, "--key", curve_keys.private, "--format", form)
     assert python("f2at", "pin", folder, **environment).returncode == 0  # the same digest, but signed now
-    (pinned,) = home.rglob(SIGNATURE)
-    assert python("f2at", "verify", pinned.parent, "--public-key", keys.public).returncode == 0
+    (pinned,) = home.rglob(name)
+    assert python("f2at", "verify", pinned.parent, "--public-key", curve_keys.public).returncode == 0
 
 
-def test_a_server_without_a_key_says_so(server: "Server") -> None:
-    answer = server.client.get("/audits/none/report.sig")
+@pytest.mark.parametrize("name", ["report.sig", "report.intoto.json"])
+def test_a_server_without_a_key_says_so(name: str, server: "Server") -> None:
+    answer = server.client.get(f"/audits/none/{name}")
     assert answer.status_code == 404
     assert "F2AT_SIGNING_KEY" in answer.json()["detail"]

@@ -135,6 +135,22 @@ def test_the_result_is_that_of_the_worst_test(
     assert len([*found.passed_tests, *found.warned_tests, *found.failed_tests]) == 1 + len(made["flags"])
 
 
+def test_the_harness_is_named_as_far_as_the_report_does(made: dict[str, Any]) -> None:
+    harness: dict[str, Any] = {
+        "name": "f2at",
+        "version": "1.2",
+        "commit": None,
+        "digest": f"sha256:{'ab' * 32}",
+        "environments": [{}],
+    }
+    for told, digest in ((harness, "ab" * 32), ({**harness, "digest": None}, "")):
+        configuration = in_toto.result_of(in_toto.statement({**made, "harness": told}, b"")).configuration
+        (found,) = [item for item in configuration if item.name == "f2at"]
+        assert (found.digest.get("sha256", ""), found.annotations["version"]) == (digest, "1.2")
+    plain = in_toto.result_of(in_toto.statement({**made, "repeat": None}, b"")).configuration[2]
+    assert plain.annotations["environments"][0]["python"]
+
+
 def test_what_was_not_looked_for_is_no_test(made: dict[str, Any]) -> None:
     flags = [{**flag, "raised": None} for flag in made["flags"]]
     found = in_toto.result_of(in_toto.statement({**made, "flags": flags}, b""))
