@@ -33,6 +33,7 @@ COMMANDS = {
     "verify": Command("f2at.evidence.signing:run_verify", None, "check the signature of a bundle or a report"),
     "serve": Command("f2at.serving.commands:run_serve", "serve", "serve a bundle over HTTP, and audit it on demand"),
     "worker": Command("f2at.serving.commands:run_worker", "serve", "run the audits that servers queue"),
+    "webhooks": Command("f2at.serving.commands:run_webhooks", "serve", "tell others of audits that have ended"),
     "keys": Command("f2at.serving.access.commands:run", "serve", "make, list and revoke API keys"),
     "pin": Command("f2at.serving.commands:run_pin", "serve", "put a bundle into BentoML's model store"),
     "purge": Command("f2at.serving.commands:run_purge", "serve", "delete audits that ended long ago"),

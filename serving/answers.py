@@ -1,5 +1,6 @@
 """The service's answers as types, shared by the server that writes them and the client that reads them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -85,3 +86,17 @@ class Audit(BaseModel):
     def over(self) -> bool:
         """Whether it has ended and will not change again."""
         return self.state in ("done", "failed", "cancelled")
+
+
+def audit_path(audit: Mapping[str, Any]) -> str:
+    """Where an audit is found."""
+    return f"/audits/{audit['id']}"
+
+
+def linked(audit: Mapping[str, Any]) -> dict[str, Any]:
+    """An audit with the paths of what else there is of it."""
+    path = audit_path(audit)
+    links = {"self": path, "events": f"{path}/events"}
+    if audit["state"] == "done":
+        links |= {"report": f"{path}/report", "report_html": f"{path}/report.html"}
+    return {**audit, "links": links}

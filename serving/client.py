@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import httpx
 
+from f2at.retry_after import retry_after
 from f2at.serving.answers import Audit, Prediction, Predictions
 
 Image = Path | bytes  # a file or its content: PNG, JPEG, WebP or BMP
@@ -197,8 +198,8 @@ def _content(image: Image) -> bytes:
 
 
 def _pause(response: httpx.Response) -> float:
-    text = response.headers.get("retry-after", "")
-    return min(float(text), _LONGEST_PAUSE) if text.isascii() and text.isdigit() else 1.0
+    asked = retry_after(response.headers.get("Retry-After", ""))
+    return 1.0 if asked is None else min(asked, _LONGEST_PAUSE)
 
 
 def _passed(deadline: float | None) -> bool:

@@ -1,4 +1,4 @@
-"""`f2at serve`, `worker`, `pin` and `purge`."""
+"""`f2at serve`, `worker`, `webhooks`, `pin` and `purge`."""
 
 import argparse
 import os
@@ -64,7 +64,26 @@ def run_worker(arguments: Sequence[str]) -> int:
     if options.lock is None and acquire_lock(worker_lock(settings.state, bundle.digest)) is None:
         raise ValueError(f"another worker is running on {settings.state}; stop it, or set F2AT_STATE")
     work(bundle, load_surrogate(settings, bundle), settings, supervised=options.lock is not None)
-    return 0
+
+
+def run_webhooks(arguments: Sequence[str]) -> int:
+    """Tell the URLs in F2AT_WEBHOOK_URLS of audits that have ended."""
+    parser = Parser(
+        prog="f2at webhooks",
+        description="Tell the URLs in F2AT_WEBHOOK_URLS of audits that have ended. "
+        "A server that has this variable starts this itself.",
+        epilog=_SETTINGS,
+    )
+    parser.add_argument("--lock", type=int, help=argparse.SUPPRESS)  # file descriptor of the lock that a server holds
+    options = parser.parse_args(arguments)
+    from f2at.serving.jobs.supervisor import webhooks_lock
+    from f2at.serving.process.files import acquire_lock
+    from f2at.serving.webhooks.process import run_webhooks as send
+
+    settings = Settings()
+    if options.lock is None and acquire_lock(webhooks_lock(settings.state)) is None:
+        raise ValueError(f"webhooks are being sent from {settings.state} already; stop that, or set F2AT_STATE")
+    send(settings, supervised=options.lock is not None)
 
 
 def run_pin(arguments: Sequence[str]) -> int:
@@ -87,7 +106,7 @@ def run_purge(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--days", type=_days, required=True, help="keep audits that ended in the last DAYS days")
     options = parser.parse_args(arguments)
-    from f2at.serving.jobs.audits import connect
+    from f2at.serving.jobs.records import connect
     from f2at.serving.jobs.retention import purge
 
     with connect(Settings().database_url) as jobs:

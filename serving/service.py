@@ -32,6 +32,7 @@ from f2at.serving.model.store import load_surrogate
 from f2at.serving.model.swap import BusyError, SwapError, Switch
 from f2at.serving.process import logs
 from f2at.serving.settings import Settings
+from f2at.serving.webhooks.process import prepare_webhooks
 
 _LOG = logging.getLogger("bentoml.f2at")
 backend = Backend()
@@ -67,6 +68,7 @@ class RobustClassifier:
             Guard(settings, routes)
             if settings.signing_key:
                 read_private_key(settings.signing_key)
+            prepare_webhooks(settings)
         except (ValueError, OSError) as error:
             refuse(error)
         export_settings(settings, folder)

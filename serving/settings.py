@@ -3,15 +3,16 @@
 import os
 from collections.abc import Callable
 from functools import cache
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from f2at.arguments import ArgumentError, OneOf
 from f2at.serving.process.logs import FORMATS
+from f2at.serving.webhooks.addresses import networks, split_urls
 
 
 def _half_the_cores(threads: int) -> int:
@@ -38,16 +39,24 @@ def _sqlite(settings: dict[str, Any]) -> str:
     return f"sqlite:///{settings['state'] / 'audits.sqlite'}"
 
 
-@cache
-def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
-    return tuple(ip_network(part.strip()) for part in text.split(","))
+_networks = cache(networks)
 
 
-def _check_networks(text: str) -> str:
+def _check_networks(text: str, info: ValidationInfo) -> str:
     try:
         _networks(text)
     except ValueError:
-        raise ArgumentError("proxies", "addresses and networks, with commas between them", text) from None
+        name = info.field_name or ""
+        raise ArgumentError(name, "addresses and networks, with commas between them", text) from None
+    return text
+
+
+def _check_urls(text: str) -> str:
+    try:
+        split_urls(text)
+    except ValueError as error:
+        accepted = "http(s)://HOST[:PORT]/PATH, with commas between several"
+        raise ArgumentError("webhook_urls", accepted, f"{error}") from None
     return text
 
 
@@ -55,6 +64,7 @@ _Path = Annotated[Path, AfterValidator(Path.absolute)]
 _Number = Annotated[int, Field(ge=0)]
 _Count = Annotated[int, Field(ge=1)]
 _Access = Annotated[str, OneOf(("open", "key")), BeforeValidator(str.lower)]
+_Networks = Annotated[str, AfterValidator(_check_networks)]
 _Format = Annotated[str, OneOf(FORMATS), BeforeValidator(str.lower)]
 
 
@@ -75,7 +85,7 @@ class Settings(BaseSettings):
     keys: _Path | None = None  # file of API keys, see `f2at keys`; None: audits are for this machine only
     key_digest: str = ""  # one more key, name:scope,scope:sha256, for when one key is enough
     metrics: _Access = "open"  # or "key": if there are API keys, /metrics requires one
-    proxies: Annotated[str, AfterValidator(_check_networks)] | None = None  # whose X-Forwarded-For is believed
+    proxies: _Networks | None = None  # whose X-Forwarded-For is believed
     rate: _Number = 100  # requests per second and key, or address without one; bursts of ten times as many; 0: no limit
     state: _Path = Path(".f2at")  # the worker's lock and identity, and the default database
     database_url: str = Field(default_factory=_sqlite)  # where audits are stored; default: SQLite in `state`
@@ -85,6 +95,10 @@ class Settings(BaseSettings):
     grace: _Count = 20  # seconds from SIGTERM until a server process exits, even with requests open
     threads: _Number = 0  # threads per prediction; 0: one per core
     audit_threads: Annotated[_Number, AfterValidator(_half_the_cores)] = 0  # of the audit worker; 0: half the cores
+    webhook_urls: Annotated[str, AfterValidator(_check_urls)] | None = None  # that are told of audits that have ended
+    webhook_secret: _Path | None = None  # file of the secrets that sign webhooks, one a line
+    webhook_allow_private: _Networks | None = None  # private addresses that webhooks may be sent to
+    webhook_source: str = "/audits"  # what webhooks say they come from: the URL of this deployment, say
     keep_days: _Number = 0  # days after which an ended audit is deleted; 0: never
     max_pending: _Count = 64  # prediction requests waiting or running; further ones get 503
     max_batch: _Count = 32  # images per /predict_batch

@@ -6,10 +6,10 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
 from f2at.audit.endpoint.address import Address, EndpointError
+from f2at.retry_after import retry_after
 
 _REPEATED = (429, 502, 503, 504)
 _LONGEST_PAUSE = 60.0  # seconds; a longer Retry-After is cut to this
@@ -180,14 +180,8 @@ def _read(response: http.client.HTTPResponse, deadline: float, address: Address)
 
 def _retry_after(reply: Reply, pause: float) -> float:
     """Seconds to wait: what Retry-After says, as a number or a date, or else `pause`."""
-    text = reply.headers.get("Retry-After", "").strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text), _LONGEST_PAUSE)
-    try:
-        wait = parsedate_to_datetime(text).timestamp() - time.time()
-    except ValueError:
-        return pause
-    return min(max(wait, 0.0), _LONGEST_PAUSE)
+    asked = retry_after(reply.headers.get("Retry-After", ""))
+    return pause if asked is None else min(asked, _LONGEST_PAUSE)
 
 
 def _reason(error: BaseException) -> str:

@@ -20,6 +20,7 @@ from f2at.audit.reports.report import without_examples
 from f2at.bundle.keys import PrivateKey, read_private_key, sign
 from f2at.serving.access.guard import Caller, Guard, caller_of
 from f2at.serving.access.scopes import METRICS, OPEN, ScopedMount, ScopedRoute
+from f2at.serving.answers import audit_path, linked
 from f2at.serving.api.changes import requested_change
 from f2at.serving.api.json_body import read_json_object
 from f2at.serving.api.openapi import document
@@ -138,7 +139,7 @@ def create_app(backend: Backend) -> Starlette:
             request.headers.get("idempotency-key"),
             caller.name if caller.key else None,
         )
-        return JSONResponse(_linked(audit), status_code=202 if new else 200, headers={"Location": _path(audit)})
+        return JSONResponse(linked(audit), status_code=202 if new else 200, headers={"Location": audit_path(audit)})
 
     async def listing(request: Request) -> Response:
         deployment = deployed(request)
@@ -147,12 +148,12 @@ def create_app(backend: Backend) -> Starlette:
         # One more, to see whether there is a next page.
         audits = await run_in_threadpool(deployment.audits.list, limit + 1, offset)
         links = {"next": f"/audits?limit={limit}&offset={offset + limit}"} if len(audits) > limit else {}
-        body = {"audits": [_linked(audit) for audit in audits[:limit]], "model": deployment.digest, "links": links}
+        body = {"audits": [linked(audit) for audit in audits[:limit]], "model": deployment.digest, "links": links}
         return JSONResponse(body)
 
     async def audit(request: Request) -> Response:
         act = deployed(request).audits.cancel if request.method == "DELETE" else deployed(request).audits.get
-        return JSONResponse(_linked(await run_in_threadpool(act, request.path_params["id"])))
+        return JSONResponse(linked(await run_in_threadpool(act, request.path_params["id"])))
 
     async def read_report(request: Request) -> dict[str, Any]:
         report = await run_in_threadpool(deployed(request).audits.report, request.path_params["id"])
@@ -269,7 +270,7 @@ async def _stream(backend: Backend, deployment: Deployment, identifier: str, pla
         # A swap also ends the stream, so that the previous model can be released; browsers reconnect by themselves.
         while not backend.stopping.is_set() and backend.deployment is deployment:
             with suppress(*UNAVAILABLE):  # while the database is unavailable, there is nothing to send
-                audit = _linked(await run_in_threadpool(deployment.audits.get, identifier))
+                audit = linked(await run_in_threadpool(deployment.audits.get, identifier))
             if audit != sent:
                 sent, quiet = audit, 0.0
                 yield f"event: audit\ndata: {json.dumps(audit)}\n\n"
@@ -282,15 +283,3 @@ async def _stream(backend: Backend, deployment: Deployment, identifier: str, pla
             await asyncio.sleep(_POLL)
     finally:
         place.leave()
-
-
-def _path(audit: dict[str, Any]) -> str:
-    return f"/audits/{audit['id']}"
-
-
-def _linked(audit: dict[str, Any]) -> dict[str, Any]:
-    path = _path(audit)
-    links = {"self": path, "events": f"{path}/events"}
-    if audit["state"] == "done":
-        links |= {"report": f"{path}/report", "report_html": f"{path}/report.html"}
-    return {**audit, "links": links}

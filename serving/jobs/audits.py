@@ -4,58 +4,30 @@ An audit is a DBOS workflow in the deployment's database; its id is made of the 
 Idempotency-Key. Nothing here runs an attack, and nothing is pickled.
 """
 
-import re
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from copy import copy
 from typing import Any, Self
 from uuid import uuid4
 
-from dbos import DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus
+from dbos import WorkflowStatus
 from dbos import error as dbos_error
 
 from f2at.arguments import NAME
 from f2at.serving.jobs.admission import read_context, read_request
-from f2at.serving.jobs.database import prepare_database, server_engine
+from f2at.serving.jobs.database import prepare_database
 from f2at.serving.jobs.health import Health
-from f2at.serving.jobs.records import FINISHED, STATES, Arguments, seconds, state_of
+from f2at.serving.jobs.records import WORKFLOW, Arguments, Records, connect
 from f2at.serving.jobs.turns import Turns
 from f2at.serving.jobs.version import application_version
 from f2at.serving.problems import Problem
 
-APPLICATION = "f2at"
 QUEUE = "audits"
-WORKFLOW = "audit"
-PROGRESS = "progress"  # name of the event with an audit's progress
-REPORT = "report"  # name of the last step, whose result is the report
-# The id of any audit: `_identifier` says what of. A shard's has a slash besides, so that no request can name one.
-_IDENTIFIER = re.compile(f"(?:{NAME.pattern}:)?{NAME.pattern}")
 
 
-@contextmanager
-def connect(url: str) -> Iterator[DBOSClient]:
-    """A client of the job engine that fails after a few seconds instead of waiting for the database."""
-    engine = server_engine(url)
-    client = DBOSClient(
-        system_database_engine=engine,
-        serializer=DBOSPortableJSONSerializer(),
-        application_name=APPLICATION,
-        retry_connection_errors=False,
-    )
-    try:
-        yield client
-    finally:
-        client.destroy()
-        engine.dispose()
+class Audits(Records):
+    """The audits of one database, for the model `digest`; `surrogate` is that of the model for transfer attacks."""
 
-
-class Audits:
-    """The audits of one database, for the model `digest`; `surrogate` is the digest of the model for transfer attacks.
-
-    Methods block on the database: call them in a thread. After a few seconds without it they raise
-    DatabaseUnavailableError, or SQLAlchemy's TimeoutError if every connection is in use.
-    """
+    version: str
 
     def __init__(
         self,
@@ -70,6 +42,8 @@ class Audits:
         surrogate: str | None = None,
     ) -> None:
         prepare_database(url)
+        self._connection = ExitStack()
+        super().__init__(self._connection.enter_context(connect(url)))
         self.digest = digest
         self.surrogate = surrogate
         self.version = application_version(digest, surrogate)
@@ -78,8 +52,6 @@ class Audits:
         self.max_samples = min(max_samples, reference_images)
         self._most_samples = max_samples
         self._max_evaluations = max_evaluations
-        self._connection = ExitStack()
-        self._client = self._connection.enter_context(connect(url))
         self._turns = Turns(url)
         self._connection.callback(self._turns.close)
         self.health = Health(url)
@@ -131,7 +103,7 @@ class Audits:
         try:
             with self._turns.take():  # otherwise several would find room for one more
                 self._check_room(by)
-                self._client.enqueue(
+                self.jobs.enqueue(
                     {
                         "workflow_name": WORKFLOW,
                         "queue_name": QUEUE,
@@ -149,58 +121,10 @@ class Audits:
             return self._same(self._status(identifier), key, request, context), False
         return self.get(identifier), True
 
-    def get(self, identifier: str) -> dict[str, Any]:
-        """The audit `identifier`; 404 if there is none."""
-        return self._view(self._status(identifier))
-
-    def list(self, limit: int = 50, offset: int = 0) -> list[dict[str, Any]]:
-        """Up to `limit` audits, newest first, after skipping `offset`."""
-        found = self._client.list_workflows(
-            name=WORKFLOW, limit=limit, offset=offset, sort_desc=True, load_output=False
-        )
-        return [self._view(status) for status in found]
-
-    def count_by_state(self) -> dict[str, int]:
-        """The number of audits in each state, over all models."""
-        found = self._client.list_workflows(name=WORKFLOW, load_input=False, load_output=False)
-        return dict.fromkeys([*STATES.values(), "failed"], 0) | Counter(map(state_of, found))
-
-    def last_done(self, among: int = 200) -> dict[str, str]:
-        """For each model, by digest, the id of the audit that finished last, among the newest `among` audits."""
-        found = self._client.list_workflows(
-            name=WORKFLOW, status="SUCCESS", limit=among, sort_desc=True, load_output=False
-        )
-        return {
-            Arguments.of(status).model: status.workflow_id
-            for status in sorted(found, key=lambda s: s.completed_at or 0)
-        }
-
-    def report(self, identifier: str) -> dict[str, Any]:
-        """The report of a finished audit; 409 if it has no report, or not yet."""
-        status = self._status(identifier)
-        if status.status != "SUCCESS":
-            state = state_of(status)
-            detail = f"Audit {identifier} is {state}: " + (
-                "it has no report." if state in FINISHED else "its report is not ready yet."
-            )
-            raise Problem(
-                409,
-                "report-not-ready",
-                detail,
-                argument="id",
-                accepted="an audit that is done",
-                received=state,
-                state=state,
-            )
-        steps = self._client.list_workflow_steps(identifier)
-        report = next(step["output"] for step in steps if step["function_name"] == REPORT)
-        assert isinstance(report, dict)
-        return report
-
     def cancel(self, identifier: str) -> dict[str, Any]:
         """Stop an audit: at once if it is queued, within a second or so if it runs; 409 if it has ended already."""
         if self._status(identifier).status != "CANCELLED":
-            self._client.cancel_workflow(identifier, cancel_children=True)
+            self.jobs.cancel_workflow(identifier, cancel_children=True)
         audit = self.get(identifier)
         if audit["state"] != "cancelled":
             raise Problem(
@@ -229,16 +153,9 @@ class Audits:
             )
         return self._view(status)
 
-    def unfinished_versions(self) -> set[str | None]:
-        """The application versions of the audits that have not ended."""
-        active = self._client.list_workflows(
-            name=WORKFLOW, status=["ENQUEUED", "PENDING"], load_input=False, load_output=False
-        )
-        return {status.app_version for status in active}
-
     def _check_room(self, by: str | None) -> None:
         """Refuse another audit if there are as many as there may be, in all or of the API key named `by`."""
-        active = self._client.list_workflows(
+        active = self.jobs.list_workflows(
             name=WORKFLOW, status=["ENQUEUED", "PENDING"], app_version=self.version, load_output=False
         )
         limits = [(self.max_audits, len(active), "")]
@@ -256,45 +173,6 @@ class Audits:
                     received=f"one more than {waiting}",
                     headers={"Retry-After": "30"},
                 )
-
-    def _find(self, identifier: str, *, load_output: bool = False) -> WorkflowStatus | None:
-        if not _IDENTIFIER.fullmatch(identifier):  # a database may not even take it: PostgreSQL refuses NUL
-            return None
-        found = self._client.list_workflows(workflow_ids=[identifier], name=WORKFLOW, load_output=load_output)
-        return found[0] if found else None
-
-    def _status(self, identifier: str, *, load_output: bool = False) -> WorkflowStatus:
-        status = self._find(identifier, load_output=load_output)
-        if status is None:
-            raise Problem(
-                404,
-                "no-such-audit",
-                f"There is no audit {identifier[:130]!r}; GET /audits lists them.",
-                argument="id",
-                accepted="the id of an audit in GET /audits",
-                received=identifier[:130],
-            )
-        return status
-
-    def _view(self, status: WorkflowStatus) -> dict[str, Any]:
-        arguments = Arguments.of(status)
-        audit = {
-            "id": status.workflow_id,
-            "state": state_of(status),
-            "model": arguments.model,
-            "by": arguments.by,
-            "request": arguments.request,
-            "created": seconds(status.created_at),
-            "started": seconds(status.dequeued_at),
-            "finished": seconds(status.completed_at),
-            "progress": self._client.get_event(status.workflow_id, PROGRESS, timeout_seconds=0),
-        }
-        if audit["state"] == "failed":
-            error = self._status(status.workflow_id, load_output=True).error
-            audit["error"] = str(error) if error else "the worker crashed too often while running it"
-        if audit["state"] == "queued" and status.app_version != self.version:
-            audit["detail"] = "Submitted for another model or other code; waiting for a worker of that version."
-        return audit
 
 
 def _identifier(key: str, by: str | None) -> str:

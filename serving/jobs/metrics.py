@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from f2at.serving.jobs.audits import Audits
 from f2at.serving.problems import Problem
+from f2at.serving.webhooks.deliveries import count_by_outcome
 
 _LOG = logging.getLogger("bentoml.f2at")
 _LIFETIME = 5.0  # seconds for which values read from the database are cached
@@ -67,6 +68,9 @@ class AuditCollector(Collector):
     def _query(self) -> list[Metric]:
         up = GaugeMetricFamily("f2at_database_up", "Whether the database of audits can be read and written: 1 or 0.")
         states = GaugeMetricFamily("f2at_audits", "Audits kept in the database, by state.", labels=["state"])
+        webhooks = GaugeMetricFamily(
+            "f2at_webhooks", "Deliveries of webhooks kept in the database, by outcome.", labels=["outcome"]
+        )
         accuracies = {
             name: GaugeMetricFamily(f"f2at_audit_{name}", text, labels=["model", "suite", "norm", "eps"])
             for name, text in _OF_LAST_AUDITS.items()
@@ -76,6 +80,8 @@ class AuditCollector(Collector):
             audits.health.check()
             for state, count in audits.count_by_state().items():
                 states.add_metric([state], count)
+            for outcome, count in count_by_outcome(audits.jobs).items():
+                webhooks.add_metric([outcome], count)
             self._summaries = {
                 identifier: self._summaries.get(identifier) or _summary(audits.report(identifier))
                 for identifier in audits.last_done().values()
@@ -88,4 +94,4 @@ class AuditCollector(Collector):
         for labels, values in self._summaries.values():
             for name, value in values.items():
                 accuracies[name].add_metric(labels, value)
-        return [up, states, *accuracies.values()]
+        return [up, states, webhooks, *accuracies.values()]

@@ -1,4 +1,4 @@
-"""Taking over the audits of workers that stop or crash.
+"""Taking over the work of processes that stop or crash, audits above all.
 
 A worker that stops requeues its workflows. If it crashed, DBOS returns its workflows only to a worker of the same name,
 which may never start. So every worker regularly stamps the workflows that it runs with a heartbeat, and watches the
@@ -38,7 +38,7 @@ def watch_workers(takeover: float) -> None:
                     identifier, {"host": platform.node(), "pid": os.getpid(), "count": count}
                 )
             for worker in watch.silent(heartbeats):
-                DBOS.logger.warning(f"Worker {worker} is silent; requeueing its shards.")
+                DBOS.logger.warning(f"Worker {worker} is silent; requeueing its work.")
                 DBOS._recover_pending_workflows([worker])  # only those it still owns: two may do so at once
         except Exception as error:  # without heartbeats this worker would be given up itself
             DBOS.logger.warning(f"Could not check on the other workers: {error}")

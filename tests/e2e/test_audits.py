@@ -20,8 +20,8 @@ from f2at.audit.opening.bundle import open_model
 from f2at.audit.reports.report import deterministic_part
 from f2at.bundle.format import CLASSIFIER, GRADIENT, Bundle, write_bundle
 from f2at.images.sets.base import in_memory
-from f2at.serving.jobs.audits import APPLICATION, WORKFLOW, Audits
-from f2at.serving.jobs.records import FINISHED
+from f2at.serving.jobs.audits import Audits
+from f2at.serving.jobs.records import APPLICATION, FINISHED, WORKFLOW
 from f2at.serving.jobs.workflows import SHARD
 from tests.processes import processor_seconds, states
 

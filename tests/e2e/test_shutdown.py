@@ -25,7 +25,8 @@ from f2at.audit.reports.report import deterministic_part
 from f2at.bundle.format import Bundle
 from f2at.images.png import png
 from f2at.images.sets.base import in_memory
-from f2at.serving.jobs.audits import Audits, connect
+from f2at.serving.jobs.audits import Audits
+from f2at.serving.jobs.records import connect
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Server

@@ -37,6 +37,8 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
     env = dict.fromkeys(VARIABLES, "7")
     env |= {
         "F2AT_PROXIES": "10.0.0.7, fd00::/8",
+        "F2AT_WEBHOOK_URLS": "https://a.example",
+        "F2AT_WEBHOOK_ALLOW_PRIVATE": "10.0.0.7",
         "F2AT_WORKER": "off",
         "F2AT_METRICS": "key",
         "F2AT_LOG_FORMAT": "JSON",

@@ -5,8 +5,9 @@ import pytest
 from sqlalchemy import text
 
 from f2at.__main__ import main
-from f2at.serving.jobs.audits import Audits, connect
+from f2at.serving.jobs.audits import Audits
 from f2at.serving.jobs.database import server_engine
+from f2at.serving.jobs.records import connect
 from f2at.serving.jobs.retention import purge
 
 if TYPE_CHECKING:

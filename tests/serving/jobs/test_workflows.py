@@ -20,9 +20,9 @@ from f2at.audit.reports.report import deterministic_part
 from f2at.images.pixels import to_inputs
 from f2at.images.sets.base import in_memory
 from f2at.serving.jobs import workflows
-from f2at.serving.jobs.audits import APPLICATION, QUEUE, Audits
+from f2at.serving.jobs.audits import QUEUE, Audits
 from f2at.serving.jobs.database import server_engine, worker_engine
-from f2at.serving.jobs.records import FINISHED
+from f2at.serving.jobs.records import APPLICATION, FINISHED
 from f2at.serving.jobs.retention import purge
 from f2at.serving.jobs.takeover import requeue
 from f2at.serving.jobs.version import application_version

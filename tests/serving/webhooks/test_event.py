@@ -1,0 +1,55 @@
+import json
+from typing import Any
+
+import pytest
+from cloudevents.core.bindings.http import HTTPMessage, from_structured_event
+from cloudevents.core.formats.json import JSONFormat
+
+from f2at.serving.webhooks.event import CONTENT_TYPE, event, identify
+
+AUDIT: dict[str, Any] = {
+    "id": "ci:nightly.1",
+    "state": "done",
+    "model": "sha256:one",
+    "by": "ci",
+    "request": {"suite": "quick"},
+    "created": 1796045699.0,
+    "started": 1796045706.0,
+    "finished": 1796045710.25,
+    "progress": None,
+}
+FIGURES = {"clean": {"value": 0.9}, "robust": {"value": 0.5}, "verdict": {"threshold": 0.4, "outcome": "pass"}}
+REPORT = {**FIGURES, "samples": [1, 2, 3]}
+
+
+def test_an_audit_that_is_done_says_what_it_found() -> None:
+    news = event(AUDIT, REPORT, "https://models.example")
+    read = from_structured_event(HTTPMessage({"content-type": CONTENT_TYPE}, json.dumps(news).encode()), JSONFormat())
+    assert read.get_specversion() == "1.0"
+    assert read.get_type() == "f2at.audit.completed"
+    assert read.get_source() == "https://models.example"
+    assert read.get_subject() == "ci:nightly.1"
+    assert read.get_datacontenttype() == "application/json"
+    time = read.get_time()
+    assert time is not None
+    assert time.timestamp() == AUDIT["finished"]
+    path = "/audits/ci:nightly.1"
+    links = {name: f"{path}/{name}" for name in ("events", "report")}
+    assert read.get_data() == AUDIT | FIGURES | {"links": {"self": path, **links, "report_html": f"{path}/report.html"}}
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled"])
+def test_one_that_is_not_has_no_figures(state: str) -> None:
+    news = event({**AUDIT, "state": state, "error": "on fire"}, None, "/audits")
+    assert news["type"] == f"f2at.audit.{state}"
+    assert news["data"]["error"] == "on fire"
+    assert not {"clean", "robust", "verdict"} & news["data"].keys()
+    assert "report" not in news["data"]["links"]
+
+
+def test_every_audit_has_an_id_of_its_own_without_a_full_stop() -> None:
+    """Also one that has the id of one that was deleted."""
+    ids = [identify("nightly.1", 1.0), identify("nightly.1", 2.0), identify("nightly.2", 1.0)]
+    assert len(set(ids)) == 3
+    assert not any("." in identifier for identifier in ids)
+    assert identify("nightly.1", 1.0) == ids[0]
