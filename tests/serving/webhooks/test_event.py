@@ -1,12 +1,19 @@
 import json
+from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_structured_event
 from cloudevents.core.formats.json import JSONFormat
 
+from f2at.audit.reports.files import read_report
+from f2at.serving.api.openapi import document
+from f2at.serving.api.routes import Backend, create_app
+from f2at.serving.bento.routes import every_route
 from f2at.serving.webhooks.event import CONTENT_TYPE, event, identify
 
+ZOO = Path(__file__).parents[3] / "zoo" / "cifar10"
 AUDIT: dict[str, Any] = {
     "id": "ci:nightly.1",
     "state": "done",
@@ -36,6 +43,17 @@ def test_an_audit_that_is_done_says_what_it_found() -> None:
     path = "/audits/ci:nightly.1"
     links = {name: f"{path}/{name}" for name in ("events", "report")}
     assert read.get_data() == AUDIT | FIGURES | {"links": {"self": path, **links, "report_html": f"{path}/report.html"}}
+
+
+@pytest.mark.parametrize("state", ["done", "failed", "cancelled"])
+def test_it_is_as_the_api_describes_it(state: str) -> None:
+    content = document(every_route(create_app(Backend())))
+    described = content["webhooks"]["auditEnded"]["post"]["requestBody"]["content"][CONTENT_TYPE]["schema"]
+    validator = jsonschema.Draft202012Validator({**described, "components": content["components"]})
+    news = event({**AUDIT, "state": state}, read_report(ZOO / "audit.json") if state == "done" else None, "/audits")
+    validator.validate(news)
+    assert not validator.is_valid({**news, "type": "f2at.audit.ended"})
+    assert not validator.is_valid({**news, "data": {**news["data"], "clean": 1}})
 
 
 @pytest.mark.parametrize("state", ["failed", "cancelled"])
