@@ -60,11 +60,19 @@ def _check_urls(text: str) -> str:
     return text
 
 
+def _check_source(text: str) -> str:
+    if not (text.isascii() and text.isprintable()) or " " in text:
+        raise ArgumentError("webhook_source", "a URI or a path, without spaces", text)
+    return text
+
+
 _Path = Annotated[Path, AfterValidator(Path.absolute)]
 _Number = Annotated[int, Field(ge=0)]
 _Count = Annotated[int, Field(ge=1)]
 _Access = Annotated[str, OneOf(("open", "key")), BeforeValidator(str.lower)]
 _Networks = Annotated[str, AfterValidator(_check_networks)]
+_Urls = Annotated[str, AfterValidator(_check_urls)]
+_Source = Annotated[str, AfterValidator(_check_source)]
 _Format = Annotated[str, OneOf(FORMATS), BeforeValidator(str.lower)]
 
 
@@ -95,10 +103,10 @@ class Settings(BaseSettings):
     grace: _Count = 20  # seconds from SIGTERM until a server process exits, even with requests open
     threads: _Number = 0  # threads per prediction; 0: one per core
     audit_threads: Annotated[_Number, AfterValidator(_half_the_cores)] = 0  # of the audit worker; 0: half the cores
-    webhook_urls: Annotated[str, AfterValidator(_check_urls)] | None = None  # that are told of audits that have ended
+    webhook_urls: _Urls | None = None  # that are told of audits that have ended
     webhook_secret: _Path | None = None  # file of the secrets that sign webhooks, one a line
     webhook_allow_private: _Networks | None = None  # private addresses that webhooks may be sent to
-    webhook_source: str = "/audits"  # what webhooks say they come from: the URL of this deployment, say
+    webhook_source: _Source = "/audits"  # what webhooks say they come from: the URL of this deployment, say
     keep_days: _Number = 0  # days after which an ended audit is deleted; 0: never
     max_pending: _Count = 64  # prediction requests waiting or running; further ones get 503
     max_batch: _Count = 32  # images per /predict_batch

@@ -2,7 +2,7 @@
 
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -102,7 +102,7 @@ def receiving(*answers: int | Answer, port: int = 0, tls: ssl.SSLContext | None 
             thread.join()
 
 
-def webhook_settings(folder: Path, *urls: str, secrets: Sequence[str] = (SECRET,)) -> Mapping[str, str]:
+def webhook_settings(folder: Path, *urls: str, secrets: Sequence[str] = (SECRET,)) -> dict[str, str]:
     """The variables with which webhooks go to receivers on this machine; the secrets are written to `folder`."""
     path = folder / "webhook-secret"
     path.touch(mode=0o600)

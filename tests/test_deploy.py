@@ -67,10 +67,8 @@ def test_the_schemas_see_mistakes() -> None:
 
 def test_kustomize_applies_every_file() -> None:
     """Those in a folder below as a component, which is added where it is wanted."""
-    lists = list(FOLDER.rglob("kustomization.yaml"))
-    assert (
-        sorted(file.parent / name for file in lists for name in yaml.safe_load(file.read_text())["resources"]) == FILES
-    )
+    lists = {file.parent: yaml.safe_load(file.read_text()) for file in FOLDER.rglob("kustomization.yaml")}
+    assert sorted(folder / name for folder, listed in lists.items() for name in listed["resources"]) == FILES
 
 
 def test_settings_are_spelt_right() -> None:

@@ -21,15 +21,13 @@ _AT_ONCE = 4  # tries under way, to each receiver
 
 
 def prepare_webhooks(settings: Settings) -> None:
-    """Refuse settings that cannot work; from now on, no end of an audit is missed.
+    """Refuse settings that cannot work; from now on, no end of an audit is missed. The database must be there.
 
     Raises:
         ArgumentError: with the variable, what is accepted and what was received.
         SecretError: the file of secrets cannot be used.
-        DatabaseError: the database cannot be used.
     """
     if (receivers := read_receivers(settings)) is not None:
-        prepare_database(settings.database_url)
         with connect(settings.database_url) as jobs:
             begin(jobs, receivers.urls)
 
@@ -42,11 +40,13 @@ def run_webhooks(settings: Settings, *, supervised: bool) -> Never:
         supervised: whether a server started this process.
 
     Raises:
-        ArgumentError, SecretError, DatabaseError: see `prepare_webhooks`; or there is nobody to send them to.
+        ArgumentError, SecretError: see `prepare_webhooks`; or there is nobody to send them to.
+        DatabaseError: the database cannot be used.
     """
     receivers = read_receivers(settings)
     if receivers is None:
         raise ArgumentError("F2AT_WEBHOOK_URLS", "the URLs to send webhooks to", None)
+    prepare_database(settings.database_url)
     prepare_webhooks(settings)
     run_executor(
         settings,

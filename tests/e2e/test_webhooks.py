@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -64,7 +65,6 @@ def test_every_kind_of_end_is_announced_as_the_service_tells_it(
         server = start_server(
             F2AT_DATABASE_URL=new_database(),
             F2AT_WEBHOOK_SOURCE="https://models.example",
-            F2AT_AUDIT_MEMORY="0",
             **settings,
         )
         server.submit("stopped", **LONG)
@@ -103,6 +103,16 @@ def test_a_failed_audit_is_announced(start_server: Callable[..., "Server"], tmp_
         assert request.event().get_type() == "f2at.audit.failed"
         assert request.data["error"].startswith("it took more than 1 s of work")
         assert summary(request) == server.audit("failing")
+        server.stop()
+
+
+def test_a_server_without_a_worker_sends_them_as_well(start_server: Callable[..., "Server"], tmp_path: Path) -> None:
+    with receiving() as receiver:
+        server = start_server(F2AT_WORKER="off", **webhook_settings(tmp_path, receiver.url))
+        server.submit("queued", **SHORT)
+        server.client.delete("/audits/queued")  # before anything that sends has started
+        assert receiver.wait(1)[0].event().get_type() == "f2at.audit.cancelled"
+        assert server.workers() == []
         server.stop()
 
 
@@ -184,6 +194,24 @@ def test_the_process_that_sends_may_be_one_of_its_own_and_be_killed_at_any_time(
                     time.sleep(2)
         assert len(receiver.requests) == 3
         assert len({request.event().get_id() for request in receiver.requests}) == 1
+    audits.close()
+
+
+def test_another_process_takes_over_from_one_that_is_gone(new_database: "NewDatabase", tmp_path: Path) -> None:
+    url, held = new_database(), threading.Event()
+    audits = Audits(url, "sha256:one", reference_images=200, max_audits=9, max_samples=200)
+    with receiving(lambda _: held.wait(60)) as receiver:
+        settings = webhook_settings(tmp_path, receiver.url) | {"F2AT_DATABASE_URL": url, "F2AT_TAKEOVER": "2"}
+        with process(tmp_path, settings | {"F2AT_STATE": str(tmp_path / "one")}) as first:
+            wait_for(lambda: "Sending webhooks" in (tmp_path / "log").read_text())
+            audits.submit({}, "one")
+            audits.cancel("one")
+            receiver.wait(1)
+            with process(tmp_path, settings | {"F2AT_STATE": str(tmp_path / "other")}):
+                first.kill()
+                held.set()
+                first_try, second_try = receiver.wait(2)
+        assert first_try.event().get_id() == second_try.event().get_id()
     audits.close()
 
 

@@ -91,6 +91,12 @@ def test_proxies_are_addresses(monkeypatch: pytest.MonkeyPatch, value: str) -> N
         read(monkeypatch, F2AT_PROXIES=value)
 
 
+def test_the_source_of_webhooks_is_a_uri(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read(monkeypatch, F2AT_WEBHOOK_SOURCE="https://models.example").webhook_source == "https://models.example"
+    with pytest.raises(ArgumentError, match=r"^F2AT_WEBHOOK_SOURCE must be a URI or a path, without spaces; got 'my "):
+        read(monkeypatch, F2AT_WEBHOOK_SOURCE="my models")
+
+
 def test_the_worker_is_on_or_off(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ArgumentError, match=r"^F2AT_WORKER must be on or off; got 'maybe'$"):
         read(monkeypatch, F2AT_WORKER="maybe")

@@ -19,6 +19,7 @@ from f2at.serving.webhooks.deliveries import (
     QUEUE,
     VERSION,
     WORKFLOW,
+    count_by_outcome,
     enqueue,
     name_try,
 )
@@ -113,10 +114,12 @@ def test_what_is_not_taken_is_sent_again_and_is_the_same(jobs: DBOSClient, caplo
 
 
 def test_one_that_is_never_taken_is_given_up_and_said_so(jobs: DBOSClient, caplog: pytest.LogCaptureFixture) -> None:
+    before = count_by_outcome(jobs)
     with receiving(400, 302, 500) as receiver:
         deliver(jobs, "never", receiver.url, "lost")
         wait_for(lambda: outcomes(jobs, "never") == ["retried", "retried", "failed"])
         assert len(receiver.requests) == 3
+    assert count_by_outcome(jobs)["failed"] > before["failed"]
     last = said(caplog, receiver.server_port)[-1]
     assert last.endswith("given up after 3 tries, it answered 500.")
     assert [record.levelname for record in caplog.records if record.getMessage() == last] == ["ERROR"]
@@ -131,12 +134,14 @@ def test_retry_after_is_honoured(jobs: DBOSClient) -> None:
 
 
 def test_a_receiver_that_is_gone_is_left_alone(jobs: DBOSClient) -> None:
+    before = count_by_outcome(jobs)
     with receiving(410) as receiver:
         deliver(jobs, "gone", receiver.url)
         wait_for(lambda: outcomes(jobs, "gone") == ["gone"])
         deliver(jobs, "gone", receiver.url, "another")
         wait_for(lambda: outcomes(jobs, "gone") == ["gone", "gone"])
         assert len(receiver.requests) == 1
+    assert count_by_outcome(jobs)["gone"] == before["gone"] + 2
 
 
 def test_secrets_are_replaced_under_way(jobs: DBOSClient, secret: Path) -> None:
