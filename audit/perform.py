@@ -5,10 +5,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from f2at.audit.evidence.context import Context
 from f2at.audit.journal import Journal
 from f2at.audit.meter import Meter
 from f2at.audit.plan import Audit, Heartbeat, Step
+from f2at.audit.provenance.context import Context
 
 
 def perform(

@@ -27,9 +27,9 @@ from f2at.attacks.target import Target, has_gradients, has_scores
 from f2at.audit.budget import Budget
 from f2at.audit.checks import check_data, check_models
 from f2at.audit.cost import Cost, Pace, attack_cost, measure_pace, measurement_cost
-from f2at.audit.evidence.context import Context
-from f2at.audit.evidence.harness import describe_environment, describe_harness
-from f2at.audit.evidence.repetition import Origin, describe_repetition
+from f2at.audit.provenance.context import Context
+from f2at.audit.provenance.harness import describe_environment, describe_harness
+from f2at.audit.provenance.repetition import Origin, describe_repetition
 from f2at.audit.reports.report import build_report
 from f2at.audit.request import AuditRequest
 from f2at.audit.stages import (

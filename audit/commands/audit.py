@@ -14,10 +14,10 @@ from f2at.audit.commands.endpoint import add_endpoint_options, is_url
 from f2at.audit.commands.foreign import add_foreign_options
 from f2at.audit.commands.model import open_all, suited
 from f2at.audit.commands.planning import add_planning_options, check_planning_options, plan
-from f2at.audit.evidence.context import read_context
-from f2at.audit.evidence.notation import parse_attack
 from f2at.audit.journal import Journal
 from f2at.audit.perform import perform
+from f2at.audit.provenance.context import read_context
+from f2at.audit.provenance.notation import parse_attack
 from f2at.audit.reports.files import page_path, write_report
 from f2at.audit.reports.statistics import CONFIDENCE
 from f2at.audit.suites import CUSTOM, FOR_THRESHOLDS, SUITES, accuracy_name

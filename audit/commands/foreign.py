@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from f2at.audit.evidence.notation import parse_names
+from f2at.audit.provenance.notation import parse_names
 from f2at.gradient.entry import CHANNELS, LAYOUTS
 from f2at.gradient.scores import SCORES
 from f2at.images.preparation import FITS, INTERPOLATIONS

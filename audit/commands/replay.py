@@ -14,10 +14,10 @@ from f2at.audit.commands.audit import audit_parser, audit_request
 from f2at.audit.commands.bar import progress_bar
 from f2at.audit.commands.endpoint import is_url
 from f2at.audit.commands.model import open_subject
-from f2at.audit.evidence.differences import Difference, causes, differences, leaves
 from f2at.audit.opening.bundle import open_surrogate
 from f2at.audit.opening.model import Model
 from f2at.audit.perform import perform
+from f2at.audit.provenance.differences import Difference, causes, differences, leaves
 from f2at.audit.reports.files import read_report
 from f2at.audit.reports.report import deterministic_part, without_examples
 from f2at.command_line import Parser

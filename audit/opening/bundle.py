@@ -9,9 +9,9 @@ import onnx
 
 from f2at.attacks.targets.onnx_target import OnnxTarget
 from f2at.audit import AuditRequest, Step
-from f2at.audit.evidence.repetition import Origin
 from f2at.audit.opening.model import Model
 from f2at.audit.perform import perform
+from f2at.audit.provenance.repetition import Origin
 from f2at.bundle.format import CLASSIFIER, GRADIENT, Bundle, load_bundle
 from f2at.bundle.memory import images_at_once
 from f2at.bundle.places import without_places

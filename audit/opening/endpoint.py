@@ -17,10 +17,10 @@ from f2at.audit.endpoint.connection import Server
 from f2at.audit.endpoint.finding import Found, find_interface
 from f2at.audit.endpoint.limits import Limits
 from f2at.audit.endpoint.target import Asking, EndpointTarget
-from f2at.audit.evidence.repetition import Origin, unusual
 from f2at.audit.opening.bundle import open_surrogate
 from f2at.audit.opening.model import Model
 from f2at.audit.perform import perform
+from f2at.audit.provenance.repetition import Origin, unusual
 from f2at.images.preparation import Preparation
 from f2at.images.sets.base import LabelledSet
 from f2at.images.sets.opening import as_labelled

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 from f2at.attacks.target import Target
 from f2at.audit import Audit, AuditRequest
-from f2at.audit.evidence.repetition import Origin
 from f2at.audit.opening.preprocessing import IMAGES
 from f2at.audit.plan import drawn
+from f2at.audit.provenance.repetition import Origin
 from f2at.images.pixels import Images, Labels
 from f2at.images.preparation import Preparation
 from f2at.images.sets.base import LabelledSet

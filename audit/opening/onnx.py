@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike
 
 from f2at.attacks.targets.onnx_target import OnnxTarget
 from f2at.audit import AuditRequest, Step
-from f2at.audit.evidence.repetition import Origin, unusual
 from f2at.audit.opening.bundle import open_surrogate
 from f2at.audit.opening.model import Model
 from f2at.audit.opening.preprocessing import compare_preprocessings
 from f2at.audit.perform import perform
+from f2at.audit.provenance.repetition import Origin, unusual
 from f2at.bundle.memory import images_at_once
 from f2at.bundle.runtime import RUNTIME_ERRORS, active_provider, create_session, reason
 from f2at.files import name_of

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from f2at.audit.evidence.repetition import model_name
 from f2at.audit.page.words import count, percent, power
+from f2at.audit.provenance.repetition import model_name
 from f2at.command_line import shortened
 
 _NAMED = 3  # classes

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from f2at.audit.evidence.context import Context
+from f2at.audit.provenance.context import Context
 from f2at.audit.reports.report import SCHEMA_VERSION
 
 _READABLE = (2, SCHEMA_VERSION)

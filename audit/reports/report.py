@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from f2at.audit.evidence.context import Context
-from f2at.audit.evidence.techniques import techniques
+from f2at.audit.provenance.context import Context
+from f2at.audit.provenance.techniques import techniques
 from f2at.audit.reports.flags import flags
 from f2at.audit.reports.statistics import proportion
 from f2at.audit.reports.tables import (

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from f2at.audit.evidence.context import Context
+from f2at.audit.provenance.context import Context
 from f2at.audit.request import AuditRequest
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from pydantic.json_schema import models_json_schema
 
-from f2at.audit.evidence.context import Context
+from f2at.audit.provenance.context import Context
 from f2at.audit.reports.schema import report_schema
 from f2at.audit.request import AuditRequest
 from f2at.serving.access.scopes import METRICS, OPEN, Scoped, needed_scope

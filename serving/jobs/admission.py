@@ -4,7 +4,7 @@ from typing import Any
 
 from f2at.arguments import ArgumentError
 from f2at.audit.cost import most_evaluations
-from f2at.audit.evidence.context import Context
+from f2at.audit.provenance.context import Context
 from f2at.audit.request import AuditRequest
 from f2at.serving.problems import Problem
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from f2at.audit.evidence.harness import onnxruntime_version, shaping_code
+from f2at.audit.provenance.harness import onnxruntime_version, shaping_code
 
 
 def application_version(digest: str, surrogate: str | None = None) -> str:

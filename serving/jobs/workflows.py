@@ -19,7 +19,7 @@ from dbos import DBOS, SetWorkflowID, WorkflowStatus
 from dbos import error as dbos_error
 
 from f2at.audit import Audit, Step
-from f2at.audit.evidence.context import Context
+from f2at.audit.provenance.context import Context
 from f2at.audit.stages import surviving
 from f2at.serving.jobs.forecast import Forecast
 from f2at.serving.jobs.records import PROGRESS, REPORT, WORKFLOW

@@ -18,7 +18,7 @@ from torch import nn
 from f2at.__main__ import main
 from f2at.attacks.objectives import OBJECTIVES
 from f2at.attacks.registry import ATTACKS
-from f2at.audit.evidence.notation import parse_attack
+from f2at.audit.provenance.notation import parse_attack
 from f2at.audit.reports.schema import report_schema
 from f2at.audit.suites import SUITES
 from f2at.bundle.format import write_bundle

@@ -15,7 +15,7 @@ import pytest
 
 import f2at
 from f2at.__main__ import main
-from f2at.audit.evidence.repetition import OUTPUT
+from f2at.audit.provenance.repetition import OUTPUT
 from f2at.audit.reports.report import deterministic_part, without_examples
 from f2at.bundle.format import load_bundle
 from f2at.images.png import png

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from f2at.audit.evidence.harness import describe_harness
+from f2at.audit.provenance.harness import describe_harness
 from f2at.audit.reports.report import deterministic_part
 from f2at.audit.reports.schema import report_schema
 from f2at.bundle.format import Bundle

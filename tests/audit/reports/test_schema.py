@@ -11,8 +11,8 @@ from jsonschema import Draft202012Validator
 from f2at.attacks.targets.torch_target import TorchTarget
 from f2at.audit import Audit, AuditRequest, run_audit
 from f2at.audit.endpoint.limits import Limits
-from f2at.audit.evidence.context import Context
-from f2at.audit.evidence.repetition import Origin
+from f2at.audit.provenance.context import Context
+from f2at.audit.provenance.repetition import Origin
 from f2at.audit.reports.report import SCHEMA_VERSION, without_examples
 from f2at.audit.reports.schema import report_schema
 from f2at.images.sets.base import in_memory

@@ -1,4 +1,4 @@
-from f2at.audit.evidence.differences import ABSENT, Difference, causes, differences, leaves
+from f2at.audit.provenance.differences import ABSENT, Difference, causes, differences, leaves
 
 
 def test_leaves_that_differ_are_named_by_where_they_are() -> None:

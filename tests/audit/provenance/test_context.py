@@ -6,7 +6,7 @@ from jsonschema import Draft202012Validator
 from f2at.__main__ import main
 from f2at.arguments import ArgumentError
 from f2at.audit import AuditRequest, run_audit
-from f2at.audit.evidence.context import Context, read_context
+from f2at.audit.provenance.context import Context, read_context
 from f2at.audit.reports.report import deterministic_part
 from tests.audit.grey import grey_audit
 from tests.readme import blocks

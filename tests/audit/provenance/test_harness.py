@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from f2at import __version__
-from f2at.audit.evidence import harness
-from f2at.audit.evidence.harness import describe_environment, describe_harness, processor, shaping_code
+from f2at.audit.provenance import harness
+from f2at.audit.provenance.harness import describe_environment, describe_harness, processor, shaping_code
 
 XEON = """processor\t: 0
 model name\t: Intel(R) Xeon(R) Processor @ 2.10GHz

@@ -9,8 +9,8 @@ from f2at.attacks.registry import ATTACKS
 from f2at.audit import AuditRequest
 from f2at.audit.commands.audit import audit_parser, audit_request
 from f2at.audit.commands.foreign import class_names
-from f2at.audit.evidence.notation import attack_text, names_text, parse_attack, parse_names
-from f2at.audit.evidence.repetition import Origin, describe_repetition
+from f2at.audit.provenance.notation import attack_text, names_text, parse_attack, parse_names
+from f2at.audit.provenance.repetition import Origin, describe_repetition
 from f2at.audit.suites import SUITES
 
 VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)

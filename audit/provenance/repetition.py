@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from f2at.audit.evidence.notation import attack_text, names_text
+from f2at.audit.provenance.notation import attack_text, names_text
 from f2at.audit.reports.statistics import CONFIDENCE
 from f2at.audit.request import AuditRequest
 from f2at.audit.suites import CUSTOM

@@ -3,7 +3,7 @@
 import pytest
 
 from f2at.attacks.registry import ATTACKS
-from f2at.audit.evidence.techniques import techniques
+from f2at.audit.provenance.techniques import techniques
 from f2at.audit.suites import SUITES
 
 WHITE = [
