@@ -61,13 +61,8 @@ def run_verify(arguments: Sequence[str]) -> int:
     parser.add_argument("--model", type=Path, metavar="BUNDLE", help="the bundle that a report's statement must be of")
     options = parser.parse_args(arguments)
     keys = read_public_keys(options.public_key)
-    path: Path = options.path
-    if path.is_dir():
-        print(f"verified  {path / verify_bundle(load_bundle(path), keys)}")
-        return 0
-    stated = path.name.endswith(in_toto.SUFFIX)
-    report = path.with_name(path.name.removesuffix(in_toto.SUFFIX) + ".json") if stated else path
-    _verify_report(report, keys, options.model, only_statement=stated)
+    for line in _verify(options.path, keys, options.model):
+        print(f"verified  {line}")
     return 0
 
 
@@ -81,36 +76,59 @@ def _sign(options: argparse.Namespace) -> dict[Path, bytes]:
         raise ValueError(f"format {options.format} is of bundles; got {path}, which is a file")
     content = path.read_bytes()
     signatures = {path.with_name(path.name + SUFFIX): sign(content, key)}
-    try:
-        statement = in_toto.statement(parse_report(content, path), content)
-    except ValueError as error:
-        print(f"no in-toto statement: {error}")
-    else:
-        signatures[path.with_suffix(in_toto.SUFFIX)] = in_toto.sign_statement(statement, key)
+    if statement := _statement_path(path):
+        try:
+            made = in_toto.statement(parse_report(content, path), content)
+        except ValueError as error:
+            print(f"no in-toto statement: {error}")
+        else:
+            signatures[statement] = in_toto.sign_statement(made, key)
     return signatures
 
 
-def _verify_report(path: Path, keys: Sequence[PublicKey], model: Path | None, *, only_statement: bool) -> None:
-    """Check every signature that there is of a report or another file; at least one there must be."""
-    content = path.read_bytes()
-    signature, statement = path.with_name(path.name + SUFFIX), path.with_suffix(in_toto.SUFFIX)
-    there = [file for file in (signature, statement) if file.exists() and (file == statement or not only_statement)]
-    if not there:
-        raise SignatureError(f"{path}: it is not signed (there is no {signature.name}): f2at sign")
-    if model is not None and statement not in there:
-        raise SignatureError(f"{path}: there is no {statement.name}, which would say of what model it is: f2at sign")
-    verified = []
-    for file in there:
+def _verify(path: Path, keys: Sequence[PublicKey], model: Path | None) -> list[str]:
+    """Check every signature of a report or another file, or one of a bundle; return what was found.
+
+    Raises:
+        SignatureError: there is none, or a wrong one.
+    """
+    if path.is_dir():
+        if model is not None:
+            raise ValueError(f"model is for reports; got {path}, which is a folder")
+        return [str(path / verify_bundle(load_bundle(path), keys))]
+    if path.name.endswith(in_toto.SUFFIX):
+        report = path.with_name(path.name.removesuffix(in_toto.SUFFIX) + ".json")
+        return [_verify_statement(path, keys, report.read_bytes() if report.exists() else None, model)]
+    content, found = path.read_bytes(), []
+    signature, statement = path.with_name(path.name + SUFFIX), _statement_path(path)
+    if signature.exists():
         try:
-            if file == signature:
-                verify(content, file.read_bytes(), keys)
-                verified.append(str(file))
-                continue
-            found = in_toto.verify_statement(file.read_bytes(), keys)
-            in_toto.check_report(found, content)
-            if model is not None:
-                in_toto.check_model(found, load_bundle(model).digest)
-            verified.append(f"{file}: {in_toto.result_of(found).result}")
+            verify(content, signature.read_bytes(), keys)
         except SignatureError as error:
-            raise SignatureError(f"{file}: {error}") from error
-    print("\n".join(f"verified  {line}" for line in verified))
+            raise SignatureError(f"{signature}: {error}") from error
+        found.append(str(signature))
+    if statement and statement.exists():
+        found.append(_verify_statement(statement, keys, content, model))
+    elif model is not None:
+        raise SignatureError(f"{path}: there is no statement beside it that says of which model it is: f2at sign")
+    if not found:
+        raise SignatureError(f"{path}: it is not signed (there is no {signature.name}): f2at sign")
+    return found
+
+
+def _verify_statement(file: Path, keys: Sequence[PublicKey], report: bytes | None, model: Path | None) -> str:
+    """Check a statement, against the report and the model where they are given."""
+    try:
+        found = in_toto.verify_statement(file.read_bytes(), keys)
+        if report is not None:
+            in_toto.check_report(found, report)
+        if model is not None:
+            in_toto.check_model(found, load_bundle(model).digest)
+    except SignatureError as error:
+        raise SignatureError(f"{file}: {error}") from error
+    return f"{file}: {in_toto.result_of(found).result}"
+
+
+def _statement_path(report: Path) -> Path | None:
+    """Where the statement of a report lies; None if the name is not that of a report."""
+    return report.with_suffix(in_toto.SUFFIX) if report.suffix == ".json" else None

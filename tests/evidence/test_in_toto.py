@@ -207,7 +207,11 @@ def test_the_statement_is_enough(report: Path, tmp_path: Path, capsys: pytest.Ca
         assert main(["verify", str(path), "--public-key", str(keys.public)]) == 0
     report.write_bytes(report.read_bytes().replace(b'"robust"', b'"Robust"', 1))
     assert "of another report" in said(capsys, "verify", report, "--public-key", keys.public)
-    (tmp_path / "report.intoto.json").unlink()
+    report.rename(tmp_path / "elsewhere.json")
+    capsys.readouterr()
+    assert main(["verify", str(tmp_path / "report.intoto.json"), "--public-key", str(keys.public)]) == 0
+    assert capsys.readouterr().out == f"verified  {tmp_path / 'report.intoto.json'}: FAILED\n"
+    report = tmp_path / "elsewhere.json"
     assert "it is not signed" in said(capsys, "verify", report, "--public-key", keys.public)
 
 
@@ -234,7 +238,7 @@ def test_without_a_digest_there_is_nothing_to_state(
     assert not (tmp_path / "report.intoto.json").exists()
     check = ["verify", report, "--public-key", keys.public]
     assert main([*map(str, check)]) == 0
-    assert "there is no report.intoto.json" in said(capsys, *check, "--model", tmp_path)
+    assert "no statement beside it that says of which model it is" in said(capsys, *check, "--model", tmp_path)
 
 
 @pytest.mark.parametrize("payload", [b"", b"{}", b'{"_type": "https://in-toto.io/Statement/v1"}', b"[" * 5000])
@@ -271,6 +275,20 @@ def test_both_signatures_are_replaced_only_where_that_is_asked_for(
     assert not (tmp_path / "report.json.sig").exists()
     assert main(["sign", str(report), "--key", str(keys.private), "--overwrite"]) == 0
     stock(statement, keys.public)
+
+
+def test_other_files_get_a_signature_and_no_statement(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keys, file = make_keys(tmp_path), tmp_path / "model.onnx"
+    file.write_bytes(b"ONNX")
+    (tmp_path / "model.intoto.json").write_text("of somebody else, for whatever it says")
+    assert main(["sign", str(file), "--key", str(keys.private)]) == 0
+    assert main(["verify", str(file), "--public-key", str(keys.public)]) == 0
+    assert capsys.readouterr().out == f"signed    {file}.sig\nverified  {file}.sig\n"
+
+
+def test_only_reports_are_of_a_model(bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check = ["verify", bundle.path, "--public-key", make_keys(tmp_path).public, "--model", bundle.path]
+    assert said(capsys, *check) == f"f2at verify: model is for reports; got {bundle.path}, which is a folder\n"
 
 
 def test_only_bundles_have_a_format(report: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
