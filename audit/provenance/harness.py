@@ -22,7 +22,7 @@ _TELLING = {"f2at.audit": ("page", "commands")}
 _ROOT = Path(__file__).resolve().parents[2]  # of a checkout; of an installed package, its own folder
 _CPUINFO = Path("/proc/cpuinfo")
 # What ONNX Runtime's own kernels and numpy's choose among; names as Linux has them.
-_KERNELS = re.compile(r"sse4_[12]|avx.*|fma|f16c|amx_.*|neon|asimd.*|i8mm|bf16|s[vm]e.*")
+_KERNELS = re.compile(r"sse4_[12]|avx.*|fma|f16c|amx_.*|neon|asimd.*|i8mm|bf16|s[vm]e(?!p$).*")
 
 
 def describe_harness() -> dict[str, Any]:

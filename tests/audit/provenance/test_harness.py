@@ -14,13 +14,13 @@ from f2at.audit.provenance.harness import describe_environment, describe_harness
 
 XEON = """processor\t: 0
 model name\t: Intel(R) Xeon(R) Processor @ 2.10GHz
-flags\t\t: fpu vme sse sse2 sse4_1 sse4_2 avx f16c avx2 fma avx512f avx512_vnni amx_tile amx_int8 hypervisor
+flags\t\t: fpu vme sse sse2 sse4_1 sse4_2 avx f16c avx2 fma avx512f avx512_vnni amx_tile amx_int8 smep smap hypervisor
 
 processor\t: 1
 model name\t: another, which has nothing to say
 flags\t\t: fpu
 """
-NEOVERSE = "processor\t: 0\nFeatures\t: fp asimd evtstrm aes asimdhp asimddp sve i8mm bf16\nCPU implementer\t: 0x41\n"
+NEOVERSE = "processor\t: 0\nFeatures\t: fp asimd asimdhp asimddp sve svebf16 sme2 i8mm bf16\nCPU implementer\t: 0x41\n"
 
 
 def git(folder: Path, *words: str) -> str:
@@ -99,7 +99,7 @@ def test_the_digest_is_of_the_code_that_shapes_figures(tmp_path: Path, monkeypat
             "Intel(R) Xeon(R) Processor @ 2.10GHz",
             "amx_int8 amx_tile avx avx2 avx512_vnni avx512f f16c fma sse4_1 sse4_2",
         ),
-        (NEOVERSE, None, "asimd asimddp asimdhp bf16 i8mm sve"),
+        (NEOVERSE, None, "asimd asimddp asimdhp bf16 i8mm sme2 sve svebf16"),
     ],
 )
 def test_a_processor_by_its_name_and_what_kernels_are_chosen_by(
