@@ -480,7 +480,7 @@ def test_the_documentation_s_comparisons_run_as_they_are_printed(
     for name in ("deployed.json", "candidate.json"):
         (tmp_path / name).write_bytes((tmp_path / "report.json").read_bytes())
     monkeypatch.chdir(tmp_path)
-    plain, strict = commands("compare", page="docs/audits.md", title="Compare two audits")
+    plain, strict, clean = commands("compare", page="docs/audits.md", title="Compare two audits")
     assert main(plain) == 0
     assert capsys.readouterr().out.endswith("gate (not worse beyond chance): pass\n")
     assert main(strict) == 4  # 36 images prove nothing to 3 points
@@ -491,6 +491,19 @@ def test_the_documentation_s_comparisons_run_as_they_are_printed(
         "tolerance_robust": 3,
         "outcome": "inconclusive",
     }
+    assert main(clean) == 4
+    rule = "gate (clean at most 5 points worse, by the interval, robust not worse beyond chance): inconclusive"
+    assert rule in capsys.readouterr().out
+
+
+def test_the_documentation_s_plans_run_as_they_are_printed(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(bundle, tmp_path / "bundles/digits")
+    monkeypatch.chdir(tmp_path)
+    for arguments in commands("audit", page="docs/audits.md", title="How many images?"):
+        assert main(arguments) == 0
+        assert " images, with probability 0.9" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
