@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 
-# What models somebody has, and on what machines, is nobody else's business: ONNX Runtime (from 1.29) and BentoML tell
-# their makers unless they are told not to, before they are loaded. A value of the user's own stays.
+# What models somebody has, and on what machines, is nobody else's business: ONNX Runtime (from 1.29), BentoML and
+# MLflow tell their makers unless they are told not to, before they are loaded. A value of the user's own stays.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # in this spelling alone
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 __all__ = [
     "AuditRequest",

@@ -24,13 +24,19 @@ COMMANDS = {
     "train": Command("f2at.training.command:run", "train", "train a robust classifier as a TOML file says"),
     "critic": Command("f2at.training.critic:run", "train", "learn the critics of F2AT's Donsker-Varadhan estimator"),
     "export": Command("f2at.export.command:run", "train", "turn a training run or an ONNX file into a bundle"),
-    "audit": Command("f2at.audit.commands.audit:run", None, "attack a bundle or an ONNX file, and write a report"),
+    "audit": Command(
+        "f2at.evidence.commands.shapes:run_audit", None, "attack a bundle or an ONNX file, and write a report"
+    ),
     "replay": Command("f2at.audit.commands.replay:run", None, "repeat a report's audit, and say what differs"),
-    "compare": Command("f2at.audit.commands.compare:run", None, "say whether one report is worse than another"),
+    "compare": Command(
+        "f2at.evidence.commands.shapes:run_compare", None, "say whether one report is worse than another"
+    ),
+    "card": Command("f2at.evidence.commands.card:run", "card", "write a Hugging Face model card of a report"),
+    "log-mlflow": Command("f2at.evidence.commands.tracking:run", "mlflow", "log a report to an MLflow server"),
     "list": Command("f2at.audit.commands.listing:run_list", None, "print the suites and the attacks"),
     "schema": Command("f2at.audit.commands.listing:run_schema", None, "print the JSON Schema of reports"),
-    "sign": Command("f2at.evidence.signing:run_sign", None, "sign a bundle or a report"),
-    "verify": Command("f2at.evidence.signing:run_verify", None, "check the signature of a bundle or a report"),
+    "sign": Command("f2at.evidence.commands.signing:run_sign", None, "sign a bundle or a report"),
+    "verify": Command("f2at.evidence.commands.signing:run_verify", None, "check the signature of a bundle or a report"),
     "serve": Command("f2at.serving.commands:run_serve", "serve", "serve a bundle over HTTP, and audit it on demand"),
     "worker": Command("f2at.serving.commands:run_worker", "serve", "run the audits that servers queue"),
     "webhooks": Command("f2at.serving.commands:run_webhooks", "serve", "tell others of audits that have ended"),

@@ -20,6 +20,8 @@ NEEDED = {
     "audit": ["x", "--output", "y.json"],
     "replay": ["x"],
     "compare": ["x", "y"],
+    "card": ["x.json"],
+    "log-mlflow": ["x.json"],
     "sign": ["x", "--key", "y"],
     "verify": ["x", "--public-key", "y"],
     "serve": ["x"],
@@ -53,7 +55,7 @@ def without(library: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     printed = capsys.readouterr().out
-    assert re.findall(r"^  (\w+) +\w", printed, re.MULTILINE) == list(COMMANDS)
+    assert re.findall(r"^  ([\w-]+) +\w", printed, re.MULTILINE) == list(COMMANDS)
     assert main([]) == 2
     assert capsys.readouterr().out == printed
     assert main(["--version"]) == 0
@@ -145,9 +147,17 @@ def test_numbers_of_channels_are_one_or_three(tmp_path: Path, capsys: pytest.Cap
         assert f"argument --mean: must be one number or three, as in 0.5,0.4,0.4; got {wrong!r}" in said
 
 
-@pytest.mark.parametrize(("name", "blocked", "extra"), [("train", "torch", "train"), ("serve", "bentoml", "serve")])
+@pytest.mark.parametrize(
+    ("name", "blocked", "extra"),
+    [
+        ("train", "torch", "train"),
+        ("serve", "bentoml", "serve"),
+        ("card", "huggingface_hub", "card"),
+        ("log-mlflow", "mlflow", "mlflow"),
+    ],
+)
 def test_a_command_whose_extra_is_missing_says_what_to_install(name: str, blocked: str, extra: str) -> None:
-    arguments = {"train": NEEDED["train"], "serve": [str(ZOO)]}[name]
+    arguments = {**NEEDED, "serve": [str(ZOO)]}[name]
     done = without(blocked, name, *arguments)
     assert done.returncode == 2
     assert done.stderr == f"f2at {name}: {blocked} is not installed; pip install 'f2at[{extra}]'\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
-SWITCHES = ("ORT_DISABLE_TELEMETRY", "BENTOML_DO_NOT_TRACK")
+SWITCHES = ("ORT_DISABLE_TELEMETRY", "BENTOML_DO_NOT_TRACK", "MLFLOW_DISABLE_TELEMETRY")
 # Where any of these is set, ONNX Runtime reports nothing anyway, and the test would say nothing.
 MACHINES = {"CI", "TF_BUILD", "GITHUB_ACTIONS", "GITLAB_CI", "ORT_RUNNING_UNIT_TESTS", "PYTEST_CURRENT_TEST"}
 SESSION = "; import onnxruntime; onnxruntime.InferenceSession('zoo/cifar10/classifier.onnx')"
@@ -38,3 +38,10 @@ def test_a_user_may_want_onnx_runtime_to_report(tmp_path: Path) -> None:
 def test_bentoml_sends_nothing(tmp_path: Path, own: dict[str, str], expected: str) -> None:
     tracking = "from bentoml._internal.utils.analytics.usage_stats import do_not_track; print(do_not_track())"
     assert run(f"import f2at; {tracking}", tmp_path, **own).strip() == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("own", "expected"), [({}, "True"), ({"MLFLOW_DISABLE_TELEMETRY": "false"}, "False")])
+def test_mlflow_sends_nothing(tmp_path: Path, own: dict[str, str], expected: str) -> None:
+    asked = "from mlflow.telemetry.utils import is_telemetry_disabled; print(is_telemetry_disabled())"
+    assert run(f"import f2at; {asked}", tmp_path, **own).strip() == expected

@@ -89,6 +89,13 @@ def test_the_service_is_found(run: Run) -> None:
     assert run("python", "-c", "from f2at.serving.service import RobustClassifier as r; print(r.name)").strip()
 
 
+def test_pytest_has_the_fixture(run: Run) -> None:
+    gate = "assert_robust('zoo/cifar10', min_robust_accuracy=0, samples=40, attacks=[{'name': 'fgsm'}], curve=False)"
+    test = f"def test_it(assert_robust):\n    {gate}\n"
+    run("python", "-c", f"import pathlib; pathlib.Path('test_model.py').write_text({test!r})")
+    assert "1 passed" in run("python", "-m", "pytest", "-p", "no:cacheprovider", "test_model.py")
+
+
 def test_the_sdist_builds_the_same_wheel(built: Path, tmp_path: Path) -> None:
     """Links and all: what one installs from source is what one installs from the wheel."""
     (sdist,) = built.glob("*.tar.gz")

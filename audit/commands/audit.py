@@ -14,6 +14,7 @@ from f2at.audit.commands.endpoint import add_endpoint_options, is_url
 from f2at.audit.commands.foreign import add_foreign_options
 from f2at.audit.commands.model import open_all, suited
 from f2at.audit.commands.planning import add_planning_options, check_planning_options, plan
+from f2at.audit.commands.shapes import Shape, add_shape_options, shape_files, write_shapes
 from f2at.audit.journal import Journal
 from f2at.audit.perform import perform
 from f2at.audit.provenance.context import read_context
@@ -28,9 +29,13 @@ EXIT_CODES = {None: 0, "pass": 0, "fail": 3, "inconclusive": 4}
 INTERRUPTED = 130
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Audit, write the two files, print a summary and return the exit code."""
+def run(arguments: Sequence[str], *, shapes: Sequence[Shape] = ()) -> int:
+    """Audit, write the two files and the shapes asked for, print a summary and return the exit code.
+
+    A shape is rendered of the report and the path that it was written to.
+    """
     parser = audit_parser()
+    add_shape_options(parser, shapes)
     options = parser.parse_args(arguments)
     check_planning_options(options)
     if options.plan:
@@ -45,6 +50,7 @@ def run(arguments: Sequence[str]) -> int:
             raise ValueError(f"output must name a file to write; {path} is a folder")
         if path.exists() and not options.overwrite:
             raise ValueError(f"{path} exists; give --overwrite or another --output")
+    also = shape_files(options, shapes, beside=(output, page))
     context = None if options.context is None else read_context(options.context)
     request = audit_request(options)
     opened = open_all(options)
@@ -65,8 +71,9 @@ def run(arguments: Sequence[str]) -> int:
         if not len(journal):
             journal.delete()
     journal.delete()
+    write_shapes(also, report, output)
     print(_summary(report))
-    print(f"\n{output}\n{page}")
+    print("", output, page, *also, sep="\n")
     return EXIT_CODES[report["verdict"]["outcome"]]
 
 

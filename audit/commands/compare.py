@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from f2at.audit.commands.shapes import Shape, add_shape_options, shape_files, write_shapes
 from f2at.audit.reports.compare import FAIL_ON, compare_reports, gate, tolerances_of
 from f2at.audit.reports.files import read_report
 from f2at.command_line import Parser
@@ -12,19 +13,30 @@ from f2at.command_line import Parser
 EXIT_CODES = {"pass": 0, "fail": 3, "inconclusive": 4}
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Compare two reports and return the exit code."""
-    options = _parser().parse_args(arguments)
-    comparison = compare_reports(read_report(options.baseline), read_report(options.candidate))
+def run(arguments: Sequence[str], *, shapes: Sequence[Shape] = ()) -> int:
+    """Compare two reports, write the shapes asked for and return the exit code.
+
+    A shape is rendered of the comparison, the gate's outcome and its conclusion in words, the candidate's report and
+    the path of that.
+    """
+    parser = _parser()
+    add_shape_options(parser, shapes)
+    options = parser.parse_args(arguments)
+    also = shape_files(options, shapes)
+    baseline, candidate = read_report(options.baseline), read_report(options.candidate)
+    comparison = compare_reports(baseline, candidate)
     given = {name: getattr(options, name) for name in ("tolerance", "tolerance_clean", "tolerance_robust")}
     outcome = gate(comparison, **given, fail_on=options.fail_on)
     allowed = {f"tolerance_{name}": points for name, points in tolerances_of(**given).items()}
     judged = {"fail_on": options.fail_on, "tolerance": options.tolerance, **allowed, "outcome": outcome}
+    conclusion = _conclusion(judged, attacked=_under_attack(comparison), same_attacks=comparison["same_attacks"])
+    write_shapes(also, comparison, outcome, conclusion, candidate, options.candidate)
     if options.format == "json":
         print(json.dumps({**comparison, "gate": judged}, indent=2, allow_nan=False))
     else:
         print(summary(comparison))
-        print(_conclusion(judged, attacked=_under_attack(comparison), same_attacks=comparison["same_attacks"]))
+        print(conclusion)
+        print(*also, sep="\n", end="\n" if also else "")
     return EXIT_CODES[outcome]
 
 
@@ -146,4 +158,5 @@ def _parser() -> Parser:
         parser.add_argument(
             f"--tolerance-{name}", type=float, metavar="POINTS", help=f"the same for {name} accuracy alone"
         )
+    parser.add_argument("--overwrite", action="store_true", help="replace a file that is there")
     return parser
