@@ -13,7 +13,6 @@ from f2at.audit.opening.onnx import audit_onnx
 from f2at.audit.reports.files import write_report
 from f2at.audit.suites import CUSTOM
 from f2at.evidence.findings import of_report
-from f2at.images.sets.base import in_memory
 from f2at.images.sets.opening import as_labelled
 
 if TYPE_CHECKING:
@@ -114,6 +113,6 @@ def _audited_bundle(
     threads: int = 0,
 ) -> dict[str, Any]:
     """As `f2at.audit_bundle`, which takes no arrays."""
-    model, own_images, own_labels = open_bundle(path, threads=threads)
-    data = in_memory(own_images, own_labels) if images is None else as_labelled(images, labels)
+    model = open_bundle(path, threads=threads)
+    data = None if images is None else as_labelled(images, labels)
     return perform(model.audit(data, request, surrogate=open_surrogate(surrogate, threads=threads)))

@@ -96,8 +96,8 @@ def test_operations_on_integers_are_written_out(tmp_path: Path, kind: QuantType,
 
 
 def test_an_operation_on_integers_of_another_layout_is_named() -> None:
-    attributes = {"domain": "com.microsoft", "channels_last": 1}
-    node = helper.make_node("QLinearGlobalAveragePool", ["x", "s", "z", "s", "z"], ["y"], **attributes)
+    inputs = ["x", "s", "z", "s", "z"]
+    node = helper.make_node("QLinearGlobalAveragePool", inputs, ["y"], domain="com.microsoft", channels_last=1)
     graph = helper.make_graph([node], "one", [], [])
     assert written_out(helper.make_model(graph)).graph.node[0] == node
 
