@@ -25,7 +25,7 @@ from f2at.images.sets.base import LabelledSet
 
 _DIFFERENT = 4
 _SHOWN = 40  # differences, as text
-_WIDEST = 60  # characters of a value
+_WIDEST = 72  # characters of a value, and a digest has 71
 _UNEXPLAINED = (
     "harness, processor and libraries are the same: the report was altered, or the model does not answer the same twice"
 )
@@ -55,17 +55,11 @@ def _open(report: Mapping[str, Any], options: argparse.Namespace) -> Audit:
     Raises:
         ValueError: it names none, or a file is missing or another one than the report's.
     """
-    repeat = report["repeat"]
-    if repeat is None:
-        raise ValueError(
-            f"{options.report} names no command that repeats it: it is of an earlier version, or of a model in "
-            "somebody's program"
-        )
-    said = _said(repeat["command"])
+    command, names, asked = _repetition(report, options.report)
+    said = _said(command)
     request = audit_request(said)
-    if request != AuditRequest(**report["request"]):
+    if request != asked:
         raise ValueError(f"{options.report} contradicts itself: its command asks for another audit than it was")
-    names = {file["what"]: file["name"] for file in repeat["files"]}
     beside = options.report.parent
     said.model = _model(names["model"], options.model, beside)
     said.data = _find("data", names.get("data"), options.data, beside)
@@ -75,6 +69,21 @@ def _open(report: Mapping[str, Any], options: argparse.Namespace) -> Audit:
     surrogate = open_surrogate(said.surrogate, threads=said.threads)
     _check(report, said, model, data, surrogate)
     return model.audit(data, request, surrogate=surrogate)
+
+
+def _repetition(report: Mapping[str, Any], path: Path) -> tuple[str, dict[str, str], AuditRequest]:
+    """The report's command, the names of its files by what they are, and its request."""
+    repeat = report["repeat"]
+    if repeat is None:
+        raise ValueError(
+            f"{path} names no command that repeats it: it is of an earlier version, or of a model in somebody's program"
+        )
+    try:
+        causes(report["harness"], report["harness"])  # reads all that a comparison needs
+        names = {str(file["what"]): str(file["name"]) for file in repeat["files"]}
+        return str(repeat["command"]), {"model": names["model"], **names}, AuditRequest(**report["request"])
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is not a whole audit report: {error!r:.80}") from None
 
 
 def _said(command: str) -> argparse.Namespace:

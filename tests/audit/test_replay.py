@@ -312,6 +312,8 @@ def test_another_model_or_other_data_are_named(
             lambda r: r["repeat"].update(command="f2at audit x --output y.json --eps 1/255"),
             "contradicts itself: its command asks for another audit than it was",
         ),
+        (lambda r: r["repeat"].update(files=[]), "is not a whole audit report: KeyError('model')"),
+        (lambda r: r["harness"].pop("environments"), "is not a whole audit report: KeyError('environments')"),
         (lambda r: r["robust"].update(k=12), "contradicts itself: its samples do not add up"),
         (lambda r: r.update(schema_version=1), "has schema version 1"),
     ],

@@ -1,7 +1,9 @@
 """Every report fits the schema, every field of the schema occurs, and what is not a report is refused."""
 
 import copy
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -170,6 +172,17 @@ def test_every_field_is_described_and_every_object_of_ours_is_closed() -> None:
         "properties/run",
         "properties/harness/properties/environments/items",
     }
+
+
+def test_the_fields_that_answer_standards_are_there() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "standards.md").read_text(encoding="utf-8")
+    named = {name for name in re.findall(r"`([a-z_.]+)`", text) if name != "transfer"}
+    assert len(named) > 25
+    for name in named:
+        node = report_schema()
+        for key in name.split("."):
+            assert key in node["properties"], name
+            node = node["properties"][key]
 
 
 def test_every_report_fits(reports: dict[str, Report], validator: Draft202012Validator) -> None:
