@@ -10,6 +10,7 @@ import pytest
 
 from f2at.audit.reports.schema import report_schema
 from f2at.bundle.format import CLASSIFIER, load_bundle
+from f2at.bundle.places import without_places
 from f2at.bundle.runtime import create_session
 
 ZOO = Path(__file__).parents[1] / "zoo"
@@ -24,6 +25,15 @@ def test_there_is_a_model() -> None:
 def test_a_bundle_is_whole_and_small(path: Path) -> None:
     load_bundle(path)
     assert sum(file.stat().st_size for file in path.iterdir()) < 12e6
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.name)
+def test_neither_manifest_nor_report_says_where_files_were(path: Path) -> None:
+    manifest, report = (json.loads((path / name).read_text()) for name in ("manifest.json", "audit.json"))
+    for described in (manifest, report["model"]["manifest"]):
+        assert without_places(described) == described
+        assert "/" not in described["recipe"]["data"]["root"]
+    assert [file["name"] for file in report["repeat"]["files"]] == [path.name]
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.name)
