@@ -8,10 +8,11 @@ from typing import Any
 from mlflow import MlflowClient, MlflowException
 from mlflow.entities import Metric, Param, RunTag
 
-from f2at.audit.page.html import render_report
+from f2at.audit.page.html import beside_file, render_report
 from f2at.audit.reports.files import page_path
 from f2at.command_line import first_line
 from f2at.evidence.findings import Report, facts, worst_class
+from f2at.evidence.in_toto import SUFFIX
 
 
 def log_report(
@@ -28,7 +29,7 @@ def log_report(
 
     Args:
         report: of the audit.
-        path: of its file, which becomes an artifact as it is, with its signature if that is beside it.
+        path: of its file, which becomes an artifact as it is, with its signature and its statement if they are beside it.
         tracking_uri: of the server; None takes MLFLOW_TRACKING_URI, or what MLflow does without.
         experiment: of a new run; made if it is not there.
         run_name: of a new run; None leaves it to MLflow.
@@ -97,7 +98,8 @@ def _log(client: MlflowClient, run: str, report: Report, path: Path, prefix: str
         params=[Param(f"{prefix}/{name}", str(value)) for name, value in asked.items()],
         tags=[RunTag(f"{prefix}.{name}", value) for name, value in tags.items()],
     )
-    for file in (path, path.with_name(f"{path.name}.sig")):
+    for file in (path, path.with_name(f"{path.name}.sig"), path.with_suffix(SUFFIX)):
         if file.exists():
             client.log_artifact(run, str(file), prefix)
-    client.log_text(run, render_report(report), f"{prefix}/{page_path(path, name='report').name}")
+    page = render_report(report, beside_file(path.name))
+    client.log_text(run, page, f"{prefix}/{page_path(path, name='report').name}")

@@ -20,9 +20,10 @@ CLASSES = ["dark", "light"]
 
 def test_a_module_whose_interval_reaches_the_threshold_passes(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
-    found = assert_robust(
-        *(Grey().eval(), IMAGES, LABELS), min_robust_accuracy=0.2, attacks=FGSM, classes=CLASSES, report=path
-    )
+    options: dict[str, Any] = {"min_robust_accuracy": 0.2, "attacks": FGSM, "classes": CLASSES, "report": path}
+    with pytest.raises(AssertionError, match="is reached, but the suite custom is weak"):
+        assert_robust(Grey().eval(), IMAGES, LABELS, **options)
+    found = assert_robust(Grey().eval(), IMAGES, LABELS, accept_weak=True, **options)
     assert (found["robust"]["k"], found["verdict"]["outcome"]) == (12, "pass")
     assert read_report(path) == found
     assert path.with_suffix(".html").exists()
@@ -79,7 +80,7 @@ def test_adaptive_is_the_suite_unless_another_is_named(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_bundle_takes_its_own_images_or_arrays(tmp_path: Path) -> None:
     zoo = Path(__file__).parents[2] / "zoo" / "cifar10"
-    options: dict[str, Any] = {"attacks": FGSM, "threads": 1, "examples": 0, "curve": False}
+    options: dict[str, Any] = {"attacks": FGSM, "threads": 1, "examples": 0, "curve": False, "accept_weak": True}
     own = assert_robust(zoo, min_robust_accuracy=0.1, samples=60, **options)
     assert own["data"]["set_size"] == 1000
     images = np.full((60, 32, 32, 3), 128, np.uint8)

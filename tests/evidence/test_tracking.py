@@ -103,6 +103,7 @@ def test_a_new_run_has_the_figures_the_digests_and_the_files(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     report = grey_report(tmp_path / "report.json", min_robust_accuracy=0.9)
     (tmp_path / "report.json.sig").write_bytes(b"a signature")
+    (tmp_path / "report.intoto.json").write_bytes(b"a statement")
     given = [tmp_path / "report.json", "--experiment", "grey", "--run-name", "the first"]
     run = client.get_run(log(capsys, *given))
 
@@ -119,7 +120,7 @@ def test_a_new_run_has_the_figures_the_digests_and_the_files(
     assert run.data.tags["audit.outcome"] == "fail"
     copies = tmp_path / "copies"
     copies.mkdir()
-    for name in ("report.json", "report.html", "report.json.sig"):
+    for name in ("report.json", "report.html", "report.json.sig", "report.intoto.json"):
         there = Path(client.download_artifacts(run.info.run_id, f"audit/{name}", str(copies)))
         assert there.read_bytes() == (tmp_path / name).read_bytes()
 
