@@ -54,7 +54,8 @@ def assert_robust(
 
     Raises:
         AssertionError: the threshold is not reached, the images are too few or too strange to tell, or the suite is
-            weak and `accept_weak` not among the options; with the figures, the interval, the threshold, raised sanity flags, and where the report lies.
+            weak and `accept_weak` not among the options; with the figures, the interval, the threshold, raised sanity
+            flags, and where the report lies.
         ValueError: model, images and options do not fit together.
     """
     __tracebackhide__ = True  # pytest then shows the line of the test

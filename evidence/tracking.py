@@ -29,7 +29,7 @@ def log_report(
 
     Args:
         report: of the audit.
-        path: of its file, which becomes an artifact as it is, with its signature and its statement if they are beside it.
+        path: of its file, which becomes an artifact as it is, with its signature and its statement if those are there.
         tracking_uri: of the server; None takes MLFLOW_TRACKING_URI, or what MLflow does without.
         experiment: of a new run; made if it is not there.
         run_name: of a new run; None leaves it to MLflow.
