@@ -59,8 +59,8 @@ class Progress(BaseModel):
     total: int = Field(description="steps in all")
     share: float | None = Field(default=None, description="how much of the work is done, from 0 to 1, within steps too")
     seconds_left: float | None = Field(default=None, description="about how long its present workers still need")
-    accuracy: str = Field(
-        default="robust accuracy",
+    accuracy: str | None = Field(
+        default=None,
         description='what accuracy under these attacks is called: "robust accuracy" where they follow the gradients of '
         'the model, and otherwise such as "accuracy under black-box attacks"',
     )

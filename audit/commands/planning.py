@@ -53,6 +53,10 @@ def check_planning_options(options: argparse.Namespace) -> None:
         return
     if options.expect is None:
         raise ValueError("expect must be given for a plan: the accuracy under attack that is expected, from 0 to 1")
+    if not 0 <= options.expect <= 1:
+        raise ValueError(f"expect must be from 0 to 1; got {options.expect:g}")
+    if options.tolerance is not None and not 0 < options.tolerance <= 100:
+        raise ValueError(f"tolerance must be above 0, and at most 100 percentage points; got {options.tolerance:g}")
     if options.min_robust_accuracy is None and options.tolerance is None:
         raise ValueError("min-robust-accuracy or tolerance must be given for a plan: what is to be decided")
     if options.expect == options.min_robust_accuracy:

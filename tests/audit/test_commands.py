@@ -172,7 +172,8 @@ def test_a_plan_says_how_many_images_and_how_long(run: Run, tmp_path: Path) -> N
         (["--plan", "--min-robust-accuracy", "0.5"], "expect must be given for a plan"),
         (["--plan", "--expect", "0.5"], "min-robust-accuracy or tolerance must be given for a plan"),
         (["--plan", "--expect", "0.5", "--min-robust-accuracy", "0.5"], "expect must differ from min-robust-accuracy"),
-        (["--plan", "--expect", "50", "--tolerance", "5"], "expected must be from 0 to 1; got 50"),
+        (["--plan", "--expect", "50", "--tolerance", "5"], "expect must be from 0 to 1; got 50"),
+        (["--plan", "--expect", "0.5", "--tolerance", "0"], "tolerance must be above 0, and at most 100"),
         (["--plan", "--expect", "0.9", "--tolerance", "5", "--apart", "0.3"], "apart must be at most 0.2 for an"),
     ],
 )
