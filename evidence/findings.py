@@ -25,7 +25,8 @@ class Check:
 
     Attributes:
         name: unique among the checks of a report; that of a sanity flag is the flag's.
-        title: what is wrong where it is not passed.
+        claim: what holds where it is passed; the name again in a report that does not say.
+        title: what is wrong where it is not.
         meaning: what that means, in plain language.
         state: "failed" and "undecided" are those of a gate, "raised" that of a sanity flag; "skipped": not looked for.
         evidence: the numbers that it rests on, in a sentence or less.
@@ -33,6 +34,7 @@ class Check:
     """
 
     name: str
+    claim: str
     title: str
     meaning: str
     state: State
@@ -73,6 +75,7 @@ def of_report(report: Report, path: Path) -> Findings:
     outcome, reason = report["verdict"]["outcome"], plain(words.headline(report)["text"])
     gate = Check(
         name=THRESHOLD,
+        claim="The accuracy under attack reaches the threshold",
         title="The accuracy under attack is not shown to reach the threshold",
         meaning="A threshold was stated before the audit. It is passed where the lower end of the interval of the "
         "accuracy under attack reaches it, failed where not even the upper end does, and otherwise undecided.",
@@ -112,6 +115,7 @@ def of_comparison(
     reason = f"{conclusion[:1].upper()}{conclusion[1:]}."
     gate = Check(
         name=NOT_WORSE,
+        claim="The candidate is as good as the baseline",
         title="The candidate is not shown to be as good as the baseline",
         meaning="Two reports of the same threat model were compared, image by image where both drew the same. The "
         "candidate fails where it is worse than the rule allows by more than the draw of the images explains.",
@@ -194,6 +198,7 @@ def _flags(report: Report) -> list[Check]:
     return [
         Check(
             name=flag["name"],
+            claim=flag["name"] if flag["check"] == flag["title"] else flag["check"],  # version 2 has no claims
             title=flag["title"],
             meaning=flag["meaning"],
             state=_FLAGS[flag["raised"]],

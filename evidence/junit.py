@@ -16,9 +16,9 @@ _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010fff
 def junit(found: Findings) -> str:
     """The text of the file.
 
-    The gate and every sanity check is a test case: failed where it is not passed, with the evidence, and skipped where
-    nothing was looked for. An attack is a test case that passes: it says what was done, how long it took and what fell;
-    it is skipped where no image was left for it.
+    The gate and every sanity check is a test case, named for what it claims: failed where that is not so, with the
+    evidence, and skipped where nothing was looked for. An attack is a test case that passes: it says what was done, how
+    long it took and what fell; it is skipped where no image was left for it.
     """
     suite = TestSuite(f"f2at {found.command}")
     started = found.report["run"].get("started")
@@ -27,7 +27,7 @@ def junit(found: Findings) -> str:
     for name, value in facts(found.report).items():
         suite.add_property(name, _xml(value))
     for place, checks in (("gate", [found.gate]), ("sanity", found.flags)):
-        suite.extend([_check(check, f"f2at.{found.command}.{place}") for check in checks])
+        suite.extend([_check(check, f"f2at.{found.command}.{place}.{check.name}") for check in checks])
     if found.command == "audit":
         suite.extend([_attack(row, found.report) for row in found.report["attacks"]])
     suite.update_statistics()
@@ -39,7 +39,7 @@ def junit(found: Findings) -> str:
 
 
 def _check(check: Check, place: str) -> TestCase:
-    case = TestCase(check.name, place)
+    case = TestCase(check.claim, place)
     if check.state == "passed":
         case.system_out = _xml(check.evidence)
     elif check.state == "skipped":

@@ -90,7 +90,9 @@ def test_the_service_is_found(run: Run) -> None:
 
 
 def test_pytest_has_the_fixture(run: Run) -> None:
-    gate = "assert_robust('zoo/cifar10', min_robust_accuracy=0, samples=40, attacks=[{'name': 'fgsm'}], curve=False)"
+    gate = (
+        "assert_robust('zoo/cifar10', min_robust_accuracy=0, samples=40, attacks=[{'name': 'fgsm'}], accept_weak=True)"
+    )
     test = f"def test_it(assert_robust):\n    {gate}\n"
     run("python", "-c", f"import pathlib; pathlib.Path('test_model.py').write_text({test!r})")
     assert "1 passed" in run("python", "-m", "pytest", "-p", "no:cacheprovider", "test_model.py")

@@ -16,15 +16,19 @@ SCHEMA = xmlschema.XMLSchema(str(Path(__file__).parent / "schemas" / "junit-10.x
 
 
 def read(found: Findings) -> dict[str, TestCase]:
-    """The test cases by name, as a reader finds them in a valid file."""
+    """The test cases by the name of their check or attack, as a reader finds them in a valid file."""
     text = junit(found)
     SCHEMA.validate(text)
     (suite,) = JUnitXml.fromstring(text.encode())
-    cases = {case.name: case for case in suite}
+    cases = {(case.name if attacked(case) else case.classname.rpartition(".")[2]): case for case in suite}
     counted = (suite.tests, suite.failures, suite.skipped, suite.errors)
     states = [case.is_failure for case in suite], [case.is_skipped for case in suite]
     assert counted == (len(cases), *map(sum, states), 0)
     return cases
+
+
+def attacked(case: TestCase) -> bool:
+    return bool(case.classname == "f2at.audit.attacks")
 
 
 def test_a_threshold_that_is_not_met_is_a_failure_with_its_figures(tmp_path: Path) -> None:
@@ -36,7 +40,7 @@ def test_a_threshold_that_is_not_met_is_a_failure_with_its_figures(tmp_path: Pat
     for part in ("90.0 %", "33.3 % (12 of 36, 95 % interval 20.2 % to 49.7 %)", "24 to ", "eps 8/255"):
         assert part in failure.message
     assert failure.text.endswith("In the report: /verdict")
-    assert [case.name for case in cases.values() if case.is_failure] == ["threshold"]
+    assert [name for name, case in cases.items() if case.is_failure] == ["threshold"]
 
 
 def test_what_was_not_looked_for_is_skipped(tmp_path: Path) -> None:
@@ -62,6 +66,8 @@ def test_every_sanity_flag_and_every_attack_is_a_case(tmp_path: Path) -> None:
     assert report["robust"]["k"] == 0
     cases = read(of_report(report, tmp_path / "report.json"))
     assert set(cases) == {"threshold", "square", "later", *(flag["name"] for flag in report["flags"])}
+    claims = {flag["name"]: flag["check"] for flag in report["flags"]}
+    assert {name: cases[name].name for name in claims} == claims
     assert cases["softmax_outputs"].is_failure
     assert cases["softmax_outputs"].result[0].type == "raised"
     assert "12 of 12 outputs are non-negative" in cases["softmax_outputs"].result[0].message
@@ -71,6 +77,13 @@ def test_every_sanity_flag_and_every_attack_is_a_case(tmp_path: Path) -> None:
     )
     assert cases["square"].time == round(report["run"]["seconds"]["square"], 3)
     assert cases["threshold"].is_passed
+
+
+def test_a_report_of_version_2_claims_nothing(tmp_path: Path) -> None:
+    """Its checks are titled by what is wrong: a pass by that name would read as the opposite."""
+    report = grey_report(tmp_path / "report.json")
+    old = {**report, "flags": [{**flag, "check": flag["title"]} for flag in report["flags"]]}
+    assert read(of_report(old, tmp_path / "report.json"))["zero_gradients"].name == "zero_gradients"
 
 
 def test_names_that_xml_cannot_hold_are_mended(tmp_path: Path) -> None:
