@@ -67,9 +67,6 @@ class Attack:
             accepted = ", ".join(sorted(self.parameters))
             near = suggestion(unknown[0], self.parameters)
             raise ValueError(f"{self.name} has no parameter {unknown[0]!r}; it takes {accepted}{near}")
-        for name, value in parameters.items():
-            if isinstance(value, str) and not isinstance(self.parameters[name], str):
-                raise ValueError(f"{self.name}: {name} must be a number; got {value!r:.40}")
         return replace(self, parameters={**self.parameters, **parameters})
 
     def named(self, name: str) -> "Attack":
@@ -87,8 +84,13 @@ class Attack:
         try:
             objective_weights(np, self.parameters.get("objective", "margin"), 0)
             self.function(_Nothing(), inputs, labels, eps=0.1, norm=self.norms[0], rng=rng, **self.parameters)
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             raise ValueError(f"{self.name}: {error}") from error
+        except TypeError as error:
+            words = {name: value for name, value in self.parameters.items() if isinstance(value, str)}
+            words.pop("objective", None)
+            reasons = [f"{name} must be a number; got {value!r:.40}" for name, value in words.items()]
+            raise ValueError(f"{self.name}: {'; '.join(reasons) or error}") from error
 
     def run(self, target: Target, inputs: Any, labels: Any, *, eps: float, norm: str, rng: np.random.Generator) -> Any:
         """Adversarial inputs (N, 3, H, W), float, in the ball around `inputs` and in [0, 1].

@@ -231,7 +231,7 @@ def test_override_returns_another_attack() -> None:
     with pytest.raises(ValueError, match="pgd has no parameter 'queries'; it takes objective, "):
         ATTACKS["pgd"].override(queries=7)
     with pytest.raises(ValueError, match="pgd: step_size must be a number; got 'x'"):
-        ATTACKS["pgd"].override(step_size="x")
+        ATTACKS["pgd"].override(step_size="x").check()
 
 
 def test_the_registry_cannot_be_changed() -> None:
