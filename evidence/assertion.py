@@ -76,6 +76,10 @@ def assert_robust(
 
 def audited(model: Any, images: Any, labels: Any, *, suite: str | None = None, **options: Any) -> dict[str, Any]:
     """The report that `assert_robust` judges; see there."""
+    if options.get("min_robust_accuracy") is None:
+        raise ValueError("min_robust_accuracy must be a threshold from 0 to 1; got None")
+    if model is None:
+        raise ValueError("model must be a bundle's folder, an ONNX file or a PyTorch module; got None")
     suite = suite or (CUSTOM if "attacks" in options else "adaptive")
     asked = {name: value for name, value in options.items() if name in AuditRequest.model_fields}
     rest = {name: value for name, value in options.items() if name not in asked}
@@ -84,6 +88,8 @@ def audited(model: Any, images: Any, labels: Any, *, suite: str | None = None, *
         return f2at.audit_module(model, images, labels, request, **rest)
     path = Path(model)
     if is_onnx(path):
+        if images is None:
+            raise ValueError("images must be given for an ONNX file, which has none of its own")
         return audit_onnx(path, images, labels, request, **rest)
     return _audited_bundle(path, images, labels, request, **rest)
 

@@ -39,8 +39,8 @@ def log_report(
     Raises:
         ValueError: MLflow refuses; in its words.
     """
-    client = MlflowClient(tracking_uri)
     try:
+        client = MlflowClient(tracking_uri)
         if run_id is not None:
             _log(client, run_id, report, path, prefix)
             return run_id

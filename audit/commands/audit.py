@@ -13,6 +13,7 @@ from f2at.audit.commands.bar import progress_bar
 from f2at.audit.commands.endpoint import add_endpoint_options, is_url
 from f2at.audit.commands.foreign import add_foreign_options
 from f2at.audit.commands.model import open_all, suited
+from f2at.audit.commands.outputs import check_outputs
 from f2at.audit.commands.planning import add_planning_options, check_planning_options, plan
 from f2at.audit.commands.shapes import Shape, add_shape_options, shape_files, write_shapes
 from f2at.audit.journal import Journal
@@ -51,6 +52,8 @@ def run(arguments: Sequence[str], *, shapes: Sequence[Shape] = ()) -> int:
         if path.exists() and not options.overwrite:
             raise ValueError(f"{path} exists; give --overwrite or another --output")
     also = shape_files(options, shapes, beside=(output, page))
+    places = {output: "output", page: "output", **{path: shape.option for path, shape in also.items()}}
+    check_outputs(places, [options.model, options.data, options.surrogate, options.context])
     context = None if options.context is None else read_context(options.context)
     request = audit_request(options)
     opened = open_all(options)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from f2at.audit.commands.outputs import check_outputs
 from f2at.audit.commands.shapes import Shape, add_shape_options, shape_files, write_shapes
 from f2at.audit.reports.compare import FAIL_ON, compare_reports, gate, tolerances_of
 from f2at.audit.reports.files import read_report
@@ -23,6 +24,7 @@ def run(arguments: Sequence[str], *, shapes: Sequence[Shape] = ()) -> int:
     add_shape_options(parser, shapes)
     options = parser.parse_args(arguments)
     also = shape_files(options, shapes)
+    check_outputs({path: shape.option for path, shape in also.items()}, [options.baseline, options.candidate])
     baseline, candidate = read_report(options.baseline), read_report(options.candidate)
     comparison = compare_reports(baseline, candidate)
     given = {name: getattr(options, name) for name in ("tolerance", "tolerance_clean", "tolerance_robust")}

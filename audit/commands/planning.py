@@ -8,7 +8,9 @@ from f2at.audit import AuditRequest
 from f2at.audit.commands.bar import duration
 from f2at.audit.commands.model import Opened
 from f2at.audit.meter import Meter
+from f2at.audit.page.words import count
 from f2at.audit.reports.power import MOST, POWER, outcome_chances, samples_needed, tolerance_power
+from f2at.audit.reports.statistics import better_than
 from f2at.audit.suites import FOR_THRESHOLDS
 
 _OPTIONS = ("expect", "tolerance", "apart")
@@ -19,6 +21,7 @@ class Question(NamedTuple):
 
     text: str
     power: Callable[[int], float]
+    passes: bool = False  # a threshold, which takes images that show that the model is better than chance
 
 
 def add_planning_options(group: argparse._ArgumentGroup) -> None:
@@ -70,9 +73,11 @@ def plan(options: argparse.Namespace, request: AuditRequest, opened: Opened) -> 
     lines, most = [], 1
     for question in _questions(options, request):
         needed = samples_needed(question.power)
+        if needed is not None and question.passes:
+            needed = max(needed, _beyond_chance(options.expect, 1 / len(opened.model.classes)))
         answer = f"more than {MOST:,} images"
         if needed is not None:
-            answer = f"{needed:,} images, with probability {question.power(needed):.2f}"
+            answer = f"{count(needed, 'image')}, with probability {question.power(needed):.2f}"
         if options.samples is not None:
             answer += f" (with {options.samples:,}: {question.power(options.samples):.2f})"
         lines.append(f"{question.text}: {answer}")
@@ -93,6 +98,12 @@ def plan(options: argparse.Namespace, request: AuditRequest, opened: Opened) -> 
     return "\n".join(lines)
 
 
+def _beyond_chance(expected: float, chance: float) -> int:
+    """The fewest images that show a model to be better than chance that is right on this share of them."""
+    counts = range(1, MOST + 1)
+    return next((n for n in counts if better_than(round(expected * n), n, chance)), MOST)
+
+
 def _questions(options: argparse.Namespace, request: AuditRequest) -> Iterator[Question]:
     expected, threshold, tolerance = options.expect, request.min_robust_accuracy, options.tolerance
     if threshold is not None:
@@ -101,6 +112,7 @@ def _questions(options: argparse.Namespace, request: AuditRequest) -> Iterator[Q
             f"to {outcome} a threshold of {threshold:.1%} where {expected:.1%} are right under attack, "
             f"by the {100 * request.confidence:g} % interval",
             lambda n: outcome_chances(n, threshold, expected, request.confidence)[outcome],
+            passes=outcome == "pass",
         )
     if tolerance is not None:
         apart = 2 * expected * (1 - expected) if options.apart is None else options.apart

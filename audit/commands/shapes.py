@@ -51,7 +51,7 @@ def shape_files(
         if path.exists() and not options.overwrite:
             raise ValueError(f"{path} exists; give --overwrite or another --{shape.option}")
         if path in files or path in beside:
-            raise ValueError(f"{shape.option} must name a file of its own; {path} is written already")
+            raise ValueError(f"{shape.option} must name a file of its own; {path} is another output of this command")
         files[path] = shape
     return files
 

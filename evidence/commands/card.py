@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from f2at.audit.commands.outputs import check_outputs
 from f2at.audit.reports.files import read_report
 from f2at.bundle.format import load_bundle
 from f2at.command_line import Parser
@@ -16,6 +17,8 @@ def run(arguments: Sequence[str]) -> int:
     output: Path | None = options.output
     if output is not None and output.exists() and not options.overwrite:
         raise ValueError(f"{output} exists; give --overwrite or another --output")
+    if output is not None:
+        check_outputs({output: "output"}, [options.report, options.bundle])
     card = model_card(
         read_report(options.report),
         bundle=None if options.bundle is None else load_bundle(options.bundle),
@@ -27,7 +30,6 @@ def run(arguments: Sequence[str]) -> int:
     if output is None:
         print(card, end="")
         return 0
-    output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as draft:
         card.save(draft)
     print(output)

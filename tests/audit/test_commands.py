@@ -155,6 +155,9 @@ def test_a_plan_says_how_many_images_and_how_long(run: Run, tmp_path: Path) -> N
     )
     assert cost.startswith("4 images by the suite adaptive: at most about ")
     assert list(tmp_path.iterdir()) == []
+    # One image that stands is enough for 10 %, but 3 must be right to be better than chance: 2 * 3 * ln 2 = 4.2.
+    _, printed, _ = run("--plan", "--min-robust-accuracy", "0.1", "--expect", "0.99")
+    assert "by the 95 % interval: 3 images, with probability 1.00" in printed
     code, printed, _ = run("--plan", "--suite", "quick", "--min-robust-accuracy", "0.5", "--expect", "0.4")
     assert printed.splitlines()[0].startswith("to fail a threshold of 50.0% where 40.0% are right")
     assert "the data has only 36 images" in printed

@@ -88,6 +88,19 @@ def test_a_bundle_takes_its_own_images_or_arrays(tmp_path: Path) -> None:
         assert_robust(zoo, images, [0] * 60, min_robust_accuracy=0.1, report=tmp_path / "report.json", **options)
 
 
+@pytest.mark.parametrize(
+    ("model", "options", "said"),
+    [
+        (None, {}, "model must be a bundle's folder, an ONNX file or a PyTorch module; got None"),
+        (Path("model.onnx"), {}, "images must be given for an ONNX file"),
+        (Path("model.onnx"), {"min_robust_accuracy": None}, "min_robust_accuracy must be a threshold from 0 to 1"),
+    ],
+)
+def test_what_is_missing_is_named(model: Any, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        assert_robust(model, **{"min_robust_accuracy": 0.1, **options})
+
+
 def test_what_does_not_fit_together_is_no_failed_assertion() -> None:
     with pytest.raises(ValueError, match="min_robust_accuracy must be"):
         assert_robust(Grey().eval(), IMAGES, LABELS, min_robust_accuracy=1.5, classes=CLASSES)

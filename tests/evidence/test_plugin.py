@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,9 @@ def project(pytester: pytest.Pytester) -> pytest.Pytester:
 
 def run(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     """A process of its own; it has the plugin even if this environment was installed before there was one."""
-    return project.runpytest_subprocess("-p", ENTRY, "-p", "no:cacheprovider", *arguments, timeout=120)
+    installed = any(point.value == ENTRY for point in entry_points(group="pytest11"))
+    plugin = [] if installed else ["-p", ENTRY]
+    return project.runpytest_subprocess(*plugin, "-p", "no:cacheprovider", *arguments, timeout=120)
 
 
 @pytest.mark.slow

@@ -46,8 +46,11 @@ def test_one_command_writes_them_all(audit: list[str], capsys: pytest.CaptureFix
     [
         (["--junit=there.xml"], "there.xml exists; give --overwrite or another --junit"),
         (["--sarif=."], "sarif must name a file to write; . is a folder"),
-        (["--summary=report.json"], "summary must name a file of its own; report.json is written already"),
-        (["--junit=a", "--sarif=a"], "sarif must name a file of its own; a is written already"),
+        (
+            ["--summary=report.json"],
+            "summary must name a file of its own; report.json is another output of this command",
+        ),
+        (["--junit=a", "--sarif=a"], "sarif must name a file of its own; a is another output of this command"),
     ],
 )
 def test_what_cannot_be_written_is_refused_before_the_audit(

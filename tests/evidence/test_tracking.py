@@ -148,6 +148,11 @@ def test_what_mlflow_refuses_is_one_line(server: str, tmp_path: Path, capsys: py
     assert said.startswith("f2at log-mlflow: run-id must be left out where run-name or experiment are given")
 
 
+def test_an_address_that_mlflow_does_not_know_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    grey_report(tmp_path / "report.json")
+    assert "MLflow: " in refused(capsys, tmp_path / "report.json", "--tracking-uri", "bogus://x")
+
+
 def test_a_server_that_is_not_there_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

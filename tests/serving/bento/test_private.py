@@ -24,7 +24,7 @@ def private_uses(path: Path) -> Iterator[str]:
                 yield name
         elif isinstance(node, ast.ImportFrom) and node.module:
             for name in (f"{node.module}.{alias.name}" for alias in node.names):
-                if any(part.startswith("_") for part in name.split(".") if part != "__future__"):
+                if any(part.startswith("_") and not part.endswith("__") for part in name.split(".")):
                     yield name
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if "._" in f".{alias.name}")

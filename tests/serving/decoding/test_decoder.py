@@ -112,4 +112,5 @@ def test_a_worker_knows_no_secrets() -> None:
         "OPENBLAS_NUM_THREADS",
         "MALLOC_ARENA_MAX",
         "MALLOC_MMAP_THRESHOLD_",
+        "MALLOC_TRIM_THRESHOLD_",
     }
