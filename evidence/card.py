@@ -8,6 +8,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from f2at.audit.page import words
+from f2at.audit.provenance.repetition import model_name
 from f2at.bundle.format import Bundle
 from f2at.command_line import shortened
 from f2at.evidence.findings import LABELS, Findings, Report, of_report, plain
@@ -31,7 +32,7 @@ def model_card(
     Args:
         report: of the audit.
         bundle: the audited bundle; a report has most of what that says of itself.
-        name: of the model; None takes the bundle's folder, the ONNX file's or the architecture.
+        name: of the model; None takes the bundle's folder, or what the report calls it.
         license_id: its identifier on the hub, such as apache-2.0.
         dataset: identifier of the data set of the labelled images on the hub; None makes one of its name.
         dataset_name: as people call it; None takes what the manifest says.
@@ -43,7 +44,7 @@ def model_card(
     if bundle is not None and bundle.digest != model.get("digest"):
         raise ValueError(f"bundle must be the audited one, {model.get('digest')}; got {bundle.digest}")
     manifest = model.get("manifest", {}) if bundle is None else bundle.manifest
-    name = name or _name(model, manifest, bundle)
+    name = name or _name(report, bundle)
     data = dataset_name or _data_name(report, manifest)
     found = of_report(report, Path())
     facts = ModelCardData(
@@ -139,12 +140,10 @@ def _use(bundle: Bundle) -> str:
     )
 
 
-def _name(model: Mapping[str, Any], manifest: Mapping[str, Any], bundle: Bundle | None) -> str:
+def _name(report: Report, bundle: Bundle | None) -> str:
     if bundle is not None:
         return bundle.path.resolve().name
-    if "file" in model:
-        return Path(model["file"]).stem
-    return str(manifest.get("architecture", {}).get("name", "classifier"))
+    return (model_name(report) or "classifier").removesuffix(".onnx")
 
 
 def _known_data(manifest: Mapping[str, Any]) -> str:

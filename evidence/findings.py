@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from f2at.audit.page import words
+from f2at.audit.page.head import worst_classes
 from f2at.audit.reports.compare import WORSE
 
 Report = Mapping[str, Any]
@@ -185,8 +186,7 @@ def fallen(report: Report) -> str:
 
 def worst_class(report: Report) -> Mapping[str, Any] | None:
     """The row of the class with the lowest accuracy under attack; None where there are no images."""
-    rows = [row for row in report["classes"] if row["n"]]
-    return min(rows, key=lambda row: row["robust"]["value"], default=None)
+    return next(iter(worst_classes(report)), None)
 
 
 def plain(text: str) -> str:

@@ -21,6 +21,7 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import Error, VerificationError
 from securesystemslib.signer import Signature, SSlibKey
 
+from f2at.audit.provenance.repetition import model_name
 from f2at.bundle.keys import PrivateKey, PublicKey, SignatureError, sign, wrong_signature
 
 SUFFIX = ".intoto.json"
@@ -71,7 +72,7 @@ def statement(report: Mapping[str, Any], content: bytes) -> Statement:
         warned_tests=warned,
         failed_tests=failed,
     )
-    subject = ResourceDescriptor(name=_name(report), digest={"sha256": digest})
+    subject = ResourceDescriptor(name=model_name(report) or "model", digest={"sha256": digest})
     made = Statement([subject.pb], PREDICATE, MessageToDict(result))
     made.validate()
     return made
@@ -151,17 +152,10 @@ def result_of(found: Statement) -> TestResult:
 
 def _harness(report: Mapping[str, Any]) -> ResourceDescriptor:
     """What computed the figures."""
-    harness = report.get("harness") or {"environments": report["run"]["environments"]}
+    harness = report["harness"]
     digest = (harness.get("digest") or "").removeprefix("sha256:")
     annotations = {name: value for name, value in harness.items() if name not in ("name", "digest")}
     return ResourceDescriptor(name="f2at", digest=digest and {"sha256": digest}, annotations=annotations)
-
-
-def _name(report: Mapping[str, Any]) -> str:
-    """What the report calls its model, as far as it does."""
-    files = (report.get("repeat") or {}).get("files") or [{}]
-    architecture = report["model"].get("manifest", {}).get("architecture", {})
-    return str(files[0].get("name") or report["model"].get("file") or architecture.get("name") or "model")
 
 
 def _encode(envelope: Envelope) -> bytes:

@@ -41,7 +41,6 @@ _DOMAINS = ("", "ai.onnx", "com.microsoft")
 _WEIGHT_AXIS = {"Conv": 0, "MatMul": 1, "Gemm": 1}  # of the channels that scales of weights may be for
 # Of these another value would be another operation; what else an operation has besides is left out.
 _OTHERWISE = {"channels_last": 0, "opset": 13}
-_LEFT_OUT = (*_OTHERWISE, "is_zero_point")
 
 
 def written_out(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -89,7 +88,7 @@ def _write(b: Builder, node: Node, form: _Form) -> None:
     if form.bias is not None and (bias := node.optional_input(form.bias)):
         unit = b("Mul", *(node.inputs[place + 1] for place in form.values))
         values.append(b("DequantizeLinear", bias, unit, axis=0))
-    kept = {name: value for name, value in node.attributes.items() if name not in _LEFT_OUT}
+    kept = {name: value for name, value in node.attributes.items() if name not in _OTHERWISE}
     result = b(form.operation, *values, **kept)
     scale, zero = (node.optional_input(form.scale + offset) for offset in range(2))
     if scale:  # a product may be left as it is

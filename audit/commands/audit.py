@@ -59,7 +59,6 @@ def run(arguments: Sequence[str], *, shapes: Sequence[Shape] = ()) -> int:
     opened = open_all(options)
     audit = opened.audit(suited(request, options, opened.model))
 
-    output.parent.mkdir(parents=True, exist_ok=True)
     # The first write to the folder is now rather than after minutes of work.
     journal = Journal(output.with_suffix(".unfinished"), audit, anew=options.overwrite)
     try:

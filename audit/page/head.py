@@ -24,9 +24,8 @@ class Fact(NamedTuple):
 
 
 def title(report: Mapping[str, Any]) -> str:
-    """What people may call the model: the name it was audited by, or its architecture."""
-    architecture = report["model"].get("manifest", {}).get("architecture") or {}
-    return model_name(report) or architecture.get("name") or "A classifier without a name"
+    """What people may call the model."""
+    return model_name(report) or "A classifier without a name"
 
 
 def subject(report: Mapping[str, Any]) -> list[Fact]:
@@ -68,13 +67,18 @@ def attacker(threat: Mapping[str, Any]) -> str:
     return f"Whoever {knowing} may {power(threat)} ({threat['norm']}, {eps}) to get {threat['goal']}."
 
 
-def worst_class(report: Mapping[str, Any]) -> str | None:
-    """The class with the lowest accuracy under attack; None where no image was drawn."""
+def worst_classes(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The rows of the classes with the lowest accuracy under attack; none where no image was drawn."""
     rows = [row for row in report["classes"] if row["n"]]
-    if not rows:
+    least = min((row["robust"]["value"] for row in rows), default=None)
+    return [row for row in rows if row["robust"]["value"] == least]
+
+
+def worst_class(report: Mapping[str, Any]) -> str | None:
+    """The same in words."""
+    if not (worst := worst_classes(report)):
         return None
-    least = min(row["robust"]["value"] for row in rows)
-    worst = [row for row in rows if row["robust"]["value"] == least]
+    least = worst[0]["robust"]["value"]
     counts = f", {worst[0]['robust']['k']} of {worst[0]['n']}" if len(worst) == 1 else " each"
     return f"{shortened([row['name'] for row in worst], _NAMED)}: {percent(least)} right under attack{counts}"
 

@@ -81,9 +81,12 @@ def describe_repetition(
 
 
 def model_name(report: Mapping[str, Any]) -> str | None:
-    """What the audited model is called: a folder, a file or a URL; None for a module, which has no name."""
-    repeat = report["repeat"]
-    return None if repeat is None else str(repeat["files"][0]["name"])
+    """What the audited model is called: the folder, file or URL that it was, or its architecture; None if neither."""
+    if report["repeat"] is not None:
+        return str(report["repeat"]["files"][0]["name"])
+    model = report["model"]
+    architecture = model.get("manifest", {}).get("architecture") or {}
+    return model.get("file") or architecture.get("name")  # version 2 had the file there
 
 
 def _opening(options: Mapping[str, Any]) -> Iterator[str]:

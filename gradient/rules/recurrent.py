@@ -66,8 +66,7 @@ def recurrent(b: Builder, node: Node, gradients: Sequence[str | None]) -> Gradie
     states = node.outputs[0] or b.several(node.operation, *node.inputs, outputs=1, **node.attributes)[0]
     way = node.attributes.get("direction", "forward")
     dx: list[str] = []
-    first: list[str] = []
-    cells: list[str] = []
+    states_before: list[tuple[str, str]] = []
     for k, backwards in enumerate({"forward": (False,), "reverse": (True,)}.get(way, (False, True))):
         direction = _direction(b, node, k, states, gradients, backwards=backwards)
         if node.operation == "GRU":
@@ -75,10 +74,13 @@ def recurrent(b: Builder, node: Node, gradients: Sequence[str | None]) -> Gradie
         else:
             dz, dfirst, dcell = (_lstm if node.operation == "LSTM" else _rnn)(b, direction)
         dx.append(b("MatMul", dz, direction.weights))
-        first.append(b("Unsqueeze", dfirst, b.integers(0)))
-        cells.append(b("Unsqueeze", dcell, b.integers(0)))
+        states_before.append((dfirst, dcell))
     total = dx[0] if len(dx) == 1 else b("Add", *dx)
-    return [total, None, None, None, None, b("Concat", *first, axis=0), b("Concat", *cells, axis=0)]
+    results: list[str | None] = [total, None, None, None, None, None, None]
+    for index, parts in enumerate(zip(*states_before, strict=True), start=5):
+        if b.active(node.optional_input(index) or ""):
+            results[index] = b("Concat", *(b("Unsqueeze", part, b.integers(0)) for part in parts), axis=0)
+    return results
 
 
 def _refuse_what_is_unusual(b: Builder, node: Node) -> None:

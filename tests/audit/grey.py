@@ -57,3 +57,15 @@ def grey_audit(
         classes=["dark", "light"],
         to_target=torch.from_numpy,
     )
+
+
+class Shifted(nn.Module):
+    """The grey classifier with its threshold so many levels higher: dark images move away from it, light ones to it."""
+
+    def __init__(self, model: nn.Module, levels: float) -> None:
+        super().__init__()
+        self.model, self.levels = model, levels
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits: Tensor = self.model(inputs)
+        return logits + logits.new_tensor([self.levels, 0.0])

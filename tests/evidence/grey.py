@@ -6,25 +6,13 @@ from typing import Any
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor, nn
+from torch import nn
 
 from f2at.audit import run_audit
 from f2at.audit.reports.files import write_report
 from tests.audit.grey import SIDE, THRESHOLD, grey_audit, grey_images
 
 DISTANCES = [1 + i % 12 for i in range(36)]  # at eps 8/255 a third stand: 12 of 36
-
-
-class Shifted(nn.Module):
-    """The classifier with its threshold so many levels higher: dark images move away from it, light ones towards it."""
-
-    def __init__(self, model: nn.Module, levels: float) -> None:
-        super().__init__()
-        self.model, self.levels = model, levels
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        logits: Tensor = self.model(inputs)
-        return logits + logits.new_tensor([self.levels, 0.0])
 
 
 def grey_report(

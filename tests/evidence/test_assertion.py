@@ -10,8 +10,8 @@ from torch import nn
 
 from f2at.audit.reports.files import read_report
 from f2at.testing import assert_robust
-from tests.audit.grey import Grey, grey_images
-from tests.evidence.grey import DISTANCES, Shifted, grey_data, grey_model
+from tests.audit.grey import Grey, Shifted, grey_images
+from tests.evidence.grey import DISTANCES, grey_data, grey_model
 
 IMAGES, LABELS = grey_images(DISTANCES)
 FGSM = [{"name": "fgsm"}]

@@ -10,7 +10,8 @@ from torch import nn
 from f2at.audit.reports.compare import compare_reports, gate
 from f2at.evidence.findings import Findings, of_comparison, of_report
 from f2at.evidence.junit import junit
-from tests.evidence.grey import Shifted, grey_report
+from tests.audit.grey import Shifted
+from tests.evidence.grey import grey_report
 
 SCHEMA = xmlschema.XMLSchema(str(Path(__file__).parent / "schemas" / "junit-10.xsd"))
 

@@ -13,7 +13,8 @@ from torch import nn
 from f2at.audit.reports.compare import compare_reports, gate
 from f2at.evidence.findings import Findings, of_comparison, of_report
 from f2at.evidence.sarif import sarif
-from tests.evidence.grey import Shifted, grey_report
+from tests.audit.grey import Shifted
+from tests.evidence.grey import grey_report
 
 SCHEMA = json.loads((Path(__file__).parent / "schemas" / "sarif-2.1.0.json").read_text())
 

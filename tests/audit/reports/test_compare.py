@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor, nn
 
 from f2at.audit import run_audit
 from f2at.audit.commands.compare import summary
@@ -19,22 +18,10 @@ from f2at.audit.reports.difference import independent_interval, mcnemar_exact, p
 from f2at.audit.reports.files import read_report, write_report
 from f2at.audit.reports.report import SCHEMA_VERSION
 from f2at.audit.reports.statistics import proportion
-from tests.audit.grey import grey_audit
+from tests.audit.grey import Shifted, grey_audit
 
 DISTANCES = [1 + i % 12 for i in range(60)]
 Reporter = Callable[..., dict[str, Any]]
-
-
-class Shifted(nn.Module):
-    """The grey classifier with its threshold raised: dark images move away from it, light ones towards it."""
-
-    def __init__(self, model: nn.Module, levels: float) -> None:
-        super().__init__()
-        self.model, self.levels = model, levels
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        logits: Tensor = self.model(inputs)
-        return logits - logits.new_tensor([-self.levels, 0.0])
 
 
 def audited(levels: float = 0, distances: list[int] = DISTANCES, **request: Any) -> dict[str, Any]:
