@@ -3,12 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MODEL ?= demo-f2at
-# Two processes for each core, since tests of servers wait a lot; the tests of a file stay together and share servers.
-PROCESSES := $(shell $(PYTHON) -c "import os; print(2 * os.cpu_count())")
-# At a low priority, or audit workers, whose own is the lowest, would wait for minutes where all cores are busy.
-PYTEST := OMP_NUM_THREADS=1 nice -n 15 $(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
+CORES := $(shell $(PYTHON) -c "import os; print(os.cpu_count())")
+# At a low priority, or audit workers, whose own is the lowest, would wait for minutes where all cores are busy. The tests
+# of a file stay together and share servers.
+PYTEST := OMP_NUM_THREADS=1 nice -n 15 $(BIN)/pytest --dist loadfile --no-loadscope-reorder --numprocesses
+FAST := $(CORES) -m "not slow"
+# Half as many processes again as there are cores, since tests of servers wait a lot.
+SLOW := $(shell expr $(CORES) + $(CORES) / 2) -m slow
 # Threads of OpenMP sleep while they wait, unless told otherwise; the command `f2at` sees to that by itself.
 export OMP_WAIT_POLICY ?= PASSIVE
+# Python keeps what it compiles, be it told otherwise, or each of the hundreds of processes of the tests compiles it again.
+unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: help demo serve test test-fast wheel format requirements sbom vulnerabilities clean
@@ -22,15 +27,16 @@ demo: $(VENV)/.train      ## train, export, serve, predict and audit on handwrit
 serve: $(VENV)/.serve      ## serve zoo/MODEL or bundles/MODEL (the demo's) at http://127.0.0.1:3000 until Ctrl-C
 	$(BIN)/f2at serve $(firstword $(wildcard zoo/$(MODEL)) bundles/$(MODEL))
 
-test: $(VENV)/.dev      ## lint, types, spelling and every test, with the coverage that pyproject.toml requires
+test: $(VENV)/.dev      ## lint, types, spelling and every test, the fast ones with the coverage that pyproject.toml requires
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/codespell
-	$(PYTEST) --cov --cov-report=term:skip-covered
+	$(PYTEST) $(FAST) --cov --cov-report=term:skip-covered
+	$(PYTEST) $(SLOW)
 
 test-fast: $(VENV)/.dev      ## only the tests that take seconds
-	$(PYTEST) -m "not slow"
+	$(PYTEST) $(FAST)
 
 wheel: $(VENV)/.dev      ## build dist/f2at-VERSION-py3-none-any.whl, which `bentoml build` puts into a Bento
 	$(BIN)/python -m hatchling build --target wheel

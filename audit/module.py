@@ -13,6 +13,7 @@ from f2at.attacks.objectives import OBJECTIVES
 from f2at.attacks.targets.torch_target import TorchTarget
 from f2at.audit.perform import perform
 from f2at.audit.plan import Audit, Step
+from f2at.audit.provenance.context import Context
 from f2at.audit.request import AuditRequest
 from f2at.command_line import first_line
 from f2at.images.pixels import to_inputs
@@ -30,6 +31,7 @@ def audit_module(
     classes: Sequence[str],
     surrogate: torch.nn.Module | None = None,
     progress: Callable[[Step], object] | None = None,
+    context: Context | None = None,
 ) -> dict[str, Any]:
     """Audit a module and return the report.
 
@@ -43,6 +45,7 @@ def audit_module(
         classes: a name for each of the C outputs.
         surrogate: another such module on the same device, for suites with transfer attacks.
         progress: called after every step.
+        context: what its owner says of the model and the audit, for the report.
 
     Raises:
         ValueError: a module is in training mode, cannot classify these images, or has no gradients where they are
@@ -69,7 +72,7 @@ def audit_module(
             surrogate=targets.get("surrogate"),
             surrogate_model=None if surrogate is None else {"digest": module_digest(surrogate)},
         )
-        return perform(audit, progress=progress)
+        return perform(audit, progress=progress, context=context)
 
 
 class ModuleTarget(TorchTarget):

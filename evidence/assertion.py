@@ -47,7 +47,7 @@ def assert_robust(
         report: where to write the report, .json, with its page beside it. None: only where the assertion fails, to a
             folder for temporary files that the message names.
         options: further fields of `f2at.AuditRequest` (`seed`, `attacks`, ...), and what the audit of such a model
-            takes besides (`classes`, `surrogate`, `threads`, `mean`, `std`, ...).
+            takes besides (`classes`, `surrogate`, `threads`, `mean`, `std`, `context`, ...).
 
     Returns:
         The report.
@@ -118,8 +118,10 @@ def _audited_bundle(
     *,
     surrogate: str | Path | None = None,
     threads: int = 0,
+    context: f2at.Context | None = None,
 ) -> dict[str, Any]:
     """As `f2at.audit_bundle`, which takes no arrays."""
     model = open_bundle(path, threads=threads)
     data = None if images is None else as_labelled(images, labels)
-    return perform(model.audit(data, request, surrogate=open_surrogate(surrogate, threads=threads)))
+    audit = model.audit(data, request, surrogate=open_surrogate(surrogate, threads=threads))
+    return perform(audit, context=context)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from f2at.audit.opening.endpoint import audit_endpoint
     from f2at.audit.opening.onnx import audit_onnx
     from f2at.audit.page.html import render_report
+    from f2at.audit.provenance.context import Context, read_context
     from f2at.audit.reports.compare import compare_reports, gate
     from f2at.audit.reports.files import read_report, write_report
     from f2at.audit.request import AuditRequest
@@ -41,6 +42,7 @@ __all__ = [
     "AuditRequest",
     "Bundle",
     "Client",
+    "Context",
     "ServiceError",
     "__version__",
     "audit_bundle",
@@ -53,6 +55,7 @@ __all__ = [
     "export_onnx",
     "gate",
     "load_bundle",
+    "read_context",
     "read_report",
     "render_report",
     "train",
@@ -64,6 +67,7 @@ _HOMES = {
     "AuditRequest": ("f2at.audit.request", ""),
     "Bundle": ("f2at.bundle.format", ""),
     "Client": ("f2at.serving.client", "serve"),
+    "Context": ("f2at.audit.provenance.context", ""),
     "ServiceError": ("f2at.serving.client", "serve"),
     "audit_bundle": ("f2at.audit.opening.bundle", ""),
     "audit_endpoint": ("f2at.audit.opening.endpoint", ""),
@@ -75,6 +79,7 @@ _HOMES = {
     "export_onnx": ("f2at.export.foreign", ""),
     "gate": ("f2at.audit.reports.compare", ""),
     "load_bundle": ("f2at.bundle.format", ""),
+    "read_context": ("f2at.audit.provenance.context", ""),
     "read_report": ("f2at.audit.reports.files", ""),
     "render_report": ("f2at.audit.page.html", ""),
     "train": ("f2at.training.loop", "train"),

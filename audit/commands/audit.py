@@ -46,14 +46,10 @@ def run(arguments: Sequence[str], *, shapes: Sequence[Shape] = ()) -> int:
     if options.output is None:
         parser.error("the following arguments are required: --output")
     output, page = options.output, page_path(options.output, name="output")
-    for path in (output, page):
-        if path.is_dir():
-            raise ValueError(f"output must name a file to write; {path} is a folder")
-        if path.exists() and not options.overwrite:
-            raise ValueError(f"{path} exists; give --overwrite or another --output")
-    also = shape_files(options, shapes, beside=(output, page))
-    places = {output: "output", page: "output", **{path: shape.option for path, shape in also.items()}}
-    check_outputs(places, [options.model, options.data, options.surrogate, options.context])
+    also = shape_files(options, shapes)
+    places = [("output", output), ("output", page), *((shape.option, path) for shape, path in also)]
+    inputs = [options.model, options.data, options.surrogate, options.context]
+    check_outputs(places, inputs, overwrite=options.overwrite)
     context = None if options.context is None else read_context(options.context)
     request = audit_request(options)
     opened = open_all(options)
@@ -75,7 +71,7 @@ def run(arguments: Sequence[str], *, shapes: Sequence[Shape] = ()) -> int:
     journal.delete()
     write_shapes(also, report, output)
     print(_summary(report))
-    print("", output, page, *also, sep="\n")
+    print("", *(path for _, path in places), sep="\n")
     return EXIT_CODES[report["verdict"]["outcome"]]
 
 

@@ -24,7 +24,8 @@ def run(arguments: Sequence[str], *, shapes: Sequence[Shape] = ()) -> int:
     add_shape_options(parser, shapes)
     options = parser.parse_args(arguments)
     also = shape_files(options, shapes)
-    check_outputs({path: shape.option for path, shape in also.items()}, [options.baseline, options.candidate])
+    places = [(shape.option, path) for shape, path in also]
+    check_outputs(places, [options.baseline, options.candidate], overwrite=options.overwrite)
     baseline, candidate = read_report(options.baseline), read_report(options.candidate)
     comparison = compare_reports(baseline, candidate)
     given = {name: getattr(options, name) for name in ("tolerance", "tolerance_clean", "tolerance_robust")}
@@ -38,7 +39,8 @@ def run(arguments: Sequence[str], *, shapes: Sequence[Shape] = ()) -> int:
     else:
         print(summary(comparison))
         print(conclusion)
-        print(*also, sep="\n", end="\n" if also else "")
+        for _, path in also:
+            print(path)
     return EXIT_CODES[outcome]
 
 

@@ -1,7 +1,7 @@
 """Files beside the report in which other tools read what was found. What they hold is known above this package."""
 
 import argparse
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,37 +28,14 @@ def add_shape_options(parser: argparse.ArgumentParser, shapes: Iterable[Shape]) 
         parser.add_argument(f"--{shape.option}", type=Path, metavar="FILE", help=shape.help)
 
 
-def shape_files(
-    options: argparse.Namespace, shapes: Iterable[Shape], *, beside: Sequence[Path] = ()
-) -> dict[Path, Shape]:
-    """The files that are asked for.
-
-    Args:
-        options: of the command, with those of `add_shape_options` and `overwrite`.
-        shapes: that there are.
-        beside: files that the command writes itself.
-
-    Raises:
-        ValueError: one is a folder, is there already and may not be overwritten, or is another of these files, too.
-    """
-    files: dict[Path, Shape] = {}
-    for shape in shapes:
-        path = getattr(options, shape.option)
-        if path is None:
-            continue
-        if path.is_dir():
-            raise ValueError(f"{shape.option} must name a file to write; {path} is a folder")
-        if path.exists() and not options.overwrite:
-            raise ValueError(f"{path} exists; give --overwrite or another --{shape.option}")
-        if path in files or path in beside:
-            raise ValueError(f"{shape.option} must name a file of its own; {path} is another output of this command")
-        files[path] = shape
-    return files
+def shape_files(options: argparse.Namespace, shapes: Iterable[Shape]) -> list[tuple[Shape, Path]]:
+    """The files that are asked for by the options of `add_shape_options`."""
+    return [(shape, path) for shape in shapes if (path := getattr(options, shape.option)) is not None]
 
 
-def write_shapes(files: Mapping[Path, Shape], *found: object) -> None:
+def write_shapes(files: Iterable[tuple[Shape, Path]], *found: object) -> None:
     """Write them, each whole or not at all; missing folders are made."""
-    for path, shape in files.items():
+    for shape, path in files:
         text = shape.render(*found)
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as draft:

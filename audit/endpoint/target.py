@@ -1,7 +1,7 @@
 """An endpoint as a target of attacks: its answers are all there is to go by."""
 
 import json
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,7 @@ class Asking:
         futures: list[Future[list[Answer]]] = []
         try:
             futures.extend(self._pool.submit(self._ask, chunk) for chunk in chunks)
-            return [answer for future in futures for answer in future.result()]
+            return [answer for future in futures for answer in _result(future)]
         except KeyboardInterrupt:
             self.server.give_up()  # or the process would wait for its threads to lose their patience
             raise
@@ -68,6 +68,13 @@ class Asking:
             quoted = self.server.quoted(reply.body)
             raise EndpointError(f"{address} must answer with JSON; it answers {quoted}") from None
         return self.interface.answers(value, len(images))[:count]
+
+
+def _result(future: Future[list[Answer]]) -> list[Answer]:
+    """What it gives, waited for in pieces: a signal that comes just before a wait is seen only at the wait's end."""
+    while not wait([future], timeout=1).done:
+        pass
+    return future.result()
 
 
 class EndpointTarget:

@@ -11,6 +11,7 @@ from f2at.attacks.targets.onnx_target import OnnxTarget
 from f2at.audit import AuditRequest, Step
 from f2at.audit.opening.model import Model
 from f2at.audit.perform import perform
+from f2at.audit.provenance.context import Context
 from f2at.audit.provenance.repetition import Origin
 from f2at.bundle.format import CLASSIFIER, GRADIENT, Bundle, load_bundle
 from f2at.bundle.memory import images_at_once
@@ -29,6 +30,7 @@ def audit_bundle(
     surrogate: str | Path | None = None,
     threads: int = 0,
     progress: Callable[[Step], object] | None = None,
+    context: Context | None = None,
 ) -> dict[str, Any]:
     """Audit a bundle as it would be deployed, and return the report.
 
@@ -40,6 +42,7 @@ def audit_bundle(
         surrogate: another bundle of the same classes, for suites with transfer attacks.
         threads: threads of ONNX Runtime; 0 is every core.
         progress: called after every step.
+        context: what its owner says of the model and the audit, for the report.
 
     Raises:
         OSError: a file cannot be read.
@@ -48,7 +51,8 @@ def audit_bundle(
     model = open_bundle(Path(path), threads=threads)
     labelled = None if data is None else open_labelled(Path(data))
     other = open_surrogate(surrogate, threads=threads)
-    return perform(model.audit(labelled, request or AuditRequest(), surrogate=other), progress=progress)
+    audit = model.audit(labelled, request or AuditRequest(), surrogate=other)
+    return perform(audit, progress=progress, context=context)
 
 
 def open_bundle(path: Path, *, threads: int) -> Model:

@@ -20,6 +20,7 @@ from f2at.audit.endpoint.target import Asking, EndpointTarget
 from f2at.audit.opening.bundle import open_surrogate
 from f2at.audit.opening.model import Model
 from f2at.audit.perform import perform
+from f2at.audit.provenance.context import Context
 from f2at.audit.provenance.repetition import Origin, unusual
 from f2at.images.preparation import Preparation
 from f2at.images.sets.base import LabelledSet
@@ -37,6 +38,7 @@ def audit_endpoint(
     *,
     surrogate: str | None = None,
     progress: Callable[[Step], object] | None = None,
+    context: Context | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Audit a model by its answers over HTTP, and return the report.
@@ -51,6 +53,7 @@ def audit_endpoint(
             "labels" where no scores are answered.
         surrogate: a bundle of the same classes, for suites with transfer attacks.
         progress: called after every step.
+        context: what its owner says of the model and the audit, for the report.
         options: see `open_endpoint`.
 
     Raises:
@@ -62,7 +65,7 @@ def audit_endpoint(
     model = open_endpoint(url, data=data, **options)
     other = open_surrogate(surrogate, threads=0)
     request = request or AuditRequest(suite=usual_suite(model), curve=options.get("max_queries") is None)
-    return perform(model.audit(data, request, surrogate=other), progress=progress)
+    return perform(model.audit(data, request, surrogate=other), progress=progress, context=context)
 
 
 def usual_suite(model: Model) -> str:

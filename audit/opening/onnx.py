@@ -15,6 +15,7 @@ from f2at.audit.opening.bundle import open_surrogate
 from f2at.audit.opening.model import Model
 from f2at.audit.opening.preprocessing import compare_preprocessings
 from f2at.audit.perform import perform
+from f2at.audit.provenance.context import Context
 from f2at.audit.provenance.repetition import Origin, unusual
 from f2at.bundle.memory import images_at_once
 from f2at.bundle.runtime import RUNTIME_ERRORS, active_provider, create_session, reason
@@ -46,6 +47,7 @@ def audit_onnx(
     surrogate: str | Path | None = None,
     threads: int = 0,
     progress: Callable[[Step], object] | None = None,
+    context: Context | None = None,
     **preprocessing: Any,
 ) -> dict[str, Any]:
     """Audit any classifier in an ONNX file, and return the report.
@@ -64,6 +66,7 @@ def audit_onnx(
         surrogate: a bundle of the same classes, for suites with transfer attacks.
         threads: threads of ONNX Runtime; 0 is every core.
         progress: called after every step.
+        context: what its owner says of the model and the audit, for the report.
         preprocessing: `output`, `scores`, `layout`, `channels`, `mean`, `std` and `scale`, as
             `f2at.gradient.classifier.read_classifier` takes them.
 
@@ -85,7 +88,7 @@ def audit_onnx(
     )
     request = request or AuditRequest(suite="black-box" if black_box else "quick")
     other = open_surrogate(surrogate, threads=threads)
-    return perform(model.audit(data, request, surrogate=other), progress=progress)
+    return perform(model.audit(data, request, surrogate=other), progress=progress, context=context)
 
 
 def open_onnx(

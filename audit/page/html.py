@@ -13,7 +13,6 @@ from markupsafe import Markup, escape
 
 from f2at.audit.page import head, words
 from f2at.audit.page.pictures import PLANES, gallery
-from f2at.audit.page.plot import plots
 from f2at.audit.reports.earlier import upgraded
 from f2at.audit.suites import accuracy_name
 
@@ -57,6 +56,8 @@ def render_report(report: Mapping[str, Any], beside: Beside | None = None) -> st
     Raises:
         ValueError: the report is of a schema version that is not read.
     """
+    from f2at.audit.page.plot import plots  # brings matplotlib, which takes a second that others need not wait
+
     report = upgraded(report)
     classes, checks = report["model"]["classes"], words.checks(report)
     return (

@@ -83,14 +83,14 @@ class Context(
                 raise _refusal(error) from None
 
 
-def read_context(path: Path) -> Context:
+def read_context(path: str | Path) -> Context:
     """The context in a TOML file.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: it is not TOML, has a key that is not a field, or a value that is not accepted.
     """
-    with path.open("rb") as file:
+    with Path(path).open("rb") as file:
         try:
             values = tomllib.load(file)
         except ValueError as error:

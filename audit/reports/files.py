@@ -1,14 +1,23 @@
 """Reports as files: JSON for programs, and a page for people beside it."""
 
 import json
-import os
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+
 from f2at.audit.page.html import beside_file, render_report
 from f2at.audit.reports.compare import compare_reports
 from f2at.audit.reports.earlier import upgraded
+from f2at.audit.reports.report import SCHEMA_VERSION
+from f2at.audit.reports.schema import report_schema
+from f2at.audit.reports.statistics import proportion
+from f2at.audit.reports.verdict import judge
+from f2at.audit.request import AuditRequest
+from f2at.files import replacing
 
 
 def page_path(report: Path, *, name: str) -> Path:
@@ -38,24 +47,17 @@ def write_report(report: Mapping[str, Any], path: str | Path, *, model_signature
     path = Path(path)
     page = page_path(path, name="path")
     path.parent.mkdir(parents=True, exist_ok=True)
-    texts = {
-        path: json.dumps(report, indent=2, allow_nan=False) + "\n",
-        page: render_report(report, beside_file(path.name, model_signature)),
-    }
-    written = {file: file.with_name(f".{file.name}.{os.getpid()}") for file in texts}
-    try:
-        for file, text in texts.items():
-            written[file].write_text(text, encoding="utf-8")
-        for file in texts:
-            written[file].replace(file)
-    finally:
-        for temporary in written.values():
-            temporary.unlink(missing_ok=True)
+    with replacing(path) as draft, replacing(page) as page_draft:
+        draft.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        page_draft.write_text(render_report(report, beside_file(path.name, model_signature)), encoding="utf-8")
     return page
 
 
 def read_report(path: str | Path) -> dict[str, Any]:
-    """Read a report, in the form of this schema version, and check that its samples add up to its figures.
+    """Read a report, in the form of this schema version, and check that it is whole and agrees with itself.
+
+    That is: it is as the schema says, its samples add up to its figures, and its verdict follows from them. What of it
+    was written by hand may still be wrong; a signature shows whether anything was.
 
     Raises:
         OSError: the file cannot be read.
@@ -68,26 +70,50 @@ def parse_report(content: bytes, path: str | Path) -> dict[str, Any]:
     """The report that a file's content is, with the same checks; `path` names it in messages.
 
     Raises:
-        ValueError: it is not a report of this schema version.
+        ValueError: see `read_report`.
     """
     try:
-        report = json.loads(content)
+        given = json.loads(content)
     except (ValueError, RecursionError):
         raise ValueError(f"{path} is not JSON; give a report written by f2at audit") from None
-    if not isinstance(report, dict) or "schema_version" not in report:
+    if not isinstance(given, dict) or "schema_version" not in given:
         raise ValueError(f"{path} is not an audit report; give one written by f2at audit")
+    if given["schema_version"] == SCHEMA_VERSION:
+        _check_schema(given, path)
     try:
-        report = dict(upgraded(report))
-    except (LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is not a whole audit report: {error!r:.80}") from None
+        report = dict(upgraded(given))
+        itself = compare_reports(report, report)  # reads and counts all that a comparison needs
+        agrees = all(_follows(report[name], itself[name]["baseline"]) for name in ("clean", "robust"))
+    except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        raise ValueError(f"{path} is not a whole audit report: a field is missing or wrong: {error!r:.80}") from None
     except ValueError as error:
         raise ValueError(f"{path} {error}; audit again") from None
-    try:
-        itself = compare_reports(report, report)  # reads and counts all that a comparison needs
-        counted = [(itself[name]["baseline"]["k"], itself[name]["baseline"]["n"]) for name in ("clean", "robust")]
-        stated = [(report[name]["k"], report[name]["n"]) for name in ("clean", "robust")]
-    except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
-        raise ValueError(f"{path} is not a whole audit report: {error!r:.80}") from None
-    if counted != stated:
+    if not agrees:
         raise ValueError(f"{path} contradicts itself: its samples do not add up to its figures")
+    if given["schema_version"] == SCHEMA_VERSION:  # earlier versions judged by other rules
+        _check_verdict(report, path)
     return report
+
+
+def _follows(stated: Mapping[str, Any], counted: Mapping[str, Any]) -> bool:
+    """Whether a share with its interval is what was counted, at its own level of confidence."""
+    expected = proportion(counted["k"], counted["n"], stated["confidence"])
+    # The last bits are those of another machine's mathematical library.
+    return all(math.isclose(stated[key], expected[key], abs_tol=1e-9) for key in expected)
+
+
+def _check_schema(report: Mapping[str, Any], path: str | Path) -> None:
+    """Raise ValueError with the first field that is not as the schema says."""
+    error = best_match(Draft202012Validator(report_schema()).iter_errors(report))
+    if error is not None:
+        field = error.json_path.removeprefix("$").removeprefix(".") or "report"
+        raise ValueError(f"{path} is not a whole audit report: {field}: {error.message:.100}")
+
+
+def _check_verdict(report: dict[str, Any], path: str | Path) -> None:
+    """Raise ValueError if another verdict follows from the report's figures."""
+    found = judge(AuditRequest(**report["request"]), report["robust"], report["flags"])
+    stated = report["verdict"]
+    if any(found[key] != stated[key] for key in ("threshold", "outcome")):
+        outcome, other = (verdict["outcome"] or "none" for verdict in (stated, found))
+        raise ValueError(f"{path} contradicts itself: its verdict is {outcome}, and by its figures it is {other}")

@@ -15,10 +15,8 @@ def run(arguments: Sequence[str]) -> int:
     """Print the card, or write it to a file."""
     options = _parser().parse_args(arguments)
     output: Path | None = options.output
-    if output is not None and output.exists() and not options.overwrite:
-        raise ValueError(f"{output} exists; give --overwrite or another --output")
     if output is not None:
-        check_outputs({output: "output"}, [options.report, options.bundle])
+        check_outputs([("output", output)], [options.report, options.bundle], overwrite=options.overwrite)
     card = model_card(
         read_report(options.report),
         bundle=None if options.bundle is None else load_bundle(options.bundle),

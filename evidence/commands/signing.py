@@ -77,8 +77,9 @@ def _sign(options: argparse.Namespace) -> dict[Path, bytes]:
     content = path.read_bytes()
     signatures = {path.with_name(path.name + SUFFIX): sign(content, key)}
     if statement := _statement_path(path):
+        report = parse_report(content, path)  # what is no whole report, or contradicts itself, is refused
         try:
-            made = in_toto.statement(parse_report(content, path), content)
+            made = in_toto.statement(report, content)
         except ValueError as error:
             print(f"no in-toto statement: {error}")
         else:

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.staticfiles import StaticFiles
 
+from f2at.audit.page.html import Beside, render_report
 from f2at.audit.reports.report import without_examples
 from f2at.bundle.keys import PrivateKey, read_private_key, sign
 from f2at.serving.access.guard import Caller, Guard, caller_of
@@ -188,8 +189,6 @@ def create_app(backend: Backend) -> Starlette:
         return Response(signed, media_type=MEDIA_TYPE)
 
     async def report_page(request: Request) -> Response:
-        from f2at.audit.page.html import Beside, render_report  # imports plotting, which prediction need not wait for
-
         signed, trusted = backend.settings.signing_key is not None, backend.settings.public_key is not None
         beside = Beside(
             "report",

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, Never
 from uuid import uuid4
@@ -82,7 +82,10 @@ def run_executor(
     log.info(ready)
     signals: SimpleQueue[int] = SimpleQueue()  # safe to put into from a signal handler
     _on_exit_signal(lambda number, _: signals.put(number))
-    signals.get()
+    told = None
+    while told is None:  # waited for in pieces: a signal that comes just before a wait begins is seen only at its end
+        with suppress(Empty):
+            told = signals.get(timeout=1)
     threading.Timer(_REQUEUE_SECONDS, os._exit, [0]).start()  # even if the database hangs
     requeue(dbos)
     os._exit(0)  # finished steps are in the database; unfinished ones are dropped

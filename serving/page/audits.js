@@ -91,7 +91,7 @@ function draw(audit, place = "prepend") {
   const { request, progress, state } = audit;
   const title = `${request.suite}, ${request.norm === "l2" ? "L2" : "Linf"} ${request.eps}, ${request.samples} images`;
   const actions = element("span", { className: "actions" }, element("span", { className: `state ${state}`, textContent: state }));
-  if (audit.links.report_html) actions.append(reportLink(audit.links.report_html, title));
+  if (audit.links.report_html) actions.append(reportLink(audit.links, title));
   if (!FINISHED.includes(state)) actions.append(cancelButton(audit, title));
   const about = element("span", { className: "muted", textContent: `${shortDigest(audit.model)}, ${when(audit.created)}${audit.by ? `, by ${audit.by}` : ""}` });
   about.title = audit.model;
@@ -127,10 +127,10 @@ function duration(seconds) {
 
 const when = (seconds) => `${new Date(1000 * seconds).toISOString().slice(0, 16)}Z`;
 
-function reportLink(path, title) {
-  const link = element("a", { href: path.slice(1), textContent: "Open report" });
+function reportLink(links, title) {
+  const link = element("a", { href: links.report_html.slice(1), textContent: "Open report" });
   link.setAttribute("aria-label", `Open report of ${title}`);
-  link.addEventListener("click", (event) => openReport(event, path));
+  link.addEventListener("click", (event) => openReport(event, links));
   return link;
 }
 

@@ -3,14 +3,16 @@
 import { api, getKey } from "./api.js";
 import { failure, show } from "./dom.js";
 
-// A link cannot send an API key, so with a key the report is fetched and shown from memory.
-export async function openReport(event, path) {
+// A link cannot send an API key, so with a key the page and the JSON that it links to are fetched and shown from memory.
+export async function openReport(event, links) {
   if (!getKey()) return;
   event.preventDefault();
   const tab = window.open("", "_blank");
   try {
-    const report = await (await api(path)).blob();
-    tab.location = URL.createObjectURL(report);
+    const [page, report] = await Promise.all([links.report_html, links.report].map((path) => api(path)));
+    const address = URL.createObjectURL(await report.blob());
+    const html = (await page.text()).replace('href="report"', `href="${address}"`);
+    tab.location = URL.createObjectURL(new Blob([html], { type: page.headers.get("Content-Type") }));
   } catch (error) {
     tab.close();
     show("audit-error", failure(error));

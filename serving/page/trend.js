@@ -70,7 +70,7 @@ function point(audit, x, y) {
     `${called} ${percent(found[name].share)} (${found[name].ends.map(percent).join(" to ")})`).join(", ");
   const title = `Model ${shortDigest(audit.model)}, ${audit.request.samples} images: ${words}`;
   const mark = node("a", { href: audit.links.report_html.slice(1), "aria-label": `${title}. Open report.` });
-  mark.addEventListener("click", (event) => openReport(event, audit.links.report_html));
+  mark.addEventListener("click", (event) => openReport(event, audit.links));
   const hover = node("title");
   hover.textContent = title;
   mark.append(hover, node("rect", { class: "target", x: x - 16, y: TOP, width: 32, height: HEIGHT - TOP - BOTTOM }));

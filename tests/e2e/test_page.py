@@ -1,5 +1,6 @@
 """The page, in a real browser: Debian's Chromium, driven by Playwright."""
 
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -161,6 +162,9 @@ def test_asks_for_a_key_and_uses_it(
         report.evaluate("getComputedStyle(document.querySelector('main')).maxWidth") != "none"
     )  # its own style is in force
     assert report.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth)")
+    report.get_by_role("link", name="report", exact=True).click()
+    report.wait_for_function("document.contentType === 'application/json'")
+    assert json.loads(report.locator("pre").inner_text())["request"]["samples"] == 2
     page.goto(f"{server.url}/docs")
     expect(page.locator('[data-path="/predict"]').first).to_be_visible()
     server.stop()

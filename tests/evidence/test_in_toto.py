@@ -191,11 +191,21 @@ def test_a_statement_belongs_to_its_report(
     keys = make_keys(tmp_path)
     assert main(["sign", str(report), "--key", str(keys.private)]) == 0
     better = tmp_path / "better" / "report.json"
-    write_report(with_outcome(made, "pass"), better)
+    write_report({**made, "context": {**made["context"], "intended_purpose": "another"}}, better)
     assert main(["sign", str(better), "--key", str(keys.private)]) == 0
     (tmp_path / "report.intoto.json").write_bytes(better.with_name("report.intoto.json").read_bytes())
     for path in (report, tmp_path / "report.intoto.json"):
         assert "the statement is of another report" in said(capsys, "verify", path, "--public-key", keys.public)
+
+
+def test_a_report_that_contradicts_itself_is_not_signed(
+    keys: Keys, made: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "report.json"
+    write_report(with_outcome(made, "pass"), path)
+    wrong = said(capsys, "sign", path, "--key", keys.private)
+    assert wrong.endswith("report.json contradicts itself: its verdict is pass, and by its figures it is fail\n")
+    assert sorted(file.name for file in tmp_path.iterdir() if "report" in file.name) == ["report.html", "report.json"]
 
 
 def test_the_statement_is_enough(report: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
