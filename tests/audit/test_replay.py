@@ -17,6 +17,7 @@ import f2at
 from f2at.__main__ import main
 from f2at.audit.provenance.repetition import OUTPUT
 from f2at.audit.reports.report import deterministic_part, without_examples
+from f2at.audit.reports.statistics import proportion
 from f2at.bundle.format import load_bundle
 from f2at.images.png import png
 from tests.audit.endpoint.host import MISSING, Answer, Asked, as_json, host, light, pictures, probabilities
@@ -242,7 +243,7 @@ def test_a_replay_lists_what_differs_and_what_may_explain_it(
     was = {key: sample.pop(key) for key in list(sample) if key.startswith("adversarial")}
     sample["broken_by"] = None
     k, n = report["robust"]["k"], report["robust"]["n"]
-    report["robust"]["k"] += 1
+    report["robust"] = proportion(k + 1, n)
     path = here / "altered.json"
     path.write_text(json.dumps(report))
     code, out, _ = replay(capsys, path, ZOO)
@@ -251,7 +252,7 @@ def test_a_replay_lists_what_differs_and_what_may_explain_it(
     assert f"  robust.k: {k + 1}, now {k}" in lines
     assert f"  samples[{broken}].broken_by: null, now {by}" in lines
     assert f"  samples[{broken}].adversarial_distance: (absent), now {was['adversarial_distance']}" in lines
-    assert lines[-2].startswith("5 of ")
+    assert lines[-2].startswith("8 of ")
     assert "the report was altered, or the model does not answer the same twice" in lines[-1]
 
     (environment,) = report["harness"]["environments"]
@@ -312,7 +313,11 @@ def test_another_model_or_other_data_are_named(
             lambda r: r["repeat"].update(command="f2at audit x --output y.json --eps 1/255"),
             "contradicts itself: its command asks for another audit than it was",
         ),
-        (lambda r: r["repeat"].update(files=[]), "is not a whole audit report: repeat.files: there is no model"),
+        (lambda r: r["repeat"].update(files=[]), "is not a whole audit report: repeat.files: [] should be non-empty"),
+        (
+            lambda r: r["repeat"]["files"][0].update(what="data"),
+            "is not a whole audit report: repeat.files: there is no model among them",
+        ),
         (lambda r: r["harness"].pop("environments"), "harness: 'environments' is a required property"),
         (lambda r: r["robust"].update(k=12), "contradicts itself: its samples do not add up"),
         (lambda r: r.update(schema_version=1), "has schema version 1"),

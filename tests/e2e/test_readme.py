@@ -1,12 +1,10 @@
 """README.md from top to bottom: every command in it, as printed, in a separate folder."""
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -88,7 +86,7 @@ def test_there_are_no_commands_but_these() -> None:
     """What the other tests run is all there is."""
     titles = ("Two commands", "Train", "Export", "Audit", "Serve")
     assert blocks("sh") == [block for title in titles for block in blocks("sh", title=title)]
-    assert len(blocks("python")) == 1
+    assert len(blocks("python")) == 1  # which runs in tests/test_wheel.py
 
 
 def test_make_knows_the_two_commands() -> None:
@@ -115,14 +113,3 @@ def test_serve(served: Shell) -> None:
     with f2at.Client(f"http://{served.address}") as client:
         (audit,) = client.audits()
         assert client.wait(audit.id, timeout=120).state == "done"
-
-
-@pytest.mark.slow
-def test_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(REPOSITORY / "zoo", "zoo")
-    scope: dict[str, Any] = {}
-    exec(blocks("python")[0], scope)
-    report = f2at.read_report("report.json")
-    assert capsys.readouterr().out == f"{report['robust']['k']} of 100 images withstand every attack\n"
-    assert Path("report.html").is_file()
