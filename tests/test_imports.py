@@ -105,3 +105,12 @@ def test_production_code_runs_without_any_training_library() -> None:
         f"for name in {names}: importlib.import_module(name)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY, timeout=120)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ["evidence.commands.shapes", "serving.service", "serving.jobs.worker"])
+def test_nobody_waits_for_libraries_that_may_not_be_needed(module: str) -> None:
+    slow = ["matplotlib", "ndonnx", "spox", "torch"]  # half a second each, or more
+    code = f"import sys, f2at.{module}; print(*({set(slow)} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY, timeout=120, capture_output=True)
+    assert done.stdout.strip() == b""
