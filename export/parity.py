@@ -17,7 +17,7 @@ TOLERANCE = 1e-4  # relative; float32 leaves about 1e-6
 _SAMPLES = 16
 _STEP = 8 / 255  # of the adversarial examples
 _NUDGE = 1e-6  # pixel units: a few roundings of float32, 1/4000 of a grey level
-_NUDGES = 8
+_NUDGES = 64  # at most; a jump that is near is met by every second or so
 _COSINE = 0.999  # between a gradient and autograd's, at the least
 _PIXELS = 16 * 64 * 64  # of all images together, at about which there are fewer: autograd takes memory
 _NEGLIGIBLE = 1e-12  # gradient norm under which a relative error means nothing
@@ -72,9 +72,9 @@ def check_parity(
 
     The errors are ||found - expected|| / ||expected|| of each sample; the largest counts. A gradient jumps where an
     activation crosses zero, and two correct float32 computations may fall on different sides. So a sample beyond the
-    tolerance is excused, as a "kink", if autograd's own gradient moves by half as much within 1e-6 of the image, or
-    from float32 to float64. However many are, they are counted, and each gradient must point where autograd's does, up
-    to a cosine of 0.999.
+    tolerance is excused, as a "kink", if autograd's own gradient moves by half as much within 1e-6 of the image, where
+    up to 64 places are tried, or from float32 to float64. However many are, they are counted, and each gradient must
+    point where autograd's does, up to a cosine of 0.999.
 
     Args:
         model: images float32 (N,3,H,W) in [0,1] -> logits (N,C).
@@ -138,21 +138,25 @@ def _check_gradient(model: nn.Module, graph: bytes, name: str, batch: _Batch) ->
     smooth = errors <= TOLERANCE  # false for NaN too
     kinks = int((~smooth).sum())
     cosine = float(cosines.min())
-    if kinks and not (cosine >= _COSINE and (smooth | (errors <= _own_variation(model, batch, expected))).all()):
+    if kinks and not (cosine >= _COSINE and _are_kinks(model, batch, expected, errors)):
         raise ParityError(_difference(f"gradient of {name} differs from autograd's", float(errors.max())))
     return {"error": float(errors[smooth].max()) if smooth.any() else 0.0, "kinks": kinks, "cosine": round(cosine, 6)}
 
 
-def _own_variation(model: nn.Module, batch: _Batch, expected: Tensor) -> Tensor:
-    """How far autograd's gradient moves, relatively, when images or weights move by rounding errors: (N,)."""
-    generator = torch.Generator().manual_seed(0)
-    nudges = (_NUDGE * torch.randn(batch.images.shape, generator=generator) for _ in range(_NUDGES))
-    moved = [_relative_error(batch.autograd(model, nudge)[2], expected) for nudge in nudges]
+def _are_kinks(model: nn.Module, batch: _Batch, expected: Tensor, errors: Tensor) -> bool:
+    """Whether rounding errors move autograd's own gradient by half of each error that is beyond the tolerance."""
+    explained = errors <= TOLERANCE
     with suppress(RuntimeError):  # of a model that asks for float32 somewhere
         # Where logits are nearly equal, float32 itself is off.
         exact = replace(batch, images=batch.images.double()).autograd(copy.deepcopy(model).double())[2]
-        moved.append(_relative_error(exact, expected).float())
-    return 2 * torch.stack(moved).amax(0)
+        explained |= errors <= 2 * _relative_error(exact, expected)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(_NUDGES):
+        if explained.all():
+            break
+        nudge = _NUDGE * torch.randn(batch.images.shape, generator=generator)
+        explained |= errors <= 2 * _relative_error(batch.autograd(model, nudge)[2], expected)
+    return bool(explained.all())
 
 
 def _compare(what: str, found: Array, expected: Tensor) -> float:

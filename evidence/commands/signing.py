@@ -13,7 +13,7 @@ from f2at.evidence import in_toto
 from f2at.files import replacing
 
 SUFFIX = ".sig"
-_WHAT = "a bundle's folder, or a report (.json)"
+_WHAT = "a bundle's folder, a report (.json) or another file"
 
 
 def run_sign(arguments: Sequence[str]) -> int:

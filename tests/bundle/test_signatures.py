@@ -125,13 +125,17 @@ def test_the_commands_of_the_documentation(bundle: Bundle, tmp_path: Path, monke
     assert [main(signing), main(verifying)] == [0, 0]
 
 
-def test_reports_are_signed_too(keys: Keys, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    report = tmp_path / "report.json"
+def test_any_file_is_signed_but_as_json_only_a_report(
+    keys: Keys, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, report = tmp_path / "figures.txt", tmp_path / "report.json"
+    file.write_text("robust 0.6\n")
+    assert main(["sign", str(file), "--key", str(keys.private)]) == 0
+    assert main(["verify", str(file), "--public-key", str(keys.public)]) == 0
+    file.write_text("robust 0.7\n")
+    assert "not of this content" in fails(capsys, "verify", file, "--public-key", keys.public)
     report.write_text('{"robust": 0.6}\n')
-    assert main(["sign", str(report), "--key", str(keys.private)]) == 0
-    assert main(["verify", str(report), "--public-key", str(keys.public)]) == 0
-    report.write_text('{"robust": 0.7}\n')
-    assert "not of this content" in fails(capsys, "verify", report, "--public-key", keys.public)
+    assert "report.json is not an audit report" in fails(capsys, "sign", report, "--key", keys.private)
 
 
 def test_keys_of_another_kind_are_refused(
