@@ -1,6 +1,8 @@
 """What it costs a prediction that images are decoded where they can be stopped: in worker processes, or in the server.
 
-Without HTTP, which costs the same either way: from the bytes of a file to the answer, as the service does it.
+Without HTTP, which costs the same either way: from the pieces of a body to the answer, as the service does it. Each
+request joins a file of its own of them: one that is decoded again and again would stay in the processor's cache, which
+favours whoever does not copy it, and which nobody's files do.
 """
 
 import asyncio
@@ -23,6 +25,8 @@ from f2at.serving.decoding.refusals import decode_images
 from f2at.serving.model.predictor import Predictor
 from f2at.serving.settings import Settings
 
+_PIECE = 1 << 16  # bytes that a server reads at once
+
 # name, (width, height), format, requests in a round
 FILES = (
     ("PNG, 32 x 32", (32, 32), "PNG", 300),
@@ -44,6 +48,12 @@ def photograph(size: tuple[int, int], form: str) -> bytes:
         buffer, form, **({"quality": 85} if form == "JPEG" else {})
     )
     return buffer.getvalue()
+
+
+def received(data: bytes) -> Callable[[], list[bytes]]:
+    """Gives the files of a request, in memory of their own, as a server joins them."""
+    pieces = [data[start : start + _PIECE] for start in range(0, len(data), _PIECE)]
+    return lambda: [b"".join(pieces)]
 
 
 def processor_seconds() -> float:
@@ -94,19 +104,19 @@ def main() -> None:
     limits = {"max_pixels": settings.max_pixels, "max_total": settings.max_request_pixels}
     rows = []
     for name, size, form, requests in FILES:
-        files = [photograph(size, form)]
-        decoded_here = partial(decode_images, files, preparation, **limits)
+        data = photograph(size, form)
+        files = received(data)
 
-        async def here(pictures: Pictures = decoded_here) -> Pictures:
-            return pictures
+        async def here(files: Callable[[], list[bytes]] = files) -> Pictures:
+            return partial(decode_images, files(), preparation, **limits)
 
         names = count()  # no client is kept from using all workers
 
-        async def there(files: list[bytes] = files, names: Iterator[int] = names) -> Pictures:
-            return await decoders.decode(files, preparation, f"client {next(names)}")
+        async def there(files: Callable[[], list[bytes]] = files, names: Iterator[int] = names) -> Pictures:
+            return await decoders.decode(files(), preparation, f"client {next(names)}")
 
         cells = measure(predictor, {"server": here, "workers": there}, options.clients, requests, options.rounds)
-        rows.append([f"{name} ({len(files[0]) / 1e3:.0f} kB)", cost_of(files, preparation).name.lower(), *cells])
+        rows.append([f"{name} ({len(data) / 1e3:.0f} kB)", cost_of([data], preparation).name.lower(), *cells])
     decoders.stop()
     predictor.close()
     body = "\n".join(

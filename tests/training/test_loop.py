@@ -70,7 +70,7 @@ def test_a_killed_run_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
     arguments = [
         "--config", str(REPOSITORY / "configs/digits.toml"), "--data.size", "8", "--data.validation", "1200",
         "--model.width", "2", "--attack.steps", "1", "--attack.validation_steps", "1", "--attack.test_steps", "1",
-        "--optimizer.epochs", "6", "--optimizer.batch_size", "16",
+        "--optimizer.epochs", "4", "--optimizer.batch_size", "16",
     ]  # fmt: skip
     command = [sys.executable, "-m", "f2at", "train", *arguments, "--output"]
     process = subprocess.Popen([*command, str(tmp_path / "killed")], cwd=REPOSITORY, stderr=subprocess.DEVNULL)
