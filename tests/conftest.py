@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, settings
 from sqlalchemy import create_engine, make_url, text
 
 import f2at  # noqa: F401 (before anything loads ONNX Runtime, which would tell its makers of every model)
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command `f2at` does, before anything loads PyTorch
+
+# A machine that is busy takes its time over an example, and over drawing it.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 if TYPE_CHECKING:
     from torch import nn

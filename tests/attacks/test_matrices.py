@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from f2at.attacks import matrices
@@ -14,7 +14,6 @@ def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 1000), height=st.integers(1, 9), width=st.integers(1, 9), data=st.data())
 def test_adjoint(seed: int, height: int, width: int, data: st.DataObject) -> None:
     """<A x B^T, y> = <x, A^T y B> for every pair of matrices that an attack may build."""

@@ -86,7 +86,7 @@ def test_closed_form_distance_of_a_binary_linear_model(
         assert float(norms(found - model.inputs, norm)[0]) <= scale * distance * (1 + 1e-9)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     seed=st.integers(0, 1000),
     eps=st.floats(1 / 255, 1),

@@ -123,7 +123,7 @@ def test_noise_in_the_ball_spends_the_whole_radius() -> None:
     assert (size > 120).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 1000), levels=st.integers(1, 255), norm=st.sampled_from(["linf", "l2"]))
 def test_noise_in_the_ball_stays_there(seed: int, levels: int, norm: str) -> None:
     pixels = rng(seed).integers(-100, 356, (3, 5, 4, 3)).clip(0, 255).astype(np.uint8)  # many at the box's edge

@@ -77,7 +77,7 @@ def test_no_attack_takes_more_than_it_may_and_a_stubborn_model_makes_it_take_nea
     assert most - slack <= spent(attack) <= most
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     name=st.sampled_from(sorted(ATTACKS)),
     numbers=st.fixed_dictionaries(

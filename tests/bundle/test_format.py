@@ -54,7 +54,7 @@ def test_the_digest_is_the_sha256_of_the_manifest_without_it(bundle: Bundle) -> 
         assert bundle.manifest["files"][name]["sha256"] == on_disk
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(name=st.sampled_from(NAMES), position=st.integers(0, 10**9), flip=st.integers(1, 255))
 def test_any_changed_byte_of_any_file_is_refused(bundle: Bundle, name: str, position: int, flip: int) -> None:
     file = bundle.path / name

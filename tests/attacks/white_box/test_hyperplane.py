@@ -72,7 +72,7 @@ def smallest_step_l2(optimize: Any, point: np.ndarray, normal: np.ndarray, value
     return along(optimize.brentq(lambda t: value + normal @ along(t), -reach, reach, xtol=1e-300, rtol=1e-14))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10_000), pixels=st.integers(1, 60), norm=st.sampled_from(NORMS))
 def test_on_the_plane_in_the_box_and_optimal(seed: int, pixels: int, norm: str) -> None:
     points, normals, values = problem(seed, pixels)
@@ -91,7 +91,7 @@ def test_on_the_plane_in_the_box_and_optimal(seed: int, pixels: int, norm: str) 
             np.testing.assert_allclose(rate[inside], np.nanmax(rate), rtol=1e-9, atol=1e-12)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), norm=st.sampled_from(NORMS))
 def test_beyond_reach_it_goes_to_the_corner(seed: int, norm: str) -> None:
     points, normals, _ = problem(seed, pixels=9)
@@ -101,7 +101,7 @@ def test_beyond_reach_it_goes_to_the_corner(seed: int, norm: str) -> None:
     np.testing.assert_allclose(steps, np.where(normals == 0, 0.0, corner - points))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), norm=st.sampled_from(NORMS), scale=st.sampled_from([1e-30, 1e-6, 1e6, 1e25]))
 def test_the_scale_of_the_function_does_not_matter(seed: int, norm: str, scale: float) -> None:
     points, normals, values = problem(seed, pixels=20)
