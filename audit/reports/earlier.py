@@ -9,6 +9,14 @@ from f2at.audit.reports.report import SCHEMA_VERSION
 _READABLE = (2, SCHEMA_VERSION)
 
 
+def is_own(report: Mapping[str, Any]) -> bool:
+    """Whether a report is of this version, and was not of an earlier one: those did not say what made them."""
+    harness = report.get("harness")
+    return report["schema_version"] == SCHEMA_VERSION and not (
+        isinstance(harness, Mapping) and harness.get("version", "") is None
+    )
+
+
 def upgraded(report: Mapping[str, Any]) -> Mapping[str, Any]:
     """The report in the form of this version; what its own version did not say is empty, be it required today.
 

@@ -11,8 +11,7 @@ from jsonschema.exceptions import best_match
 
 from f2at.audit.page.html import beside_file, render_report
 from f2at.audit.reports.compare import compare_reports
-from f2at.audit.reports.earlier import upgraded
-from f2at.audit.reports.report import SCHEMA_VERSION
+from f2at.audit.reports.earlier import is_own, upgraded
 from f2at.audit.reports.schema import report_schema
 from f2at.audit.reports.statistics import proportion
 from f2at.audit.reports.verdict import judge
@@ -78,7 +77,7 @@ def parse_report(content: bytes, path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not JSON; give a report written by f2at audit") from None
     if not isinstance(given, dict) or "schema_version" not in given:
         raise ValueError(f"{path} is not an audit report; give one written by f2at audit")
-    if given["schema_version"] == SCHEMA_VERSION:
+    if is_own(given):
         _check_schema(given, path)
     try:
         report = dict(upgraded(given))
@@ -90,7 +89,7 @@ def parse_report(content: bytes, path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path} {error}; audit again") from None
     if not agrees:
         raise ValueError(f"{path} contradicts itself: its samples do not add up to its figures")
-    if given["schema_version"] == SCHEMA_VERSION:  # earlier versions judged by other rules
+    if is_own(given):  # earlier versions judged by other rules
         _check_verdict(report, path)
     return report
 
@@ -112,7 +111,11 @@ def _check_schema(report: Mapping[str, Any], path: str | Path) -> None:
 
 def _check_verdict(report: dict[str, Any], path: str | Path) -> None:
     """Raise ValueError if another verdict follows from the report's figures."""
-    found = judge(AuditRequest(**report["request"]), report["robust"], report["flags"])
+    try:
+        request = AuditRequest(**report["request"])
+    except ValueError as error:  # an attack that this version has not, for one
+        raise ValueError(f"{path}: its request: {error}") from error
+    found = judge(request, report["robust"], report["flags"])
     stated = report["verdict"]
     if any(found[key] != stated[key] for key in ("threshold", "outcome")):
         outcome, other = (verdict["outcome"] or "none" for verdict in (stated, found))

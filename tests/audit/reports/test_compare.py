@@ -335,6 +335,10 @@ def _without(key: str) -> Callable[[dict[str, Any]], Any]:
             lambda report: {**report, "robust": {**report["robust"], "k": "60"}},
             "is not a whole audit report: robust.k: '60' is not of type 'integer'",
         ),
+        (
+            lambda report: {**report, "request": {**report["request"], "suite": "quick"}},
+            "report.json: its request: ",
+        ),
         (lambda report: {**report, "robust": {**report["robust"], "value": 0.99}}, "contradicts itself"),
         (lambda report: {**report, "clean": {**report["clean"], "low": 0.99}}, "contradicts itself"),
         (

@@ -11,7 +11,7 @@ import pytest
 from f2at.audit.page.html import render_report
 from f2at.audit.reports.compare import compare_reports
 from f2at.audit.reports.earlier import upgraded
-from f2at.audit.reports.files import read_report
+from f2at.audit.reports.files import read_report, write_report
 
 DUMP = Path(__file__).parents[2] / "serving" / "jobs" / "data" / "audits-dbos-3.0.0.sql"
 
@@ -38,6 +38,8 @@ def test_what_version_2_said_is_where_it_is_now_and_the_rest_is_empty(second: di
     assert set(report["context"].values()) == {None}
     assert all(report[name] == second[name] for name in ("clean", "robust", "samples", "attacks", "model"))
     assert upgraded(report) == report
+    write_report(report, path)
+    assert read_report(path) == report
 
 
 def test_version_2_has_a_page_and_can_be_compared(second: dict[str, Any]) -> None:
