@@ -12,12 +12,17 @@ def replacing(path: Path) -> Iterator[Path]:
 
     A process that is killed meanwhile leaves `.NAME.PID` behind.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = draft_of(path)
     try:
         yield draft
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def draft_of(path: Path) -> Path:
+    """The file beside `path` that this process writes first."""
+    return path.with_name(f".{path.name}.{os.getpid()}")
 
 
 def name_of(path: Path) -> str:

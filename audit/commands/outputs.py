@@ -1,10 +1,10 @@
 """Where commands write: nowhere that they read, over nothing unasked, and where something can be written at all."""
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from f2at.bundle.format import CLASSIFIER, GRADIENT, MANIFEST, REFERENCE, SIGNATURES
+from f2at.files import draft_of
 
 _BUNDLE = (MANIFEST, CLASSIFIER, GRADIENT, REFERENCE, *SIGNATURES)
 
@@ -33,7 +33,7 @@ def check_outputs(outputs: Sequence[tuple[str, Path]], inputs: Iterable[object],
         if path.exists() and not overwrite:
             raise ValueError(f"{path} exists; give --overwrite or another --{option}")
     for option, path in outputs:
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        draft = draft_of(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             draft.touch()

@@ -34,9 +34,8 @@ def shape_files(options: argparse.Namespace, shapes: Iterable[Shape]) -> list[tu
 
 
 def write_shapes(files: Iterable[tuple[Shape, Path]], *found: object) -> None:
-    """Write them, each whole or not at all; missing folders are made."""
+    """Write them, each whole or not at all, where `check_outputs` has found that they can be written."""
     for shape, path in files:
         text = shape.render(*found)
-        path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as draft:
             draft.write_text(text, encoding="utf-8")

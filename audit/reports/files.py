@@ -77,7 +77,8 @@ def parse_report(content: bytes, path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not JSON; give a report written by f2at audit") from None
     if not isinstance(given, dict) or "schema_version" not in given:
         raise ValueError(f"{path} is not an audit report; give one written by f2at audit")
-    if is_own(given):
+    own = is_own(given)
+    if own:
         _check_schema(given, path)
     try:
         report = dict(upgraded(given))
@@ -89,7 +90,7 @@ def parse_report(content: bytes, path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path} {error}; audit again") from None
     if not agrees:
         raise ValueError(f"{path} contradicts itself: its samples do not add up to its figures")
-    if is_own(given):  # earlier versions judged by other rules
+    if own:  # earlier versions judged by other rules
         _check_verdict(report, path)
     return report
 

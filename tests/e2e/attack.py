@@ -45,7 +45,10 @@ def limited_memory() -> Iterator[list[str]]:
 
 @contextmanager
 def others(server: "Server", image: bytes) -> Iterator[None]:
-    """Other clients all the while: each is answered, and nine of ten within a second, be the machine busy."""
+    """Other clients all the while: each is answered, and all but the slowest of a hundred within a second.
+
+    That is a second beyond what the slowest of a hundred take before, if the machine is busy with something else.
+    """
     seconds: dict[str, list[float]] = {"/predict": [], "/livez": []}
     wrong: list[object] = []
     over = threading.Event()
@@ -66,17 +69,20 @@ def others(server: "Server", image: bytes) -> Iterator[None]:
     for thread in threads:
         thread.start()
     try:
-        while not (all(seconds.values()) or wrong):  # they are connected
+        while not (all(len(times) > 30 for times in seconds.values()) or wrong):
             time.sleep(0.05)
+        before = {path: np.quantile(times, 0.99) for path, times in seconds.items()}
+        for times in seconds.values():
+            times.clear()
         yield
     finally:
         over.set()
         for thread in threads:
             thread.join()
     assert not wrong
-    for times in seconds.values():
+    for path, times in seconds.items():
         assert len(times) > 30
-        assert np.quantile(times, 0.9) < 1
+        assert np.quantile(times, 0.99) < 1 + before[path]
 
 
 @contextmanager

@@ -100,7 +100,9 @@ def test_one_score_is_two_classes_and_a_softmax_is_taken_off(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "side"), [("mobilenet_v3_small", 64), ("shufflenet_v2_x0_5", 32)])
+@pytest.mark.parametrize(
+    ("name", "side"), [("resnet18", 32), ("mobilenet_v3_small", 64), ("squeezenet1_1", 64), ("shufflenet_v2_x0_5", 32)]
+)
 def test_torchvision_s_models_with_random_weights(name: str, side: int, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = getattr(torchvision.models, name)(num_classes=4).eval()
