@@ -14,7 +14,8 @@ SLOW := $(shell expr $(CORES) + $(CORES) / 2) -m slow
 export OMP_WAIT_POLICY ?= PASSIVE
 # Python keeps what it compiles, be it told otherwise, or each of the hundreds of processes of the tests compiles it again.
 unexport PYTHONDONTWRITEBYTECODE
-INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# What is imported is compiled then; most of it never is.
+INSTALL := $(BIN)/pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: help demo serve test test-fast wheel format requirements sbom vulnerabilities clean
 
@@ -74,6 +75,7 @@ $(VENV)/.serve: pyproject.toml constraints.txt f2at/__init__.py
 	@echo "Setting up $(VENV) for serving: a minute and 0.7 GB, once"
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=python3.x")'
 	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) --upgrade pip  # the one that comes with Python may take twice as long
 	$(INSTALL) --editable '.[serve]'
 	@touch $@
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from onnxruntime import InferenceSession
 from torch import Tensor, nn
 
 from f2at.attacks.objectives import OBJECTIVES, objectives
@@ -18,7 +19,10 @@ _SAMPLES = 16
 _STEP = 8 / 255  # of the adversarial examples
 _NUDGE = 1e-6  # pixel units: a few roundings of float32, 1/4000 of a grey level
 _NUDGES = 64  # at most; a jump that is near is met by every second or so
-_COSINE = 0.999  # between a gradient and autograd's, at the least
+_COSINE = 0.999  # between a gradient and autograd's where the latter jumps, at the least
+_PLACES = 8  # near a sample that is beyond the tolerance
+_DEVIATING = 1  # of these places may be at a kink as well
+_NEARBY = 0.5 / 255  # of each pixel, at most
 _PIXELS = 16 * 64 * 64  # of all images together, at about which there are fewer: autograd takes memory
 _NEGLIGIBLE = 1e-12  # gradient norm under which a relative error means nothing
 
@@ -38,9 +42,18 @@ class _Batch:
     targets: Tensor
     objective: int
 
-    def autograd(self, model: nn.Module, nudge: Tensor | float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+    def moved(self, change: Tensor) -> "_Batch":
+        """The same with other images."""
+        return replace(self, images=self.images + change)
+
+    def only(self, chosen: Tensor) -> "_Batch":
+        """Those samples that a mask, bool (N,), chooses."""
+        parts = {name: getattr(self, name)[chosen] for name in ("images", "labels", "targets")}
+        return replace(self, **parts)
+
+    def autograd(self, model: nn.Module) -> tuple[Tensor, Tensor, Tensor]:
         """Logits (N,C), objectives (N,J) and the gradient (N,3,H,W) of one of them."""
-        images = (self.images + nudge).requires_grad_()
+        images = self.images.clone().requires_grad_()
         logits = model(images)
         values = objectives(logits, self.labels, self.targets)
         (gradient,) = torch.autograd.grad(values[:, self.objective].sum(), images)
@@ -72,9 +85,13 @@ def check_parity(
 
     The errors are ||found - expected|| / ||expected|| of each sample; the largest counts. A gradient jumps where an
     activation crosses zero, and two correct float32 computations may fall on different sides. So a sample beyond the
-    tolerance is excused, as a "kink", if autograd's own gradient moves by half as much within 1e-6 of the image, where
-    up to 64 places are tried, or from float32 to float64. However many are, they are counted, and each gradient must
-    point where autograd's does, up to a cosine of 0.999.
+    tolerance is excused, as a "kink", in either of two cases, and counted:
+
+    - It points where autograd's does, up to a cosine of 0.999, and autograd's own gradient moves by half as much within
+      1e-6 of the image, where up to 64 places are tried, or from float32 to float64. In deep networks every image is
+      such a place, and each kink weighs little.
+    - The two agree within the tolerance at 7 of 8 places that are up to half a grey level away. In small networks few
+      images are at a kink, and each may weigh much.
 
     Args:
         model: images float32 (N,3,H,W) in [0,1] -> logits (N,C).
@@ -136,15 +153,22 @@ def _check_gradient(model: nn.Module, graph: bytes, name: str, batch: _Batch) ->
         cosines[part] = torch.minimum(cosines[part], _cosine(gradient, expected[part]))
 
     smooth = errors <= TOLERANCE  # false for NaN too
-    kinks = int((~smooth).sum())
-    cosine = float(cosines.min())
-    if kinks and not (cosine >= _COSINE and _are_kinks(model, batch, expected, errors)):
-        raise ParityError(_difference(f"gradient of {name} differs from autograd's", float(errors.max())))
-    return {"error": float(errors[smooth].max()) if smooth.any() else 0.0, "kinks": kinks, "cosine": round(cosine, 6)}
+    excused = smooth.clone()
+    if not excused.all():
+        excused |= (cosines >= _COSINE) & _jumps(model, batch, expected, errors)
+    if not excused.all():
+        excused[~excused] = _agrees_nearby(model, session, batch.only(~excused))
+    if not excused.all():
+        raise ParityError(_difference(f"gradient of {name} differs from autograd's", float(errors[~excused].max())))
+    return {
+        "error": float(errors[smooth].max()) if smooth.any() else 0.0,
+        "kinks": int((~smooth).sum()),
+        "cosine": round(float(cosines.min()), 6),
+    }
 
 
-def _are_kinks(model: nn.Module, batch: _Batch, expected: Tensor, errors: Tensor) -> bool:
-    """Whether rounding errors move autograd's own gradient by half of each error that is beyond the tolerance."""
+def _jumps(model: nn.Module, batch: _Batch, expected: Tensor, errors: Tensor) -> Tensor:
+    """Whether rounding errors move autograd's own gradient by half of each error: bool (N,)."""
     explained = errors <= TOLERANCE
     with suppress(RuntimeError):  # of a model that asks for float32 somewhere
         # Where logits are nearly equal, float32 itself is off.
@@ -155,8 +179,20 @@ def _are_kinks(model: nn.Module, batch: _Batch, expected: Tensor, errors: Tensor
         if explained.all():
             break
         nudge = _NUDGE * torch.randn(batch.images.shape, generator=generator)
-        explained |= errors <= 2 * _relative_error(batch.autograd(model, nudge)[2], expected)
-    return bool(explained.all())
+        explained |= errors <= 2 * _relative_error(batch.moved(nudge).autograd(model)[2], expected)
+    return explained
+
+
+def _agrees_nearby(model: nn.Module, session: InferenceSession, batch: _Batch) -> Tensor:
+    """Whether the graph and autograd agree at most places around each image: bool (N,)."""
+    generator = torch.Generator().manual_seed(0)
+    deviating = torch.zeros(len(batch.images), dtype=torch.int64)
+    for _ in range(_PLACES):
+        place = batch.moved(_NEARBY * (2 * torch.rand(batch.images.shape, generator=generator) - 1))
+        (found,) = session.run(["gradient"], place.feed(slice(None)))
+        error = _relative_error(torch.from_numpy(found), place.autograd(model)[2])
+        deviating += ~(error <= TOLERANCE)
+    return deviating <= _DEVIATING
 
 
 def _compare(what: str, found: Array, expected: Tensor) -> float:

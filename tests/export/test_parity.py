@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -103,3 +104,43 @@ def test_every_architecture_exports_exactly(
     images, labels = rng.integers(0, 256, (8, size, size, 3), dtype=np.uint8), rng.integers(0, classes, 8)
     result = check_parity(model, *export_graphs(model, (size, size)), images, labels)
     assert all(entry["error"] < 2e-5 for entry in result["gradient"].values())
+
+
+class Edges(nn.Module):
+    """Logits of which one rises with each pixel that is brighter than its right neighbour: a kink where they are equal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.difference = nn.Conv2d(3, 3, (1, 2), groups=3, bias=False)
+        self.difference.weight.data[:] = torch.tensor([1.0, -1.0])
+        self.head = nn.Linear(3 * 4 * 3, 5)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.head(self.difference(images).relu().flatten(1))
+        return logits
+
+
+def masks(model: onnx.ModelProto, *, of: str) -> None:
+    """Let the gradient through the ReLU where its `input` or `output` is at least 0; it was where that is above 0."""
+    (relu,) = [node for node in model.graph.node if node.op_type == "Relu"]
+    (mask,) = [node for node in model.graph.node if node.op_type == "Greater" and node.input[0] == relu.output[0]]
+    mask.op_type = "GreaterOrEqual"
+    mask.input[0] = {"input": relu.input, "output": relu.output}[of][0]
+
+
+@pytest.mark.parametrize("equal", [1, 16])
+def test_where_right_gradients_differ_much_those_close_by_decide(equal: int) -> None:
+    torch.manual_seed(0)
+    model, rng = Edges(), np.random.default_rng(0)
+    images = rng.permuted(np.tile(np.arange(0, 240, 5, dtype=np.uint8), (16, 1)), axis=1).reshape(16, 4, 4, 3)
+    images[:equal, 0, 0] = images[:equal, 0, 1]
+    labels = rng.integers(0, 5, 16)
+    classifier, gradient = export_graphs(model, (4, 4))
+    changed = broken(gradient, partial(masks, of="input"))  # as right at 0
+    result = check_parity(model, classifier, changed, images, labels)
+    for entry in result["gradient"].values():
+        assert entry["error"] < 1e-5
+        assert equal <= entry["kinks"] < 32
+        assert entry["cosine"] < 0.999
+    with pytest.raises(ParityError, match="gradient of cross_entropy differs"):
+        check_parity(model, classifier, broken(gradient, partial(masks, of="output")), images, labels)
