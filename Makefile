@@ -14,8 +14,7 @@ SLOW := $(shell expr $(CORES) + $(CORES) / 2) -m slow
 export OMP_WAIT_POLICY ?= PASSIVE
 # Python keeps what it compiles, be it told otherwise, or each of the hundreds of processes of the tests compiles it again.
 unexport PYTHONDONTWRITEBYTECODE
-# What is imported is compiled then; most of it never is.
-INSTALL := $(BIN)/pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: help demo serve test test-fast wheel format requirements sbom vulnerabilities clean
 
@@ -31,7 +30,7 @@ serve: $(VENV)/.serve      ## serve zoo/MODEL or bundles/MODEL (the demo's) at h
 test: $(VENV)/.dev      ## lint, types, spelling and every test, the fast ones with the coverage that pyproject.toml requires
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers $(CORES)
 	$(BIN)/codespell
 	$(PYTEST) $(FAST) --cov --cov-report=term:skip-covered
 	$(PYTEST) $(SLOW)

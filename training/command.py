@@ -14,8 +14,6 @@ def run(arguments: Sequence[str]) -> int:
     """Train a classifier as a TOML file says, with any of its values overridden by flags."""
     _check_paths(arguments)
     from f2at.training.configuration.files import add_config_flags, load_config  # brings PyTorch: seconds
-    from f2at.training.divergence import DivergenceError
-    from f2at.training.loop import train
 
     parser = _parser()
     add_config_flags(parser)
@@ -23,6 +21,10 @@ def run(arguments: Sequence[str]) -> int:
     path, output, overwrite = (options.pop(name) for name in ("config", "output", "overwrite"))
     overrides = {name: text for name, text in options.items() if text is not None}
     config = load_config(path, overrides)
+
+    from f2at.training.divergence import DivergenceError  # and these twice as many again
+    from f2at.training.loop import train
+
     try:
         metrics = train(config, output, overwrite=overwrite)
     except DivergenceError as error:

@@ -107,7 +107,7 @@ def test_every_architecture_exports_exactly(
 
 
 class Edges(nn.Module):
-    """Logits of which one rises with each pixel that is brighter than its right neighbour: a kink where they are equal."""
+    """Logits of the differences of neighbours that are positive: there is a kink where two pixels are equal."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from sklearn.datasets import load_digits
 from torch import Tensor
 from torchvision.datasets import CIFAR10, CIFAR100
 
@@ -49,6 +48,8 @@ def load_dataset(config: DataConfig, cache: Path | None = None) -> Dataset:
 
 def _digits(config: DataConfig, _: Path | None) -> Dataset:
     """1,797 handwritten digits that ship with scikit-learn: 8x8, 17 grey levels; 397 of them are the test set."""
+    from sklearn.datasets import load_digits  # takes seconds, which other data need not wait for
+
     digits = load_digits()
     grey = (digits.images * 255 / 16).round().astype(np.uint8)
     images = _prepared(grey[..., None].repeat(3, axis=3), config.preparation)
