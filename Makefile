@@ -14,7 +14,9 @@ SLOW := $(shell expr $(CORES) + $(CORES) / 2) -m slow
 export OMP_WAIT_POLICY ?= PASSIVE
 # Python keeps what it compiles, be it told otherwise, or each of the hundreds of processes of the tests compiles it again.
 unexport PYTHONDONTWRITEBYTECODE
-INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# What pip would compile on one core is compiled on all of them; files that are none of Python's own version are left.
+INSTALL := $(BIN)/pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
+COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 
 .PHONY: help demo serve test test-fast wheel format requirements sbom vulnerabilities clean
 
@@ -76,13 +78,16 @@ $(VENV)/.serve: pyproject.toml constraints.txt f2at/__init__.py
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) --upgrade pip  # the one that comes with Python may take twice as long
 	$(INSTALL) --editable '.[serve]'
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/.train: $(VENV)/.serve
 	@echo "Setting up $(VENV) for training: a few minutes and 6 GB, once"
 	$(INSTALL) --editable '.[all]'
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.train
 	$(INSTALL) --editable '.[dev]'
+	@$(COMPILE)
 	@touch $@
