@@ -13,7 +13,7 @@ from array_api_compat import array_namespace, device
 from f2at.attacks.objectives import objective_weights
 from f2at.attacks.survivors import misclassified
 from f2at.attacks.target import Target
-from f2at.attacks.threat import check_attack, check_counts, project, sphere_start, steepest
+from f2at.attacks.threat import check_attack, check_counts, project, snap, sphere_start, steepest
 
 _MOMENTUM = 0.75  # share of the new step; the rest is inertia, as in Auto-PGD
 _LEAST = 0.01  # of the first step size; the last steps are no shorter
@@ -34,7 +34,7 @@ def multi_targeted(
     last_excess: float = 0.1,
     final_excess: float = 0.15,
     least_excess: float = 0.02,
-    final_runs: int = 6,
+    final_runs: int = 8,
     final_steps: int = 30,
 ) -> Any:
     """A run on the cross-entropy, then runs towards the nearest classes, the more the more promising a sample is.
@@ -47,9 +47,13 @@ def multi_targeted(
     narrowed by the best image so far; what remains of it, in units of what was narrowed, is the excess: about how much
     larger eps would have to be. The first two targeted runs take on every sample that stands, the third those whose
     excess is at most `first_excess`, and so on, down to `last_excess` for the last one. Then come `final_runs` runs of
-    `final_steps` steps from random starts, towards a sample's nearest classes in turn: the first takes on those with at
-    most `final_excess` (0: there are none), the last those with `least_excess`. In between, bounds fall by ratios.
-    A sample leaves at its first error. At most (1 + target_classes) (steps + 1) gradient evaluations for each, and
+    `final_steps` steps: the first takes on those with at most `final_excess` (0: there are none), the last those with
+    `least_excess`. In between, bounds fall by ratios. By turns they ascend the cross-entropy from a random start, and
+    go towards one of a sample's nearest classes from half way between a random start and its best image: what one kind
+    misses the other finds.
+
+    A sample leaves at its first error. In l2, where rounding to 8 bits may take an image out of the ball, that is one
+    whose 8-bit image inside the ball is an error as well; that takes a forward evaluation. At most (1 + target_classes) (steps + 1) gradient evaluations for each, and
     final_runs (final_steps + 1) more for those within reach.
     """
     check_attack(inputs, labels, eps=eps, norm=norm)
@@ -74,11 +78,15 @@ def multi_targeted(
         index = search.within(_between(final_excess, least_excess, place, final_runs), search.standing)
         if len(index) == 0:
             break
-        ranking = xp.argsort(search.gaps[index], axis=1, descending=True)
-        targets = xp.zeros_like(labels)
-        targets[index] = ranking[:, place % min(3, target.classes - 1)]
+        turn, towards = divmod(place, 2)
         start = sphere_start(inputs, rng, eps=eps, norm=norm)
-        search.run(index, start, targets, "logit_difference", final_steps)
+        if towards:
+            ranking = xp.argsort(search.gaps[index], axis=1, descending=True)
+            targets = xp.zeros_like(labels)
+            targets[index] = ranking[:, turn % min(3, target.classes - 1)]
+            search.run(index, (start + search.images) / 2, targets, "logit_difference", final_steps)
+        else:
+            search.run(index, start, labels, "cross_entropy", final_steps)
     return search.images
 
 
@@ -134,7 +142,7 @@ class _Search:
         is_label = self.is_label[index]
         label_logits = xp.sum(xp.where(is_label, logits, 0.0), axis=1, keepdims=True)
         gaps = xp.where(is_label, -xp.inf, logits - label_logits)
-        broken = misclassified(logits, self.labels[index])
+        broken = self._held(index, images, misclassified(logits, self.labels[index]))
         largest = xp.max(gaps, axis=1)
         self.clean[index] = xp.where(self.clean[index] == -xp.inf, largest, self.clean[index])
         better = broken | (largest > xp.max(self.gaps[index], axis=1))
@@ -143,6 +151,17 @@ class _Search:
         if bool(xp.any(broken)):
             self.standing = self.standing[~xp.any(self.standing[:, None] == index[broken][None, :], axis=1)]
         return ~broken
+
+    def _held(self, index: Any, images: Any, broken: Any) -> Any:
+        """Those of the errors `broken` (n,) among the samples `index` that rounding to 8 bits leaves, bool (n,)."""
+        xp = array_namespace(images)
+        if self.norm == "linf" or not bool(xp.any(broken)):
+            return broken  # rounding leaves no cube
+        rows = index[broken]
+        rounded = snap(images[broken], self.inputs[rows], eps=self.eps, norm=self.norm)
+        held = xp.asarray(broken, copy=True)
+        held[broken] = misclassified(self.target.logits(rounded), self.labels[rows])
+        return held
 
     def _project(self, images: Any, index: Any) -> Any:
         return project(images, self.inputs[index], eps=self.eps, norm=self.norm)
