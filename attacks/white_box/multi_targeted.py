@@ -53,8 +53,9 @@ def multi_targeted(
     misses the other finds.
 
     A sample leaves at its first error. In l2, where rounding to 8 bits may take an image out of the ball, that is one
-    whose 8-bit image inside the ball is an error as well; that takes a forward evaluation. At most (1 + target_classes) (steps + 1) gradient evaluations for each, and
-    final_runs (final_steps + 1) more for those within reach.
+    whose 8-bit image inside the ball is an error as well; that takes a forward evaluation. At most
+    (1 + target_classes) (steps + 1) gradient evaluations for each, and final_runs (final_steps + 1) more for those
+    within reach.
     """
     check_attack(inputs, labels, eps=eps, norm=norm)
     check_counts(steps=steps, target_classes=target_classes, final_runs=final_runs, final_steps=final_steps)
