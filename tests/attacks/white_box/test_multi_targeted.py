@@ -1,4 +1,6 @@
+import dataclasses
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -7,12 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from f2at.attacks import CountingTarget
+from f2at.attacks.grid import snap
 from f2at.attacks.registry import ATTACKS
 from f2at.attacks.survivors import misclassified
 from f2at.attacks.target import Evaluation
 from f2at.attacks.targets.torch_target import TorchTarget
-from f2at.attacks.threat import NORMS
-from f2at.attacks.white_box.multi_targeted import multi_targeted
+from f2at.attacks.threat import NORMS, to_grid
+from f2at.attacks.white_box.multi_targeted import _Search, multi_targeted
+from f2at.images.pixels import to_images, to_inputs
 
 
 class Recording(CountingTarget):
@@ -182,3 +186,28 @@ def test_bad_parameters_are_named(linear: Callable[..., Any]) -> None:
     ):
         with pytest.raises(ValueError, match=reason):
             run(model.target(), model.inputs, model.labels, 0.1, **options)
+
+
+def test_an_error_counts_once_its_8_bit_image_is_one(
+    linear: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Radii of 1.4 times the distance of an error, a few levels: whoever stops at the first loses many to rounding."""
+    model = linear(classes=10, samples=40)
+    inputs = to_grid(model.inputs)
+    labels = model.logits(inputs).argmax(1)
+    reach = dataclasses.replace(model, inputs=inputs, labels=labels).distances("l2")
+    images = to_images(inputs.numpy())
+
+    def fallen() -> int:
+        count = 0
+        for row, distance in enumerate(reach.tolist()):
+            one, eps = slice(row, row + 1), 1.4 * distance
+            short = {"target_classes": 2, "final_excess": 0}
+            found = run(model.target(snap=True), inputs[one], labels[one], eps, norm="l2", **short)
+            rounded = to_inputs(snap(found.numpy(), images[one], eps=Fraction(eps), norm="l2"), np.float64)
+            count += int(misclassified(model.logits(torch.from_numpy(rounded)), labels[one]).sum())
+        return count
+
+    searched_on = fallen()
+    monkeypatch.setattr(_Search, "_held", lambda *arguments: arguments[-1])
+    assert searched_on >= fallen() + 5
