@@ -145,7 +145,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
         ),
         "adaptive": Suite(
             title="AutoAttack's verdict at about a twentieth of its cost; FAB-T and Square check some of the images",
-            claims="What AutoAttack leaves standing; at most 1.5 points more where both were run",
+            claims="What AutoAttack leaves standing; at most 0.5 points more where both were run",
             strong=True,
             attacks=(
                 ATTACKS["multi-targeted"],

@@ -205,8 +205,11 @@ def budget_plot(parts: Mapping[str, Mapping[str, Record]], path: Path) -> None:
     from matplotlib.figure import Figure  # slow to import, and needed only here
 
     names = list(dict.fromkeys(name for records in parts.values() for name in records))
-    figure = Figure(figsize=(4.6 * len(parts), 3.6), layout="constrained")
-    for axes, (title, records) in zip(np.atleast_1d(figure.subplots(1, len(parts))), parts.items(), strict=True):
+    columns = min(3, len(parts))
+    rows = -(-len(parts) // columns)
+    figure = Figure(figsize=(4.6 * columns, 3.6 * rows), layout="constrained")
+    for place, (title, records) in enumerate(parts.items(), start=1):
+        axes = figure.add_subplot(rows, columns, place)
         budgets = np.unique(np.geomspace(1, full_budget(records[OFFICIAL]), 400).round())
         for name, record in records.items():
             values = [100 * value for value in accuracy_within(record, budgets)]
