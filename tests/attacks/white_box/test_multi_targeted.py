@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from f2at.attacks import CountingTarget
 from f2at.attacks.grid import snap
+from f2at.attacks.objectives import OBJECTIVES
 from f2at.attacks.registry import ATTACKS
 from f2at.attacks.survivors import misclassified
 from f2at.attacks.target import Evaluation
@@ -173,6 +174,26 @@ def test_bounds_fall_by_ratios(linear: Callable[..., Any]) -> None:
     assert 160 == within[0] > within[1] > within[2] > within[3] == 40
     expected = [200] * 2 * 3 + [size for size in within for _ in range(2)]
     np.testing.assert_allclose(sizes, expected, atol=2)  # the box costs a few a little of their reach
+
+
+def test_the_last_runs_are_of_two_kinds_by_turns(linear: Callable[..., Any]) -> None:
+    """On the cross-entropy from anywhere, and towards a class from half way to the best image, here a corner."""
+    model = linear(classes=2, samples=6)
+    eps = 0.5 * float(model.distances("linf").min())
+    corner = (model.weight[1 - model.labels] - model.weight[model.labels]).sign().reshape(model.inputs.shape)
+    calls: list[tuple[str, float]] = []  # objective; share of the pixels that are moved towards the corner
+
+    class Watching(CountingTarget):
+        def gradient(self, inputs: Any, labels: Any, targets: Any, weights: Any) -> Evaluation:
+            towards = ((inputs - model.inputs) * corner > 0).double().mean()
+            calls.append((OBJECTIVES[int(weights[0].argmax())], float(towards)))
+            return super().gradient(inputs, labels, targets, weights)
+
+    all_of_them = {"final_excess": 1e9, "least_excess": 1e9, "final_runs": 4, "final_steps": 1}
+    run(Watching(model.target()), model.inputs, model.labels, eps, **all_of_them)
+    starts = calls[2 * 13 :: 2]
+    assert [objective for objective, _ in starts] == ["cross_entropy", "logit_difference"] * 2
+    np.testing.assert_allclose([towards for _, towards in starts], [0.5, 1.0] * 2, atol=0.1)
 
 
 def test_bad_parameters_are_named(linear: Callable[..., Any]) -> None:
