@@ -37,6 +37,7 @@ kept = open_onnx(Path(sys.argv[1]), classes=None, size=({_SIZE}, {_SIZE}), threa
 print(re.search(r"VmRSS.*", Path("/proc/self/status").read_text())[0], file=sys.stderr)
 """
 _ANNOUNCED = b"at most about"  # what `f2at audit` says before it starts
+_RUNS = ("first", "again")
 _COLUMNS = (
     "model",
     "run",
@@ -72,6 +73,7 @@ def main() -> None:
     arguments.add_argument("--eps", default="1/255", help="linf (default: %(default)s)")
     arguments.add_argument("--threads", type=int, default=1, help="of ONNX Runtime (default: %(default)s)")
     arguments.add_argument("--minutes", type=float, help="the most for a run (default: as long as it takes)")
+    arguments.add_argument("--once", action="store_true", help="without a second run, which finds the gradient made")
     options = arguments.parse_args()
     torch.set_num_threads(1)
     rows = []
@@ -83,6 +85,7 @@ def main() -> None:
         f"python -m benchmarks.real_sizes --models {' '.join(options.models)} --images {options.images} "
         f"--eps {options.eps} --threads {options.threads}"
         + (f" --minutes {options.minutes:g}" if options.minutes else "")
+        + (" --once" if options.once else "")
         + " --write",
         f"# Audits at 224 pixels and 1000 classes\n\n`adaptive`, {options.images} smooth random images labelled by the "
         f"model itself, linf {options.eps}, {options.threads} thread of ONNX Runtime.\n\n"
@@ -98,7 +101,7 @@ def _rows(name: str, options: argparse.Namespace, folder: Path) -> list[list[str
     audit = ["audit", path, "--data", data, "--suite", "adaptive", "--eps", options.eps, "--threads", options.threads]
     audit += ["--output", folder / f"{name}.json", "--overwrite"]
     command = [sys.executable, "-m", "f2at", *map(str, audit)]
-    runs = {title: _run(command, environment, options.minutes) for title in ("first", "again")}
+    runs = {title: _run(command, environment, options.minutes) for title in _RUNS[: 1 if options.once else 2]}
     (line,) = (
         line
         for line in _run([sys.executable, "-c", _LOADED, str(path), str(options.threads)], environment).lines
