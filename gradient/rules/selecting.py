@@ -1,5 +1,6 @@
 """Elements that are picked by indices, which may be computed, and may repeat."""
 
+import numpy as np
 from onnx import TensorProto
 
 from f2at.gradient.builder import Builder, Node, UnsupportedOperationError
@@ -44,9 +45,11 @@ def gather_elements(b: Builder, node: Node, gradient: str) -> Gradients:
 def gather_nd(b: Builder, node: Node, gradient: str) -> Gradients:
     """Added up where the elements came from."""
     x, indices = node.inputs
-    if node.attributes.get("batch_dims", 0):
-        raise UnsupportedOperationError("GatherND with batch_dims")
-    return [b.added("ScatterND", _zeros(b, x), indices, gradient)]
+    shared = range(node.attributes.get("batch_dims", 0))  # axes that the indices have in common with x, and do not name
+    none = b("Mul", b("Slice", indices, b.integers(0), b.integers(1), b.integers(-1)), b.integers(0))
+    named = [b("Add", _places(b, x, axis, b.rank(indices)), none) for axis in shared]
+    places = b("Concat", *named, indices, axis=-1) if named else indices
+    return [b.added("ScatterND", _zeros(b, x), places, gradient)]
 
 
 @rule("ScatterND")
@@ -83,6 +86,13 @@ def top_k(b: Builder, node: Node, gradient: str) -> Gradients:
 
 def _zeros(b: Builder, name: str) -> str:
     return b("Expand", b.scalar(0), b.shape(name))
+
+
+def _places(b: Builder, x: str, axis: int, rank: int) -> str:
+    """0, 1, ... along an axis of x, as a tensor of that rank whose other axes have one element."""
+    size = b("Gather", b.shape(x), b.constant(np.array(axis)), axis=0)
+    places = b("Range", b.constant(np.array(0)), size, b.constant(np.array(1)))
+    return b("Reshape", places, b.integers(*(-1 if k == axis else 1 for k in range(rank))))
 
 
 def _from_zero(b: Builder, indices: str, x: str, axis: int) -> str:

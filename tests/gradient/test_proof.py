@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, compose, helper, numpy_helper
 
@@ -13,6 +14,7 @@ from f2at.gradient.proof import TOLERANCE, GradientError, prove
 from f2at.gradient.rules import RULES
 from f2at.gradient.rules.registry import Gradients
 from tests.gradient.networks import SIDE, network
+from tests.gradient.test_recurrent import FEATURES, STEPS, layer
 from tests.gradient.test_rules import FLAT, RECURRENT, ROUNDING, Case, cases, run
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (4, SIDE, SIDE, 3), dtype=np.uint8)
@@ -83,12 +85,26 @@ BATCHED = [
     )
     for case in cases()
 ]
-ALONE = {case.operation: case for case in reversed(BATCHED) if _alone(case)}  # one case of each operation
+
+
+class Layer(Case):
+    """A recurrent layer between what makes its first states and what makes one number of all its outputs."""
+
+    def model(self, dtype: type) -> onnx.ModelProto:
+        assert dtype is np.float32
+        return layer(self.operation, last_only=False, direction="forward")
+
+
+OTHERS = [
+    *(Layer(operation, shape=(2, STEPS, FEATURES)) for operation in sorted(RECURRENT)),
+    Case("GatherND", ("x", np.array([[[0, 1]], [[0, 1]]])), attributes={"batch_dims": 1}, fixed=True),
+]
+# One case of each operation.
+ALONE = {case.operation: case for case in [*reversed(BATCHED), *OTHERS] if _alone(case)}
 
 
 def test_every_rule_with_a_gradient_is_tried() -> None:
-    """But GatherND, which chooses among images here, and recurrent layers, whose rules are held against autograd."""
-    assert set(ALONE) == set(RULES) - FLAT - ROUNDING - RECURRENT - {"Cast", "GatherND"}
+    assert set(ALONE) == set(RULES) - FLAT - ROUNDING - {"Cast"}
 
 
 @pytest.mark.parametrize("case", ALONE.values(), ids=ALONE)

@@ -184,6 +184,8 @@ def cases() -> list[Case]:
         Case("Gather", ("x", integers([[2, 0, 2], [1, -1, 0]])), attributes={"axis": 2}),
         Case("GatherElements", ("x", RNG.integers(0, 4, (2, 3, 6, 5))), attributes={"axis": 1}),
         Case("GatherND", ("x", integers([[0, 1], [1, 2], [0, 1]]))),
+        Case("GatherND", ("x", integers([[[0, 1], [2, -1], [0, 1]]] * 2)), attributes={"batch_dims": 1}, fixed=True),
+        Case("GatherND", ("x", integers([[[1], [-2], [0], [5]]] * 2)), attributes={"batch_dims": 2}, fixed=True),
         Case("ScatterND", ("x", integers([[0, 1], [1, 2]]), weights(2, 6, 5))),
         Case("ScatterND", (weights(2, 4, 6, 5), integers([[1], [0]]), "x"), fixed=True),
         Case("ScatterElements", ("x", RNG.integers(0, 1, (2, 1, 6, 5)), weights(2, 1, 6, 5)), attributes={"axis": 1}),
