@@ -8,15 +8,17 @@ import numpy as np
 import onnx
 import onnxruntime
 from numpy.typing import NDArray
-from onnx import helper, inliner, version_converter
+from onnx import helper, inliner, shape_inference, version_converter
 
 from f2at.bundle.onnx_check import read_names
 from f2at.bundle.runtime import RUNTIME_ERRORS, reason
 from f2at.bundle.weights import Slim, Weights, array_of, placed
 from f2at.gradient.builder import WRITTEN, Builder, Tensor
 from f2at.gradient.integers import written_out
+from f2at.gradient.rules import RULES
 
 OPSET = 20
+_LOOPS = ("Range",)  # is defined by a loop, and needs no rule: it depends on sizes only
 _SHAPES = ("Shape", "Size")  # depend on images by their size only
 _BATCHES = (3, 4)  # neither is 1, so that no axis of the batch looks as if it could be repeated
 
@@ -80,7 +82,7 @@ def _open(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int | str | 
 
 
 def upgraded(source: Slim) -> Slim:
-    """The same graph in opset OPSET or newer, its functions inlined.
+    """The same graph in opset OPSET or newer, its functions inlined, ONNX's own that have no rule among them.
 
     Raises:
         ValueError: it cannot be brought there, since ONNX does not know its operations, for one.
@@ -91,11 +93,32 @@ def upgraded(source: Slim) -> Slim:
     try:
         model = inliner.inline_local_functions(model)
         model = version_converter.convert_version(model, OPSET) if opset(model) < OPSET else model
+        while composed := _composed(model):
+            model = inliner.inline_selected_functions(_typed(model), composed, inline_schema_functions=True)
     except Exception as error:  # its errors have no base, and some are failed assertions
         raise ValueError(
             _refusal(source) or f"the graph cannot be brought to opset {OPSET}: {reason(error)}"
         ) from error
     return Slim(model, source.weights)
+
+
+def _composed(model: onnx.ModelProto) -> list[tuple[str, str]]:
+    """Operations without a rule that ONNX defines by simpler ones, such as Attention, as (domain, name)."""
+    version = opset(model)
+    names = {node.op_type for node in model.graph.node if node.domain in ("", "ai.onnx")} - {*RULES, *_LOOPS}
+    schemas = (onnx.defs.get_schema(name, version, "") for name in sorted(names) if onnx.defs.has(name, ""))
+    return [("", each.name) for each in schemas if each.has_function or each.has_context_dependent_function]
+
+
+def _typed(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same with the type of every tensor, weights included, which the inliner looks for."""
+    found = shape_inference.infer_shapes(model)
+    known = {value.name for value in [*found.graph.input, *found.graph.value_info]}
+    weights = (tensor for tensor in found.graph.initializer if tensor.name not in known)
+    found.graph.value_info.extend(
+        helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims) for tensor in weights
+    )
+    return found
 
 
 def _refusal(source: Slim) -> str:

@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 import torchvision
 from torch import Tensor, nn
+from torch.nn import functional
 
 from f2at.gradient.reverse import COTANGENT, vector_jacobian
 
@@ -84,3 +86,42 @@ def test_the_gradient_is_that_of_autograd(name: str) -> None:
     cosines = [a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in pairs]
     assert min(cosines) > 0.999, cosines  # a ReLU near 0 may open in one of the two only
     np.testing.assert_allclose(np.linalg.norm(gradient), float(expected.norm()), rtol=1e-2)
+
+
+class Attentive(nn.Module):
+    """Patches that attend to each other, with what newer opsets have operations for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.heads, self.last = nn.Conv2d(3, 16, 4, 4), nn.Linear(16, 48), nn.Linear(16, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.patches(images).flatten(2).transpose(1, 2)
+        q, k, v = self.heads(tokens).unflatten(2, (3, 4, 4)).permute(2, 0, 3, 1, 4)
+        attended = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        logits: Tensor = self.last(functional.silu(functional.rms_norm(attended, (16,))).mean(1))
+        return logits
+
+
+@pytest.mark.parametrize("opset", [18, 23, 24])
+def test_of_newer_opsets_operations_are_differentiated_as_what_they_are_made_of(opset: int, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, path = Attentive().eval(), tmp_path / "model.onnx"
+    images = torch.rand(4, 3, 16, 16, requires_grad=True)
+    batch = ({0: torch.export.Dim.DYNAMIC},)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            model, (images.detach()[:2],), path, dynamo=True, opset_version=opset, dynamic_shapes=batch, verbose=False
+        )
+    source = onnx.load(path)
+    assert ("Attention" in {node.op_type for node in source.graph.node}) == (opset >= 23)
+    graph = vector_jacobian(source, (3, 16, 16))
+    logits = model(images)
+    v = torch.randn_like(logits)
+    (expected,) = torch.autograd.grad((logits * v).sum(), images)
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    feeds = {graph.graph.input[0].name: images.detach().numpy(), COTANGENT: v.numpy()}
+    found, gradient = session.run(None, feeds)
+    np.testing.assert_allclose(found, logits.detach(), atol=1e-5)
+    np.testing.assert_allclose(gradient, expected, atol=1e-5)

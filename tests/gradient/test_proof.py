@@ -120,6 +120,12 @@ def test_a_planted_fault_is_refused(case: Case, monkeypatch: pytest.MonkeyPatch)
         prove(around(case), IMAGES)
 
 
+def test_of_an_operation_that_is_composed_of_others_it_is_right() -> None:
+    """One that ONNX's reference cannot run in float64."""
+    case = Case("MeanVarianceNormalization", attributes={"axes": [2, 3]})
+    assert prove(around(case), IMAGES)["error"] <= TOLERANCE
+
+
 @pytest.mark.parametrize("share", [1e-2, 1e-3, 1e-7])
 def test_logits_that_nearly_tie_are_no_fault(share: float) -> None:
     """float32 rounds them by more than a short line changes them; objectives that divide by them feel it most."""

@@ -210,6 +210,26 @@ FLAT = {
     *("Greater", "GreaterOrEqual", "Less", "LessOrEqual"),
 }
 # Passed straight through, where no difference can follow.
+# Operations without a rule of their own, which ONNX defines by others.
+COMPOSED = [
+    Case("Attention", ("x", "other", "x"), opset=23),
+    Case("Attention", ("x", "other", "x"), attributes={"is_causal": 1}, opset=23),
+    Case("Attention", ("x", "other", "other", weights(6, 6)), attributes={"softcap": 2.0, "scale": 0.3}, opset=23),
+    Case(
+        "Attention",
+        ("x", "other", "x"),
+        shape=(2, 6, 8),
+        attributes={"q_num_heads": 2, "kv_num_heads": 2},
+        opset=23,
+    ),
+    Case("RMSNormalization", ("x", weights(5)), attributes={"axis": -1}, opset=23),
+    Case("RotaryEmbedding", ("x", weights(2, 6, 2), weights(2, 6, 2)), shape=(2, 4, 6, 4), fixed=True, opset=23),
+    Case("Shrink", attributes={"lambd": 0.5, "bias": 0.5}),
+    Case("ReduceLogSum", ("x", np.array([2])), positive=True),
+    Case("CenterCropPad", ("x", np.array([4, 7])), attributes={"axes": [2, 3]}),
+    Case("CastLike", ("x", weights(1))),
+    Case("Swish", attributes={"alpha": 1.5}, opset=24),
+]
 ROUNDING = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger"}
 RECURRENT = {"LSTM", "GRU", "RNN"}  # in test_recurrent
 
@@ -219,7 +239,7 @@ def run(model: onnx.ModelProto, feeds: dict[str, NDArray[Any]]) -> list[NDArray[
     return list(session.run(None, feeds))
 
 
-@pytest.mark.parametrize("case", cases(), ids=str)
+@pytest.mark.parametrize("case", [*cases(), *COMPOSED], ids=str)
 def test_the_gradient_is_that_of_central_differences(case: Case) -> None:
     rng = np.random.default_rng(11)
     x = rng.normal(size=case.shape)
