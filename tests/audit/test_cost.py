@@ -95,7 +95,7 @@ def test_a_suite_costs_what_its_attacks_cost_on_the_images_that_they_get() -> No
     each = 101 + (1 + 9 * 101) + (1 + 2 * 900) + 5000
     assert most_evaluations(AuditRequest(suite="standard"), 1000) == 1000 * each
     # FAB-T checks groups of five, one in 25; Square one in 10: of 250 samples 10 and 25.
-    search, fab = 10 * 13 + 6 * 31, 1 + 2 * 300
+    search, fab = 10 * 13 + 8 * 31, 1 + 2 * 300
     assert most_evaluations(AuditRequest(suite="adaptive"), 250) == 250 * search + 10 * fab + 25 * 1000
     assert most_evaluations(AuditRequest(suite="quick"), 250) == 250 * (1 + 3 * 6) + 25 * 100
     listed = AuditRequest(suite="custom", attacks=[{"name": "fgsm"}, {"name": "square", "queries": 7}])
