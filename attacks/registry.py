@@ -57,7 +57,10 @@ class Attack:
 
     @property
     def most_per_sample(self) -> int:
-        """The most evaluations, forward and gradient, that it takes on one sample: as if it never succeeded."""
+        """The most evaluations, forward and gradient, that it takes on one sample: as if it never succeeded.
+
+        In l2, multi-targeted takes one more for each error that rounding to 8 bits takes back; they are few.
+        """
         return self.most(self.parameters)
 
     def override(self, **parameters: Any) -> "Attack":
