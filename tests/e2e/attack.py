@@ -86,9 +86,10 @@ def others(server: "Server", image: bytes) -> Iterator[None]:
 
 
 @contextmanager
-def memory_below(megabytes: float, server: "Server") -> Iterator[None]:
-    """What the server's processes occupy together stays below that; also those that are killed."""
-    most, over = 0.0, threading.Event()
+def memory_rise_below(megabytes: float, server: "Server") -> Iterator[None]:
+    """What the server's processes occupy together, also those that are killed, rises by less than that."""
+    rest, over = _occupied(server), threading.Event()
+    most = rest
 
     def look() -> None:
         nonlocal most
@@ -102,7 +103,8 @@ def memory_below(megabytes: float, server: "Server") -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-    assert 100 < most < megabytes, f"{most:.0f} MB"
+    assert rest > 100  # or nothing was read
+    assert most - rest < megabytes, f"{rest:.0f} MB at rest, {most:.0f} MB at most"
 
 
 def _occupied(server: "Server") -> float:

@@ -14,7 +14,7 @@ import pytest
 
 from f2at.bundle.format import Bundle
 from f2at.images.png import png
-from tests.e2e.attack import STRANGER, limited_memory, memory_below, others
+from tests.e2e.attack import STRANGER, limited_memory, memory_rise_below, others
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Server
@@ -49,7 +49,7 @@ def ending(connection: socket.socket) -> bytes:
 
 def test_bodies_that_lack_their_last_byte(bounded: "Server", bundle: Bundle) -> None:
     size = 15_900_000
-    with ExitStack() as stack, memory_below(600, bounded), others(bounded, png(bundle.reference()[0][0])):
+    with ExitStack() as stack, memory_rise_below(200, bounded), others(bounded, png(bundle.reference()[0][0])):
         uploads = [stack.enter_context(stranger(bounded)) for _ in range(50)]
         content = bytes(size - 1)
 
@@ -69,7 +69,7 @@ def test_bodies_that_lack_their_last_byte(bounded: "Server", bundle: Bundle) -> 
 
 
 def test_headers_without_an_end(bounded: "Server", bundle: Bundle) -> None:
-    with ExitStack() as stack, memory_below(600, bounded), others(bounded, png(bundle.reference()[0][0])):
+    with ExitStack() as stack, memory_rise_below(200, bounded), others(bounded, png(bundle.reference()[0][0])):
         over = time.monotonic() + 5
 
         def send(connection: socket.socket) -> None:
@@ -95,7 +95,7 @@ def test_headers_without_an_end(bounded: "Server", bundle: Bundle) -> None:
 
 
 def test_many_small_bodies_that_never_end(bounded: "Server", bundle: Bundle) -> None:
-    with ExitStack() as stack, memory_below(600, bounded), others(bounded, png(bundle.reference()[0][0])):
+    with ExitStack() as stack, memory_rise_below(200, bounded), others(bounded, png(bundle.reference()[0][0])):
         slow = [stack.enter_context(stranger(bounded)) for _ in range(700)]
         for connection in slow:
             connection.sendall(HEAD.format(100).encode() + b"x")
@@ -103,7 +103,7 @@ def test_many_small_bodies_that_never_end(bounded: "Server", bundle: Bundle) -> 
 
 
 def test_more_connections_than_one_address_may_have(bounded: "Server", bundle: Bundle) -> None:
-    with ExitStack() as stack, memory_below(600, bounded), others(bounded, png(bundle.reference()[0][0])):
+    with ExitStack() as stack, memory_rise_below(200, bounded), others(bounded, png(bundle.reference()[0][0])):
         held = [stack.enter_context(stranger(bounded)) for _ in range(1024)]
         assert ending(stack.enter_context(stranger(bounded)))[9:12] == b"503"
         assert ending(held[0]) == b""  # it asked nothing

@@ -17,7 +17,7 @@ from PIL import Image
 
 from f2at.bundle.format import Bundle
 from f2at.images.png import png
-from tests.e2e.attack import IMAGE, STRANGER, limited_memory, memory_below, others
+from tests.e2e.attack import IMAGE, STRANGER, limited_memory, memory_rise_below, others
 from tests.processes import processor_seconds, running
 from tests.slow import slow_jpeg
 
@@ -73,7 +73,7 @@ def test_files_that_take_minutes(attacked: "Server", bundle: Bundle, address: st
             return client.post(f"{attacked.url}/predict", content=slow, headers=IMAGE)
 
     image = png(bundle.reference()[0][0]) if small else photograph()
-    with memory_below(600, attacked), others(attacked, image), ThreadPoolExecutor(6) as pool:
+    with memory_rise_below(200, attacked), others(attacked, image), ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(attack, range(8)))
     statuses = {answer.status_code for answer in answers}
     assert 422 in statuses <= {422, 503}
@@ -97,7 +97,11 @@ def test_batches_of_very_many_pixels(attacked: "Server", bundle: Bundle) -> None
             yield httpx.post(f"{attacked.url}/predict_batch", files=files, timeout=30)
 
     before = sum(processor_seconds(pid) for pid in decoders(attacked))
-    with memory_below(600, attacked), others(attacked, png(bundle.reference()[0][0])), ThreadPoolExecutor(2) as pool:
+    with (
+        memory_rise_below(200, attacked),
+        others(attacked, png(bundle.reference()[0][0])),
+        ThreadPoolExecutor(2) as pool,
+    ):
         answers = [answer for some in pool.map(lambda number: list(attack(number)), range(2)) for answer in some]
     for answer in answers:
         assert answer.status_code == 413
@@ -110,7 +114,7 @@ def test_large_images_of_every_kind(attacked: "Server") -> None:
     """Those that take the most of what is accepted, and of what is refused."""
     alpha, grey = Image.new("RGBA", (4000, 4000), (9, 9, 9, 9)), Image.fromarray(np.zeros((4000, 4000), np.uint16))
     cases = [(alpha, "PNG", 200), (grey, "PNG", 200), (alpha.resize((3200, 3200)), "WEBP", 200), (alpha, "WEBP", 413)]
-    with memory_below(600, attacked):
+    with memory_rise_below(200, attacked):
         for image, form, status in cases:
             buffer = io.BytesIO()
             image.save(buffer, form, **({"method": 0} if form == "WEBP" else {}))
