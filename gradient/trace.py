@@ -93,7 +93,9 @@ def upgraded(source: Slim) -> Slim:
     try:
         model = inliner.inline_local_functions(model)
         model = version_converter.convert_version(model, OPSET) if opset(model) < OPSET else model
-        while composed := _composed(model):
+        tried: list[tuple[str, str]] = []
+        while (composed := _composed(model)) and composed != tried:  # what cannot be written out is refused by name
+            tried = composed
             model = inliner.inline_selected_functions(_typed(model), composed, inline_schema_functions=True)
     except Exception as error:  # its errors have no base, and some are failed assertions
         raise ValueError(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from f2at.gradient.reverse import COTANGENT, vector_jacobian
+from tests.gradient.test_rules import run
 
 SMALL = ["resnet18", "mobilenet_v3_small", "squeezenet1_1", "shufflenet_v2_x0_5"]
 LARGE = [
@@ -120,8 +121,6 @@ def test_of_newer_opsets_operations_are_differentiated_as_what_they_are_made_of(
     logits = model(images)
     v = torch.randn_like(logits)
     (expected,) = torch.autograd.grad((logits * v).sum(), images)
-    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
-    feeds = {graph.graph.input[0].name: images.detach().numpy(), COTANGENT: v.numpy()}
-    found, gradient = session.run(None, feeds)
+    found, gradient = run(graph, {graph.graph.input[0].name: images.detach().numpy(), COTANGENT: v.numpy()})
     np.testing.assert_allclose(found, logits.detach(), atol=1e-5)
     np.testing.assert_allclose(gradient, expected, atol=1e-5)

@@ -209,7 +209,6 @@ FLAT = {
     *("Sign", "Floor", "Ceil", "Round", "ArgMax", "ArgMin", "Equal"),
     *("Greater", "GreaterOrEqual", "Less", "LessOrEqual"),
 }
-# Passed straight through, where no difference can follow.
 # Operations without a rule of their own, which ONNX defines by others.
 COMPOSED = [
     Case("Attention", ("x", "other", "x"), opset=23),
@@ -230,6 +229,7 @@ COMPOSED = [
     Case("CastLike", ("x", weights(1))),
     Case("Swish", attributes={"alpha": 1.5}, opset=24),
 ]
+# Passed straight through, where no difference can follow.
 ROUNDING = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger"}
 RECURRENT = {"LSTM", "GRU", "RNN"}  # in test_recurrent
 
