@@ -42,8 +42,11 @@ def _finite(adversarial: NDArray[Any], centre: NDArray[Any]) -> NDArray[Any]:
 
 
 def distances(images: Images, clean: Images, norm: str) -> NDArray[np.float64]:
-    """Distance of each image from its clean one, in levels: (N,), whole numbers for linf."""
+    """Distance of each image from its clean one, in levels: (N,), whole numbers for linf and l1."""
     change = np.abs(images.astype(np.int64) - clean.astype(np.int64))
     pixels = (1, 2, 3)
-    size = change.max(axis=pixels, initial=0) if norm == "linf" else np.sqrt((change**2).sum(axis=pixels))
+    if norm == "linf":
+        size = change.max(axis=pixels, initial=0)
+    else:
+        size = change.sum(axis=pixels) if norm == "l1" else np.sqrt((change**2).sum(axis=pixels))
     return np.asarray(size, dtype=np.float64)

@@ -28,12 +28,14 @@ def gaussian(length: int, sigmas: float) -> Matrix:
 def convolution(kernel: Matrix, size: int, *, edge: str) -> Matrix:
     """(size, size): correlation of `size` values with an odd, centred kernel.
 
-    edge: what lies beyond the ends, "zero" or "nearest", the end's own value.
+    edge: what lies beyond the ends, "zero", "nearest", the end's own value, or "symmetric", the values backwards.
     """
     matrix = np.zeros((size, size))
     row = np.arange(size)
     for offset, value in enumerate(kernel, start=-(len(kernel) // 2)):
         column = row + offset
+        if edge == "symmetric":
+            column = np.minimum(column % (2 * size), -1 - column % (-2 * size))
         inside = (column >= 0) & (column < size) if edge == "zero" else np.ones(size, bool)
         np.add.at(matrix, (row[inside], column.clip(0, size - 1)[inside]), value)
     return matrix

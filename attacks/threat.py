@@ -1,5 +1,6 @@
-"""The threat model: a ball of radius eps (norm "linf" or "l2", in pixel units) inside the box [0, 1].
+"""The threat model: a ball of radius eps (norm "linf", "l2" or "l1", in pixel units) inside the box [0, 1].
 
+The l1 and l2 norms are over all values of an image, all channels.
 Images are (N, 3, H, W), numpy or torch. An image on the uint8 grid has 255 x integer in every pixel.
 """
 
@@ -11,9 +12,10 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, device
 
+from f2at.attacks import l1
 from f2at.images.pixels import LEVELS
 
-NORMS = ("linf", "l2")
+NORMS = ("linf", "l2", "l1")
 
 _FRACTION = re.compile(r"[0-9]{1,9}(/[0-9]{1,9}|\.[0-9]{1,20})?|\.[0-9]{1,20}")
 _ROUNDED = 12  # digits behind the point from which on a decimal is taken for a fraction that was computed
@@ -52,7 +54,7 @@ def effective_eps(eps: Fraction, norm: str) -> Fraction:
 
 
 def check_threat(eps: float | Fraction, norm: str) -> None:
-    """Raise ValueError unless the norm is known and eps lies in (0, 1] for linf, in (0, inf) for l2."""
+    """Raise ValueError unless the norm is known and eps lies in (0, 1] for linf, in (0, inf) for l2 and l1."""
     if norm not in NORMS:
         raise ValueError(f"norm must be one of {', '.join(NORMS)}; got {norm!r}")
     if not 0 < eps < math.inf:
@@ -67,6 +69,11 @@ def check_attack(inputs: Any, labels: Any, *, eps: float, norm: str) -> None:
     Values are the caller's to check (check_batch): reading them would make a GPU wait.
     """
     check_threat(eps, norm)
+    check_shapes(inputs, labels)
+
+
+def check_shapes(inputs: Any, labels: Any) -> None:
+    """Raise ValueError unless inputs are floating (N, 3, H, W) and labels integers (N,)."""
     xp = array_namespace(inputs)
     if inputs.ndim != 4 or not xp.isdtype(inputs.dtype, "real floating"):
         raise ValueError(f"inputs must be floating (N, 3, H, W); got {inputs.dtype} {tuple(inputs.shape)}")
@@ -100,6 +107,8 @@ def norms(perturbation: Any, norm: str) -> Any:
     xp = array_namespace(perturbation)
     if norm == "linf":
         return xp.max(xp.abs(perturbation), axis=(1, 2, 3))
+    if norm == "l1":
+        return xp.sum(xp.abs(perturbation), axis=(1, 2, 3))
     return xp.sqrt(xp.sum(perturbation * perturbation, axis=(1, 2, 3)))
 
 
@@ -110,16 +119,30 @@ def unit(perturbation: Any, norm: str) -> Any:
 
 
 def steepest(gradient: Any, norm: str) -> Any:
-    """The direction of norm 1 along which a linear objective rises fastest: sign(g), or g / |g|."""
-    return array_namespace(gradient).sign(gradient) if norm == "linf" else unit(gradient, norm)
+    """The direction of norm 1 along which a linear objective rises fastest: sign(g), or g / |g|.
+
+    For l1 that would be a single value, which the box soon stops: all mass is spread evenly over the largest entries of
+    the gradient, `l1.SHARE` of them, as the sparse l1 descent does.
+    """
+    xp = array_namespace(gradient)
+    if norm == "l1":
+        return l1.spread(gradient, xp.full_like(gradient[:, 0, 0, 0], l1.SHARE * math.prod(gradient.shape[1:])))
+    return xp.sign(gradient) if norm == "linf" else unit(gradient, norm)
+
+
+def step(current: Any, gradient: Any, *, size: float, norm: str) -> Any:
+    """A step of length `size` from `current` along the steepest direction; for l1, of what the box lets move."""
+    return l1.step(current, gradient, size) if norm == "l1" else current + size * steepest(gradient, norm)
 
 
 def project(adversarial: Any, clean: Any, *, eps: float, norm: str) -> Any:
-    """Move `adversarial` into the ball around `clean` and into [0, 1]. The nearest point, for linf.
+    """Move `adversarial` into the ball around `clean` and into [0, 1]. The nearest point, for linf and l1.
 
     For l2 it is scaled onto the ball and then clipped, which keeps it there because `clean` lie in [0, 1].
     """
     xp = array_namespace(adversarial)
+    if norm == "l1":
+        return l1.project(adversarial, clean, eps=eps)
     if norm == "linf":
         adversarial = xp.clip(adversarial, min=clean - eps, max=clean + eps)
     else:
@@ -141,16 +164,23 @@ def uniform_start(inputs: Any, rng: np.random.Generator, *, eps: float, norm: st
     if norm == "linf":
         draws = rng.uniform(-eps, eps, inputs.shape)
     else:
-        draws = rng.standard_normal(inputs.shape)
+        draws = _directions(rng, inputs.shape, norm)
         radius = eps * rng.random(inputs.shape[:1]) ** (1 / math.prod(inputs.shape[1:]))
-        draws *= (radius / np.sqrt(np.sum(draws**2, axis=(1, 2, 3))))[:, None, None, None]
+        draws *= (radius / norms(draws, norm))[:, None, None, None]
     return project(inputs + as_draws(draws, inputs), inputs, eps=eps, norm=norm)
 
 
 def sphere_start(inputs: Any, rng: np.random.Generator, *, eps: float, norm: str) -> Any:
     """A random point at distance eps of each input (N, 3, H, W), clipped to [0, 1]."""
-    draws = rng.uniform(-1, 1, inputs.shape) if norm == "linf" else rng.standard_normal(inputs.shape)
+    draws = _directions(rng, inputs.shape, norm)
     return project(inputs + eps * unit(as_draws(draws, inputs), norm), inputs, eps=eps, norm=norm)
+
+
+def _directions(rng: np.random.Generator, shape: tuple[int, ...], norm: str) -> np.ndarray:
+    """Draws that, scaled to norm 1, are uniform on the sphere of l2 and l1; for linf, uniform in a cube."""
+    if norm == "linf":
+        return rng.uniform(-1, 1, shape)
+    return rng.standard_normal(shape) if norm == "l2" else rng.laplace(size=shape)
 
 
 def to_grid(inputs: Any) -> Any:
@@ -162,9 +192,9 @@ def to_grid(inputs: Any) -> Any:
 def snap(adversarial: Any, clean: Any, *, eps: float | Fraction, norm: str) -> Any:
     """The uint8 image nearest to `adversarial` that lies in the ball around `clean` and in [0, 1].
 
-    `clean` must be on the grid and `adversarial` in the ball. For l2, a sample that rounding moves out of the
+    `clean` must be on the grid and `adversarial` in the ball. For l2 and l1, a sample that rounding moves out of the
     ball is truncated towards its clean image instead, in as few pixels as it takes: those that rounding moved
-    furthest outward go first.
+    furthest outward go first. For l1 that is the nearest image; what is moved by less than half a level is lost.
     """
     xp = array_namespace(adversarial)
     centre = xp.round(clean * LEVELS)
@@ -174,18 +204,20 @@ def snap(adversarial: Any, clean: Any, *, eps: float | Fraction, norm: str) -> A
         levels = math.floor(LEVELS * eps + 1e-6)  # eps = 8/255 as a float may fall just short of 8 levels
         rounded = xp.clip(rounded, min=-levels, max=levels)
     else:
-        rounded = _truncate_to_ball(xp, rounded, offset, LEVELS * float(eps))
+        rounded = _truncate_to_ball(xp, rounded, offset, LEVELS * float(eps), norm)
     return (centre + rounded) / LEVELS
 
 
-def _truncate_to_ball(xp: Any, rounded: Any, offset: Any, radius: float) -> Any:
-    """Replace as few entries of `rounded` as needed by trunc(offset), so that each sample's l2 norm <= radius."""
-    shape = offset.shape
-    rounded, offset = (xp.reshape(v, (shape[0], -1)) for v in (rounded, offset))
+def _truncate_to_ball(xp: Any, rounded: Any, offset: Any, radius: float, norm: str) -> Any:
+    """Replace as few entries of `rounded` as needed by trunc(offset), so that each sample's norm <= radius."""
+    shape, power = offset.shape, 1 if norm == "l1" else 2
+    rounded, offset = (xp.reshape(v, (shape[0], math.prod(shape[1:]))) for v in (rounded, offset))
     order = xp.argsort(xp.abs(offset) - xp.abs(rounded), axis=1)  # most outward first
     rounded, offset = (xp.take_along_axis(v, order, axis=1) for v in (rounded, offset))
     truncated = xp.trunc(offset)
-    saved = xp.cumulative_sum(rounded**2 - truncated**2, axis=1, include_initial=True)[:, :-1]
-    excess = xp.sum(rounded**2, axis=1, keepdims=True) - radius**2
+    saved = xp.abs(rounded) ** power - xp.abs(truncated) ** power
+    saved = xp.cumulative_sum(saved, axis=1, include_initial=True)[:, :-1]
+    # The radius may be a float that falls just short of whole levels.
+    excess = xp.sum(xp.abs(rounded) ** power, axis=1, keepdims=True) - (radius + (1e-6 if power == 1 else 0.0)) ** power
     result = xp.where(saved < excess, truncated, rounded)
     return xp.reshape(xp.take_along_axis(result, xp.argsort(order, axis=1), axis=1), shape)

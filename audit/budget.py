@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from f2at.attacks.registry import Attack
+from f2at.attacks.attack import Attack
 from f2at.attacks.target import Target
 from f2at.audit.cost import harness_queries
 from f2at.audit.request import AuditRequest
@@ -35,6 +35,10 @@ class Budget:
                 "curve must be false (--no-curve) where queries are limited: the search for nearest errors would take "
                 "most"
             )
+        if request.random:
+            raise ValueError("draws and samples_per_gradient must be 1 where queries are limited")
+        if request.threats:
+            raise ValueError("threats must be left out where queries are limited: they would take most")
         least = sum(harness_queries(stage, n) + n * (stage in self._sharing) for stage, n in self._planned)
         if left < least:
             raise ValueError(

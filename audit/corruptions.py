@@ -4,22 +4,21 @@ Four of CIFAR-10-C's at its authors' strengths, Hendrycks and Dietterich 2019, h
 cut pixels down to whole levels where these are rounded), and noise of the attacks' own size.
 """
 
-import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from types import MappingProxyType
 
 import numpy as np
-from PIL import Image
 
-from f2at.attacks import matrices
 from f2at.attacks.grid import snap
 from f2at.attacks.threat import sphere_start
-from f2at.images.pixels import Images, to_images, to_inputs
+from f2at.attacks.transformations.corruptions.blur import gaussian_blur
+from f2at.attacks.transformations.corruptions.digital import contrast, jpeg_compression
+from f2at.attacks.transformations.corruptions.noise import gaussian_noise
+from f2at.images.pixels import Images, to_inputs
 
 SEVERITIES = (1, 2, 3, 4, 5)
-_REACH = 4  # standard deviations that a blur looks away
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,44 +55,13 @@ class Corruption:
 
 
 def noise_in_ball(images: Images, rng: np.random.Generator, *, eps: Fraction, norm: str) -> Images:
-    """What the attacks' budget does when nobody aims it: +-eps in every value for linf, a random direction for l2."""
+    """What the attacks' budget does when nobody aims it: +-eps in every value for linf, else a random direction."""
     inputs = to_inputs(images, np.float64)
     if norm == "linf":
         moved = np.clip(inputs + float(eps) * rng.choice([-1.0, 1.0], inputs.shape), 0, 1)
     else:
         moved = sphere_start(inputs, rng, eps=float(eps), norm=norm)
     return snap(moved, images, eps=eps, norm=norm)
-
-
-def gaussian_noise(images: Images, rng: np.random.Generator, *, sigma: float) -> Images:
-    """Independent noise in every value, sigma in pixel units."""
-    inputs = to_inputs(images, np.float64)
-    return to_images(np.clip(inputs + sigma * rng.standard_normal(inputs.shape), 0, 1))
-
-
-def gaussian_blur(images: Images, rng: np.random.Generator, *, sigma: float) -> Images:  # noqa: ARG001
-    """A Gaussian filter, sigma in pixels; beyond its edges the image repeats its outermost pixels."""
-    reach = round(_REACH * sigma)
-    kernel = matrices.gaussian(2 * reach + 1, reach / sigma)
-    rows, columns = (matrices.convolution(kernel, size, edge="nearest") for size in images.shape[1:3])
-    return to_images(np.clip(matrices.apply(rows, to_inputs(images, np.float64), columns), 0, 1))
-
-
-def contrast(images: Images, rng: np.random.Generator, *, factor: float) -> Images:  # noqa: ARG001
-    """Every channel drawn towards its mean over the image."""
-    inputs = to_inputs(images, np.float64)
-    mean = inputs.mean(axis=(2, 3), keepdims=True)
-    return to_images(mean + factor * (inputs - mean))
-
-
-def jpeg(images: Images, rng: np.random.Generator, *, quality: int) -> Images:  # noqa: ARG001
-    """JPEG compression, by Pillow."""
-    changed = np.empty_like(images)
-    for row, image in enumerate(images):
-        buffer = io.BytesIO()
-        Image.fromarray(image).save(buffer, "JPEG", quality=quality)
-        changed[row] = np.asarray(Image.open(buffer, formats=["JPEG"]))
-    return changed
 
 
 CORRUPTIONS: Mapping[str, Corruption] = MappingProxyType(
@@ -128,7 +96,7 @@ CORRUPTIONS: Mapping[str, Corruption] = MappingProxyType(
             Corruption(
                 name="jpeg",
                 title="JPEG compression",
-                function=jpeg,
+                function=jpeg_compression,
                 strengths={"quality": (80, 65, 58, 50, 40)},
             ),
         )

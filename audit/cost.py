@@ -4,12 +4,13 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from f2at.attacks.registry import Attack
+from f2at.attacks.attack import Attack
 from f2at.audit.corruptions import CORRUPTIONS as NATURAL
 from f2at.audit.probe import COMPARED
 from f2at.audit.request import AuditRequest
 from f2at.audit.stages import CLEAN, CORRUPTIONS, CURVE, HALVINGS, ITERATIONS
-from f2at.audit.suites import Probes, checked
+from f2at.audit.suites import QUICK, Probes, checked
+from f2at.audit.threats.base import Tier
 
 _RADII = 4  # of the curve, that a sample is tried at as a rule
 _HARNESS = 3  # forward passes of each clean image for the harness itself
@@ -43,7 +44,9 @@ def most_evaluations(request: AuditRequest, samples: int) -> int:
     """
     suite = request.chosen_suite
     attacked = {every: sum(checked(p, every) for p in range(samples)) for every in {1, *suite.every.values()}}
-    return sum(attack.most_per_sample * attacked[suite.every.get(attack.name, 1)] for attack in suite.attacks)
+    ball = sum(attack.most_per_sample * attacked[suite.every.get(attack.name, 1)] for attack in suite.attacks)
+    tier = Tier(quick=request.suite == QUICK)
+    return request.samples_per_gradient * (ball + samples * sum(t.most(tier) for t in request.chosen_threats))
 
 
 def attack_cost(attack: Attack, samples: int) -> Cost:

@@ -7,7 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from f2at.audit.plan import Audit, Step
+from f2at.audit.plan import Audit
+from f2at.audit.steps import Step
 
 
 class Journal:

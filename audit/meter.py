@@ -5,7 +5,8 @@ from statistics import fmean
 from typing import Any
 
 from f2at.audit.cost import Pace
-from f2at.audit.plan import Audit, Step
+from f2at.audit.plan import Audit
+from f2at.audit.steps import Step
 
 
 class Meter:

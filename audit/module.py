@@ -12,9 +12,10 @@ from torch import Tensor
 from f2at.attacks.objectives import OBJECTIVES
 from f2at.attacks.targets.torch_target import TorchTarget
 from f2at.audit.perform import perform
-from f2at.audit.plan import Audit, Step
+from f2at.audit.plan import Audit
 from f2at.audit.provenance.context import Context
 from f2at.audit.request import AuditRequest
+from f2at.audit.steps import Step
 from f2at.command_line import first_line
 from f2at.images.pixels import to_inputs
 from f2at.images.sets.base import in_memory

@@ -7,8 +7,9 @@ from typing import Any
 
 from f2at.audit.journal import Journal
 from f2at.audit.meter import Meter
-from f2at.audit.plan import Audit, Heartbeat, Step
+from f2at.audit.plan import Audit, Heartbeat
 from f2at.audit.provenance.context import Context
+from f2at.audit.steps import Step
 
 
 def perform(

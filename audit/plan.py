@@ -16,17 +16,16 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from f2at.attacks.registry import Attack
+from f2at.attacks.attack import Attack
 from f2at.attacks.target import Target, has_gradients, has_scores
 from f2at.audit.budget import Budget
 from f2at.audit.checks import check_data, check_models
 from f2at.audit.cost import Cost, Pace, attack_cost, measure_pace, measurement_cost
+from f2at.audit.probe import REPEAT_TOLERANCE, drift_of
 from f2at.audit.provenance.context import Context
 from f2at.audit.provenance.harness import describe_environment, describe_harness
 from f2at.audit.provenance.repetition import Origin, describe_repetition
@@ -48,27 +47,15 @@ from f2at.audit.stages import (
     run_iterations,
     surviving,
 )
+from f2at.audit.steps import SHARD_SIZE, Step, drawn, in_order
 from f2at.audit.subject import Subject, ToTarget
-from f2at.audit.suites import accuracy_name, checked, probes
-from f2at.images.pixels import Labels
+from f2at.audit.suites import CUSTOM, QUICK, accuracy_name, checked, probes
+from f2at.audit.threats.base import Tier
+from f2at.audit.threats.stages import threat_stages
+from f2at.images.pixels import Labels, to_inputs
 from f2at.images.sets.base import LabelledSet
 
-SHARD_SIZE = 25
 Heartbeat = Callable[[int], None]
-
-
-@dataclass(frozen=True)
-class Step:
-    """One unit of work, seconds long: one stage of the suite on one shard of the samples."""
-
-    index: int
-    """Place in `Audit.steps`."""
-    shard: int
-    """The steps of a shard run in order; shards are independent of each other."""
-    place: int
-    """Place in its shard."""
-    stage: str
-    """"clean", the name of an attack, "iterations", "curve" or "corruptions"."""
 
 
 class Audit:
@@ -131,8 +118,15 @@ class Audit:
         self._probes = probes(
             self._suite, norm=request.norm, gradients=has_gradients(target), scores=has_scores(target)
         )
+        self._tier = Tier(
+            quick=request.suite == QUICK,
+            gradients=has_gradients(target) and (self._suite.needs_gradients or request.suite == CUSTOM),
+            scores=has_scores(target) and bool(self._suite.needs_scores),
+        )
+        added = threat_stages(request.chosen_threats, self._tier, self._images.shape[1:], curve=request.curve)
+        self._threats = {step.name: step for step in added}
         measured = (ITERATIONS, *((CURVE,) if request.curve else ()), CORRUPTIONS)
-        stages = (CLEAN, *(attack.name for attack in self._suite.attacks), *measured)
+        stages = (CLEAN, *(attack.name for attack in self._suite.attacks), *measured, *self._threats)
         depth = len(stages)
         self.steps = tuple(
             Step(index, shard=index // depth, place=index % depth, stage=stages[index % depth])
@@ -162,12 +156,21 @@ class Audit:
         """
         if step not in self.steps:
             raise ValueError(f"step must be one of this audit's; got {step}")
-        previous = self._in_order(previous, self.shards[step.shard][: step.place])
+        previous = in_order(previous, self.shards[step.shard][: step.place])
         started, sent = time.perf_counter(), self._budget.sent
-        subject = Subject(self._target, self._to_target, heartbeat, self._surrogate)
+        request = self.request
+        subject = Subject(
+            self._target,
+            self._to_target,
+            heartbeat,
+            self._surrogate,
+            samples=request.samples_per_gradient,
+            draws=request.draws,
+        )
         shard, ball = self._shard(step.shard), Ball(self.request.effective_eps, self.request.norm)
         positions = shard.positions.tolist()
         followed = shard.at(self._followed(positions))
+        shown = math.ceil(self.request.examples / len(self.shards))
         # One generator for each step: neither the order of shards nor a resumption changes what it draws.
         rng = np.random.default_rng(np.random.SeedSequence([self.request.seed, 1 + step.place, step.shard]))
         if step.stage == CLEAN:
@@ -178,9 +181,10 @@ class Audit:
             outcome = run_curve(subject, followed, previous, ball, self._probes.curve, rng)
         elif step.stage == CORRUPTIONS:
             outcome = run_corruptions(subject, shard, ball, rng)
+        elif step.stage in self._threats:
+            outcome = self._threats[step.stage].run(subject, shard, followed, previous, rng, shown)
         else:
             attack = self._suite.attacks[step.place - 1]
-            shown = math.ceil(self.request.examples / len(self.shards))
             attacked = self._attacked(positions, attack, previous)
             attack, allowed = self._budget.share(step.index, attack, len(attacked))
             outcome = run_attack(subject, shard.at([] if allowed == 0 else attacked), ball, attack, rng, shown)
@@ -225,7 +229,9 @@ class Audit:
         return build_report(
             self.request,
             probes=self._probes,
-            results=self._in_order(results, self.steps),
+            threat_stages=tuple(self._threats.values()),
+            tier=self._tier,
+            results=in_order(results, self.steps),
             indices=self._indices.tolist(),
             labels=self._labels.tolist(),
             curve_positions=self._curve_positions,
@@ -248,10 +254,13 @@ class Audit:
         """About the most evaluations that a step takes; the more of its shard's results are known, the closer."""
         positions = self._positions(step.shard).tolist()
         if step.stage in STAGES:
-            return measurement_cost(step.stage, len(positions), len(self._followed(positions)), self._probes)
+            cost = measurement_cost(step.stage, len(positions), len(self._followed(positions)), self._probes)
+            return self._drawn(cost)
+        if step.stage in self._threats:
+            return self._drawn(self._threats[step.stage].cost(len(positions), len(self._followed(positions))))
         attack = self._suite.attacks[step.place - 1]
         attacked = len(self._attacked(positions, attack, previous))
-        return attack_cost(self._budget.share(step.index, attack, attacked)[0], attacked)
+        return self._drawn(attack_cost(self._budget.share(step.index, attack, attacked)[0], attacked))
 
     def measure(self, images: int = 2) -> Pace:
         """The model's pace, on the first images of the audit."""
@@ -263,6 +272,12 @@ class Audit:
             len(few),
         )
 
+    def wavers(self, images: int = 8) -> bool:
+        """Whether the model answers the first images differently when it is asked twice."""
+        subject = Subject(self._target, self._to_target, None)
+        inputs = to_inputs(self._images[:images])
+        return drift_of(subject.logits(inputs), subject.logits(inputs)) > REPEAT_TOLERANCE
+
     @property
     def accuracy(self) -> str:
         """What its accuracy under attack is called."""
@@ -273,6 +288,14 @@ class Audit:
         """sha256 of everything that decides the results: request, models, data, and the code of this package."""
         parts = [self._harness["digest"], self.request.model_dump(), self._model, self._surrogate_model, self._data]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("ascii")).hexdigest()
+
+    def _drawn(self, cost: Cost) -> Cost:
+        """With the evaluations that stand for one, where a model answers at random."""
+        request = self.request
+        return Cost(
+            cost.forwards * max(request.samples_per_gradient, request.draws),
+            cost.gradients * request.samples_per_gradient,
+        )
 
     def _followed(self, positions: Sequence[int]) -> list[int]:
         """Those of a shard's samples that are followed beyond the suite."""
@@ -291,21 +314,3 @@ class Audit:
     def _shard(self, number: int) -> Shard:
         positions = self._positions(number)
         return Shard(positions, self._images[positions], self._labels[positions])
-
-    @staticmethod
-    def _in_order(results: Sequence[Mapping[str, Any]], steps: Sequence[Step]) -> list[Mapping[str, Any]]:
-        """The results in the order of the steps, exactly one each."""
-        found = {(result["shard"], result["stage"]): result for result in results}
-        wanted = [(step.shard, step.stage) for step in steps]
-        if len(results) != len(steps) or found.keys() != set(wanted):
-            missing = sorted(set(wanted) - found.keys())
-            raise ValueError(
-                f"results must be one for each of {len(steps)} steps; got {len(results)}, missing {missing[:5]}"
-            )
-        return [found[key] for key in wanted]
-
-
-def drawn(request: AuditRequest, count: int) -> NDArray[np.int64]:
-    """Which of `count` images an audit is of, in its order."""
-    order = np.random.default_rng(np.random.SeedSequence([request.seed])).permutation(count)
-    return order[: request.samples or count]

@@ -4,12 +4,14 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from f2at.attacks.grid import snap
 from f2at.audit.subject import Subject
 from f2at.audit.suites import Probes
 from f2at.images.pixels import Images, Labels, to_inputs
 
+REPEAT_TOLERANCE = 1e-4  # relative to the largest logit; graphics cards repeat themselves to about 1e-6
 COMPARED = 10  # samples of a shard on which a single step and many are compared
 _SUM_TOLERANCE = 1e-3
 
@@ -32,7 +34,7 @@ def probe(
     logits, again = subject.logits(inputs), subject.logits(inputs)
     finite = np.isfinite(logits).all(axis=1) & np.isfinite(again).all(axis=1)
     logits, again = logits[finite], again[finite]
-    drift = np.abs(again - logits).max(initial=0.0) / np.abs(logits).max(initial=1.0)
+    drift = drift_of(logits, again)
     probabilities = (logits >= 0).all(axis=1) & (np.abs(logits.sum(axis=1) - 1) < _SUM_TOLERANCE)
     unusable = {
         objective: int((~_usable(subject.gradients(images, labels, objective))).sum())
@@ -56,6 +58,11 @@ def probe(
         "only_single_step": int((fooled["single_step"] & ~fooled["iterative"]).sum()),
         "only_iterative": int((fooled["iterative"] & ~fooled["single_step"]).sum()),
     }
+
+
+def drift_of(logits: NDArray[np.float64], again: NDArray[np.float64]) -> float:
+    """By how much answers (N, C) to the same images differ, as a share of the largest value."""
+    return float(np.abs(again - logits).max(initial=0.0) / np.abs(logits).max(initial=1.0))
 
 
 def _usable(gradients: np.ndarray) -> np.ndarray:

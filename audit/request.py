@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, WithJsonSchema, model_validator
 
 from f2at.arguments import ArgumentError, OneOf
-from f2at.attacks.registry import ATTACKS, Attack
+from f2at.attacks.attack import Attack
+from f2at.attacks.registry import ATTACKS
 from f2at.attacks.threat import NORMS, effective_eps, parse_eps
 from f2at.audit.reports.statistics import CONFIDENCE
 from f2at.audit.stages import STAGES
 from f2at.audit.suites import CUSTOM, FOR_THRESHOLDS, SUITES, Suite, suite_for
+from f2at.audit.threats.base import Threat
+from f2at.audit.threats.registry import parse_threat
 from f2at.command_line import suggestion
 
 _LARGEST_PARAMETER = 100_000  # steps, queries: more would be a typing error
@@ -55,11 +58,22 @@ def _attack(entry: Mapping[str, Any]) -> Attack:
     return ATTACKS[entry["name"]].override(**parameters).named(entry.get("as", entry["name"]))
 
 
+def _threat_text(value: Any) -> str:
+    """A threat with all of its parameters."""
+    if not isinstance(value, str):
+        raise ArgumentError("threats", 'texts such as "patch:area=2%"', value)
+    try:
+        return parse_threat(value).text
+    except ValueError as error:
+        raise ArgumentError.about("threats", value, error) from error
+
+
 _Suite = Annotated[str, OneOf((*SUITES, CUSTOM))]
 _Eps = Annotated[str, BeforeValidator(_eps_text, json_schema_input_type=str | float)]
 _Norm = Annotated[str, OneOf(NORMS)]
 _Integer = Annotated[int, Field(strict=True)]  # no 9.0, no true
 _Number = Annotated[float, Field(strict=True)]
+_Threat = Annotated[str, BeforeValidator(_threat_text)]
 _Entry = Annotated[dict[str, Any], BeforeValidator(_check_entry), WithJsonSchema(_ENTRY)]
 
 
@@ -105,6 +119,23 @@ class AuditRequest(
     attacks: list[_Entry] | None = Field(
         default=None, min_length=1, max_length=32, description="Those of suite custom, in order; otherwise null."
     )
+    samples_per_gradient: _Integer = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="Evaluations whose mean attacks follow, for a model that answers at random.",
+    )
+    draws: _Integer = Field(
+        default=1, ge=1, le=1001, description="Answers by which an image is judged: right if more than half are."
+    )
+    threats: list[_Threat] = Field(
+        default_factory=list, max_length=16, description="What else may be done to an image, beside the ball."
+    )
+    gate: list[_Threat] = Field(
+        default_factory=list,
+        max_length=16,
+        description="Those of the threats that count for the threshold, besides the ball.",
+    )
 
     if not TYPE_CHECKING:  # to whom the arguments are the fields
 
@@ -129,6 +160,10 @@ class AuditRequest(
         if (self.attacks is None) is (self.suite == CUSTOM):
             accepted = f'a list of attacks if suite is "{CUSTOM}", and only then'
             raise ArgumentError("attacks", accepted, self.attacks)
+        if not self.chosen_suite.attacks:
+            made = sorted({norm for attack in SUITES[self.suite].attacks for norm in attack.norms}, reverse=True)
+            message = f"norm must be one of {', '.join(made)} for the suite {self.suite}; got {self.norm!r}"
+            raise ArgumentError("norm", made, self.norm, message)
         names = [attack.name for attack in self.chosen_suite.attacks]
         if len(set(names)) < len(names):
             raise ArgumentError("attacks", 'of different names; give a second one a name with "as"', names)
@@ -136,7 +171,21 @@ class AuditRequest(
             if self.norm not in attack.norms:
                 message = f"norm must be one of {', '.join(attack.norms)} for {attack.name}; got {self.norm!r}"
                 raise ArgumentError("norm", list(attack.norms), self.norm, message)
+        self._check_threats()
         return self
+
+    def _check_threats(self) -> None:
+        if len(set(self.threats)) < len(self.threats):
+            raise ArgumentError("threats", "each given once", self.threats)
+        for threat in self.chosen_threats:
+            if threat.name == self.norm:
+                accepted = (
+                    f"others than the ball in {self.norm}, which eps and norm are about (its curve has all radii)"
+                )
+                raise ArgumentError("threats", accepted, threat.text)
+        for text in self.gate:
+            if text not in self.threats:
+                raise ArgumentError("gate", f"among the threats ({', '.join(self.threats) or 'none'})", text)
 
     @cached_property
     def chosen_suite(self) -> Suite:
@@ -150,11 +199,21 @@ class AuditRequest(
         )
 
     @property
+    def random(self) -> bool:
+        """Whether the model is taken to answer at random."""
+        return self.samples_per_gradient > 1 or self.draws > 1
+
+    @cached_property
+    def chosen_threats(self) -> tuple[Threat, ...]:
+        """What is audited beside the ball."""
+        return tuple(map(parse_threat, self.threats))
+
+    @property
     def exact_eps(self) -> Fraction:
         """The radius asked for, in pixel units."""
         return parse_eps(self.eps, self.norm)
 
     @property
     def effective_eps(self) -> Fraction:
-        """The radius that 8-bit images can use: whole levels for linf, the radius itself for l2."""
+        """The radius that 8-bit images can use: whole levels for linf, the radius itself for l2 and l1."""
         return effective_eps(self.exact_eps, self.norm)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from f2at.attacks.attack import Attack
 from f2at.attacks.grid import clip_to_ball, distances, snap
-from f2at.attacks.registry import Attack
 from f2at.audit.corruptions import CORRUPTIONS as NATURAL
 from f2at.audit.probe import probe
 from f2at.audit.subject import NO_ANSWER, Scores, Subject
@@ -120,7 +120,7 @@ def run_iterations(
     scores = subject.scores(images, part.labels)
     broken = scores.predictions != part.labels
     # A sample leaves at its first error, so the batch that is evaluated at step t + 1 is what stands after step t.
-    batches = subject.spent.gradient_batches[before + 1 :]
+    batches = subject.spent.gradient_batches[before + subject.samples :: subject.samples]
     standing = [*[*batches, *([0] * steps)][:steps], int((~broken).sum())]
     if not stood.any():
         standing = [len(part), *([0] * steps)]
@@ -197,9 +197,10 @@ def radii(ball: Ball, shape: Sequence[int]) -> list[Fraction]:
     """Radii of the curve in pixel units, ascending: multiples of eps, up to one that reaches plain grey.
 
     Every 8-bit image is within 128 levels of the same grey one, where no classifier can be right more often
-    than by chance; ``shape`` (H, W, 3) turns that into an l2 radius.
+    than by chance; ``shape`` (H, W, 3) turns that into an l2 or l1 radius.
     """
-    grey = Fraction(128, LEVELS) * (1 if ball.norm == "linf" else math.isqrt(math.prod(shape) - 1) + 1)
+    size = math.prod(shape)
+    grey = Fraction(128, LEVELS) * {"linf": 1, "l2": math.isqrt(size - 1) + 1, "l1": size}[ball.norm]
     tried = {ball.eps * multiple for multiple in _MULTIPLES}
     if ball.norm == "linf":
         tried = {Fraction(math.floor(eps * LEVELS), LEVELS) for eps in tried}

@@ -1,6 +1,6 @@
 """The audited model in the harness's terms: 8-bit images in, verdicts out, every evaluation counted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -8,9 +8,11 @@ import numpy as np
 from array_api_compat import to_device
 from numpy.typing import NDArray
 
+from f2at.attacks.attack import Attack
 from f2at.attacks.objectives import objective_weights
-from f2at.attacks.registry import Attack
 from f2at.attacks.target import CountingTarget, Target, has_gradients
+from f2at.attacks.targets.expectation import ExpectedTarget
+from f2at.audit.threats.base import Found, Search
 from f2at.images.pixels import Images, Labels, to_inputs
 
 ToTarget = Callable[[NDArray[Any]], Any]
@@ -36,6 +38,8 @@ class Subject:
         to_target: moves a numpy array to the target's library and device.
         heartbeat: called before every evaluation with the number of images; may raise.
         surrogate: the model whose gradients transfer attacks follow, of the same library and device.
+        samples: evaluations of the model whose mean attacks get, for one.
+        draws: answers of the model by which an image is judged: it is right if more than half of them are.
     """
 
     def __init__(
@@ -44,8 +48,13 @@ class Subject:
         to_target: ToTarget,
         heartbeat: Callable[[int], None] | None,
         surrogate: Target | None = None,
+        *,
+        samples: int = 1,
+        draws: int = 1,
     ) -> None:
         self.spent = CountingTarget(target, heartbeat)
+        self._attacked: Target = ExpectedTarget(self.spent, samples) if samples > 1 else self.spent
+        self.samples, self._draws = samples, draws
         self.spent_on_surrogate = None if surrogate is None else CountingTarget(surrogate, heartbeat)
         self.differentiable = has_gradients(target)
         self._own = CountingTarget(target, heartbeat)
@@ -72,24 +81,28 @@ class Subject:
         if not len(images):
             return to_inputs(images)
         inputs = self._to_target(to_inputs(images))
-        target = self.spent_on_surrogate if attack.knowledge == "transfer" else self.spent
+        target = self.spent_on_surrogate if attack.knowledge == "transfer" else self._attacked
         assert target is not None
         found = attack.run(target, inputs, self._to_target(labels), eps=float(eps), norm=norm, rng=rng)
-        return _to_numpy(found)
+        return to_numpy(found)
+
+    def search(self, search: Search, images: Images, labels: Labels, *, rng: np.random.Generator) -> Found:
+        """What an attack on a threat finds for these images; for no image nothing is asked."""
+        if not len(images):
+            return Found(images, [])
+        return search.find(self._attacked, self._to_target, images, labels, rng)
 
     def logits(self, inputs: NDArray[Any]) -> NDArray[np.float64]:
         """Logits (N, C) of inputs (N, 3, H, W); of none without the model, since not every graph takes no image."""
         if not len(inputs):
             return np.zeros((0, self._own.classes))
-        return _to_numpy(self._own.logits(self._to_target(inputs.astype(np.float32)))).astype(np.float64)
+        return to_numpy(self._own.logits(self._to_target(inputs.astype(np.float32)))).astype(np.float64)
 
     def gradients(self, images: Images, labels: Labels, objective: str) -> NDArray[Any]:
         """Gradient (N, 3, H, W) of an objective at clean images."""
         weights = objective_weights(np, objective, len(labels))
         y = self._to_target(labels)
-        return _to_numpy(
-            self._own.gradient(self._to_target(to_inputs(images)), y, y, self._to_target(weights)).gradient
-        )
+        return to_numpy(self._own.gradient(self._to_target(to_inputs(images)), y, y, self._to_target(weights)).gradient)
 
     def scores(self, images: Images, labels: Labels) -> Scores:
         """The verdict of the deployed classifier on 8-bit images."""
@@ -97,7 +110,7 @@ class Subject:
 
     def judge(self, inputs: NDArray[Any], labels: Labels) -> Scores:
         """The verdict of the deployed classifier on inputs (N, 3, H, W)."""
-        scores = score(self.logits(inputs), labels)
+        scores = majority([score(self.logits(inputs), labels) for _ in range(self._draws)], labels)
         self._unanswered += int((scores.predictions == NO_ANSWER).sum())
         return scores
 
@@ -120,5 +133,26 @@ def score(logits: NDArray[np.float64], labels: Labels) -> Scores:
     )
 
 
-def _to_numpy(array: Any) -> NDArray[Any]:
+def majority(draws: Sequence[Scores], labels: Labels) -> Scores:
+    """One verdict of several: the label where more than half of the draws predict it, otherwise the commonest error.
+
+    Confidences and margins are means.
+    """
+    if len(draws) == 1:
+        return draws[0]
+    predictions, *rest = (np.stack(values) for values in zip(*draws, strict=True))
+    right = 2 * (predictions == labels).sum(axis=0) > len(draws)
+    errors = [column[column != label] for column, label in zip(predictions.T, labels, strict=True)]
+    common = [np.bincount(e - NO_ANSWER).argmax() + NO_ANSWER if len(e) else NO_ANSWER for e in errors]
+    confidences, margins, label_confidences = (values.mean(axis=0) for values in rest)
+    return Scores(
+        np.where(right, labels, np.array(common, np.int64)),
+        confidences,
+        np.where(right, np.minimum(margins, 0), np.maximum(margins, 0)),
+        label_confidences,
+    )
+
+
+def to_numpy(array: Any) -> NDArray[Any]:
+    """An array of a target's library, wherever it is."""
     return np.asarray(to_device(array, "cpu"))

@@ -4,8 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from f2at.attacks.registry import ATTACKS, Attack
+from f2at.attacks.attack import Attack
+from f2at.attacks.registry import ATTACKS
 
+QUICK = "quick"
 CUSTOM = "custom"  # the suite whose attacks the request lists
 FOR_THRESHOLDS = "adaptive"  # the cheapest that claims strength
 _MOST_STEPS = 200  # of a probe
@@ -101,28 +103,37 @@ class Probes:
 
 
 def probes(suite: Suite, *, norm: str, gradients: bool, scores: bool = True) -> Probes:
-    """The probes that go with a suite, for a model with or without gradients, or with labels alone."""
+    """The probes that go with a suite, for a model with or without gradients, or with labels alone.
+
+    Raises ValueError for a model that answers labels alone and l1: no attack is made for them.
+    """
     if not gradients:
+        if norm == "l1" and not scores:
+            raise ValueError("norm must be linf or l2 for a model that answers labels alone; got 'l1'")
         name = "square" if scores else "rays" if norm == "linf" else "hopskipjump"
         return Probes(curve=ATTACKS[name].override(queries=200))
+    longest = ATTACKS["apgd-ce"]
+    if norm == "l1":
+        longest = ATTACKS["apgd-ce-l1"].override(restarts=1, larger_first=False)
     return Probes(
         curve=ATTACKS["pgd"].override(objective="margin", steps=10, start="none"),
-        iterations=ATTACKS["apgd-ce"].override(objective="margin", steps=min(2 * suite.longest_run, _MOST_STEPS)),
+        iterations=longest.override(objective="margin", steps=min(2 * suite.longest_run, _MOST_STEPS)),
         confidences=ATTACKS["pgd"].override(stop_at_success=False),
         iterative=ATTACKS["pgd"].override(steps=10, start="none"),
         single_step=ATTACKS["fgsm"],
     )
 
 
-_AUTOATTACK = (ATTACKS["apgd-ce"], ATTACKS["apgd-t"], ATTACKS["fab-t"], ATTACKS["square"])  # the official parameters
+# The official parameters: of the two pairs of Auto-PGD, `suite_for` leaves the one for the norm.
+_AUTOATTACK = tuple(ATTACKS[n] for n in ("apgd-ce", "apgd-t", "apgd-ce-l1", "apgd-t-l1", "fab-t", "square"))
 
 # The paper's columns (Section V-A): its step of 0.007 is meant for linf and 8/255.
 _PAPER = (
     ATTACKS["fgsm"],
     replace(ATTACKS["pgd"].override(step_size=0.007).named("pgd-20"), norms=("linf",)),
-    replace(ATTACKS["pgd"].named("pgd-20"), norms=("l2",)),
+    replace(ATTACKS["pgd"].named("pgd-20"), norms=("l2", "l1")),
     replace(ATTACKS["pgd"].override(steps=100, step_size=0.007).named("pgd-100"), norms=("linf",)),
-    replace(ATTACKS["pgd"].override(steps=100).named("pgd-100"), norms=("l2",)),
+    replace(ATTACKS["pgd"].override(steps=100).named("pgd-100"), norms=("l2", "l1")),
     ATTACKS["mi-fgsm"],
     ATTACKS["cw"],
     ATTACKS["cw-l2"],
@@ -137,7 +148,14 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
             claims="A first look: longer attacks find more errors",
             attacks=(
                 ATTACKS["fgsm"],
-                ATTACKS["multi-targeted"].override(steps=5, target_classes=2, final_excess=0.0, final_steps=5),
+                replace(
+                    ATTACKS["multi-targeted"].override(steps=5, target_classes=2, final_excess=0.0, final_steps=5),
+                    norms=("linf", "l2"),
+                ),
+                replace(
+                    ATTACKS["multi-targeted"].override(steps=20, target_classes=1, final_excess=0.0, final_steps=5),
+                    norms=("l1",),
+                ),
                 ATTACKS["square"].override(queries=100),
             ),
             every={"square": 10},
@@ -148,14 +166,21 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
             claims="What AutoAttack leaves standing; at most 0.5 points more where both were run",
             strong=True,
             attacks=(
-                ATTACKS["multi-targeted"],
+                replace(ATTACKS["multi-targeted"], norms=("linf", "l2")),
+                # Sparse steps take longer to find which values to move.
+                replace(
+                    ATTACKS["multi-targeted"].override(
+                        steps=50, target_classes=5, final_runs=12, final_steps=60, final_excess=0.3
+                    ),
+                    norms=("l1",),
+                ),
                 ATTACKS["fab-t"].override(target_classes=3),
                 ATTACKS["square"].override(queries=1000),
             ),
             every={"fab-t": 25, "square": 10},
         ),
         "standard": Suite(
-            title="AutoAttack as its authors published it (arXiv 2003.01690)",
+            title="AutoAttack as its authors published it (arXiv 2003.01690; for l1, 2103.01208)",
             claims="What AutoAttack leaves standing, by which published figures are compared",
             strong=True,
             attacks=_AUTOATTACK,

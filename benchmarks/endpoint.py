@@ -52,7 +52,7 @@ class Classifier(MLModel):
 
 def main() -> None:
     arguments = parser(__doc__)
-    arguments.add_argument("--bundle", type=Path, default=ROOT / "zoo" / "cifar10", help="(default: %(default)s)")
+    arguments.add_argument("--bundle", type=Path, default=ROOT / "zoo" / "cifar10-small", help="(default: %(default)s)")
     arguments.add_argument("--samples", type=int, default=25, help="images (default: %(default)s)")
     arguments.add_argument("--queries", type=int, default=200, help="of each attack (default: %(default)s)")
     arguments.add_argument("--environment", type=Path, help="with MLServer in it; made if it is not there")

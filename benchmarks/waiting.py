@@ -3,8 +3,8 @@
     python -m benchmarks.waiting [--rounds 1] [--epochs 2] [--images 1200] [--write]
 
 Training: seconds of two epochs of digits, validation included, with two OpenMP threads, as PyTorch has them and asleep
-while they wait (OMP_WAIT_POLICY=PASSIVE). Answers and gradients of zoo/cifar10: ONNX Runtime with two threads in one
-operation, which spin or do not (session.intra_op.allow_spinning). "Busy" is a loop in each of two processes beside.
+while they wait (OMP_WAIT_POLICY=PASSIVE). Answers and gradients of zoo/cifar10-small: ONNX Runtime with two threads in
+one operation, which spin or do not (session.intra_op.allow_spinning). "Busy" is a loop in each of two processes beside.
 What is compared takes turns.
 """
 
@@ -93,7 +93,7 @@ def train(policy: str, epochs: int, images: int) -> float:
 
 
 class Runner:
-    """Runs a graph of zoo/cifar10 on random images."""
+    """Runs a graph of zoo/cifar10-small on random images."""
 
     def __init__(self, name: str, batch: int, policy: str) -> None:
         self.session = _session(name, policy)
@@ -135,7 +135,7 @@ def _session(name: str, policy: str) -> ort.InferenceSession:
     options.intra_op_num_threads = THREADS
     options.use_deterministic_compute = True
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if policy == SPINNING else "0")
-    graph = load_bundle(REPOSITORY / "zoo/cifar10").files[name]
+    graph = load_bundle(REPOSITORY / "zoo/cifar10-small").files[name]
     return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 

@@ -12,7 +12,7 @@ from f2at.audit.provenance.repetition import model_name
 from f2at.bundle.format import Bundle
 from f2at.command_line import shortened
 from f2at.evidence.findings import LABELS, Findings, Report, of_report, plain
-from f2at.evidence.summary import attack_table, escaped, sanity_list, table
+from f2at.evidence.summary import attack_table, escaped, sanity_list, table, threat_table
 
 _NAMED = 20  # classes
 _UNNAMED_DATA = ("folder", "arrays")  # what manifests call images of somebody's own
@@ -102,6 +102,7 @@ def _text(found: Findings, manifest: Mapping[str, Any], name: str, data: str, bu
             f"{found.reason}"
         ),
         attack_table(report),
+        *([threat_table(report)] if report["threats"] else []),
         sanity_list(found.flags),
         "An attack finds errors and cannot prove that there are none: the accuracy under attack is an upper bound.",
         "## Model",

@@ -30,6 +30,7 @@ def junit(found: Findings) -> str:
         suite.extend([_check(check, f"f2at.{found.command}.{place}.{check.name}") for check in checks])
     if found.command == "audit":
         suite.extend([_attack(row, found.report) for row in found.report["attacks"]])
+        suite.extend([_threat(section, found.report) for section in found.report["threats"]])
     suite.update_statistics()
     document = JUnitXml("f2at")
     document.append(suite)
@@ -48,6 +49,14 @@ def _check(check: Check, place: str) -> TestCase:
         failure = Failure(_xml(f"{check.title}: {check.evidence}"), check.state)
         failure.text = _xml(f"{check.meaning}\n\nIn the report: {check.place}")
         case.append(failure)
+    return case
+
+
+def _threat(section: Mapping[str, Any], report: Report) -> TestCase:
+    seconds = report["run"]["seconds"]
+    own = sum(seconds[stage] for stage in seconds if stage.startswith(f"{section['threat']}/"))
+    case = TestCase(_xml(section["threat"]), "f2at.audit.threats", round(own, 3))
+    case.system_out = _xml(f"{section['definition']}: {share(section['robust'])} stand. {section['claims']}.")
     return case
 
 

@@ -22,6 +22,7 @@ def summary(found: Findings) -> str:
             table(found.accuracies),
             escaped(f"{subject}{threat['norm']}, eps {threat['effective_eps']}, {attacks}. {fallen(report)}"),
             *([attack_table(report)] if found.command == "audit" else []),
+            *([threat_table(report)] if report["threats"] else []),
             sanity_list(found.flags),
             *([f"Model `{report['model']['digest']}`"] if "digest" in report["model"] else []),
             "",
@@ -43,6 +44,13 @@ def attack_table(report: Report) -> str:
         [a["name"], count(a["attempted"], "image"), str(a["broken"]), share(a["robust"])] for a in report["attacks"]
     ]
     return table([head, *rows])
+
+
+def threat_table(report: Report) -> str:
+    """What stands under each threat beside the ball, and under all."""
+    rows = [[s["definition"], share(s["robust"]), s["strength"]] for s in report["threats"]]
+    last = ["all of these and the ball", share(report["worst_case"]), ""]
+    return table([["other threats", "left standing", "attacks"], *rows, last])
 
 
 def sanity_list(flags: Sequence[Check]) -> str:

@@ -71,9 +71,16 @@ def metrics(report: Report) -> dict[str, float]:
         "forward_evaluations": sum(attack["forward_evaluations"] for attack in report["attacks"]),
         "seconds": report["run"]["total_seconds"],
         **{f"attacks/{row['name']}": row["robust"]["value"] for row in report["attacks"]},
+        **{f"threats/{_key(row['threat'])}": row["robust"]["value"] for row in report["threats"]},
+        "worst_case_accuracy": report["worst_case"] and report["worst_case"]["value"],
         **{f"corruptions/{row['name']}": row["value"] for row in report["corruptions"]},
     }
     return {name: float(value) for name, value in found.items() if value is not None}
+
+
+def _key(threat: str) -> str:
+    """A threat's text in the letters that MLflow takes in names of metrics."""
+    return threat.replace("%", " percent").replace("=", " ").replace(",", " ").replace(":", "/").replace("+", "")
 
 
 def _ends(name: str, accuracy: Mapping[str, Any]) -> dict[str, Any]:

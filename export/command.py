@@ -13,7 +13,7 @@ from f2at.images.sets.opening import ACCEPTED
 
 _OF_RUNS = ("checkpoint", "reference")
 _OF_FILES = ("data", "samples", "weights", *OPTIONS)
-_NOT_WITH = {"onnx": ("weights",), "torch": ("layout", "output_name")}
+_NOT_WITH = {"onnx": ("weights",), "torch": ("layout", "output_name", "straight_through")}
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -53,7 +53,9 @@ def _run_foreign(options: argparse.Namespace) -> int:
             raise ValueError(f"{name.replace('_', '-')} does not go with --{which}")
     if options.data is None:
         raise ValueError(f"data must be given with --{which}, labelled test images: {ACCEPTED}")
-    arguments: dict[str, Any] = {name: getattr(options, name) for name in ("size", "samples", "output_name")}
+    arguments: dict[str, Any] = {
+        name: getattr(options, name) for name in ("size", "samples", "output_name", "straight_through")
+    }
     arguments |= fitting(options)
     arguments |= {name: value for name, value in reading(options).items() if name != "output"}
     arguments = {name: value for name, value in arguments.items() if value is not None}

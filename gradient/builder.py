@@ -19,6 +19,10 @@ class UnsupportedOperationError(NotImplementedError):
     """A graph with an operation that has no gradient here; the message names it, and says which form of it is meant."""
 
 
+class NoGradientError(ValueError):
+    """A graph that depends on images in no way that has a gradient: it rounds all that it makes of them, for one."""
+
+
 @dataclass(frozen=True)
 class Tensor:
     """A tensor of the forward graph.
@@ -62,7 +66,7 @@ class Builder:
     """Writes the nodes of a backward graph, or of what stands before the forward graph.
 
     Args:
-        tensors: of the forward graph, by name.
+        tensors: of the forward graph, by name; those that rules add are kept with them.
         prefix: begins the names of what is written.
 
     Attributes:
@@ -74,7 +78,7 @@ class Builder:
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], prefix: str = WRITTEN) -> None:
-        self.tensors = tensors
+        self.tensors = dict(tensors)
         self.prefix = prefix
         self.real: np.dtype[Any] = np.dtype(np.float32)
         self.nodes: list[onnx.NodeProto] = []

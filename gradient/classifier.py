@@ -16,8 +16,9 @@ from f2at.gradient.batch import answer, tolerance_of, with_any_batch
 from f2at.gradient.builder import Builder
 from f2at.gradient.entry import Entry, find_entry
 from f2at.gradient.objectives import LABELS, LOGITS, OBJECTIVES, TARGETS, objectives_graph
-from f2at.gradient.reverse import GRADIENT, backpropagate
+from f2at.gradient.reverse import GRADIENT, backpropagate, state_passed
 from f2at.gradient.scores import READ, Reading, choose_output, with_logits
+from f2at.gradient.straight import Straight, straight_through
 from f2at.gradient.trace import OPSET, Trace, input_of, needed, trace, upgraded, without_places
 
 IMAGES, WEIGHTS = "images", "weights"
@@ -66,6 +67,11 @@ class Classifier:
         )
         joined = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
         return trace(Slim(joined, self.weights), self.entry.shape, dict.fromkeys(indices, self.classes))
+
+    @cached_property
+    def jumps(self) -> dict[str, Straight]:
+        """What of the classifier rounds, takes signs or cuts off by thresholds; see `f2at.gradient.straight`."""
+        return straight_through(self.traced.model.graph.node, self.traced.tensors, _MODEL)
 
 
 def read_classifier(
@@ -130,20 +136,26 @@ def classifier_graph(classifier: Classifier) -> Slim:
     )
 
 
-def gradient_graph(classifier: Classifier) -> Slim:
+def gradient_graph(classifier: Classifier, *, straight: bool = False) -> Slim:
     """The graph of images float32 (N, 3, H, W) in [0, 1], labels, targets int64 (N,), weights float32 (N, J) -> logits
     (N, C), objectives (N, J), and gradient (N, 3, H, W) of the weighted objective by the images.
 
+    Args:
+        classifier: what is differentiated.
+        straight: pass what rounds, takes signs or cuts off by thresholds straight through, as if it were the identity;
+            `f2at.gradient.reverse.passed_through` names it.
+
     Raises:
         UnsupportedOperationError: the classifier has an operation without a rule.
+        NoGradientError: its logits do not depend on the images in a way that has a gradient.
     """
     traced, batch, size = classifier.traced, classifier.batch or "N", classifier.entry.size
     entry, b = Builder({}, _ENTRY), Builder(traced.tensors)
     entered = classifier.entry.from_unit(entry, IMAGES)
-    gradient = backpropagate(traced, b, {OBJECTIVES: WEIGHTS})
+    gradient, passed = backpropagate(traced, b, {OBJECTIVES: WEIGHTS}, classifier.jumps if straight else None)
     b.real = np.dtype(np.float32)
     gradient = classifier.entry.backward(b, gradient)
-    return _model(
+    graph = _model(
         traced,
         [
             *entry.nodes,
@@ -168,6 +180,8 @@ def gradient_graph(classifier: Classifier) -> Slim:
         b.described.values(),
         b.weights,
     )
+    state_passed(graph.model, passed)
+    return graph
 
 
 def as_entered(entry: Entry, images: NDArray[np.uint8]) -> NDArray[Any]:

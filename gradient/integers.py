@@ -1,7 +1,9 @@
-"""Operations on integers, as ONNX Runtime's quantiser writes them, in the form of operations on what they stand for."""
+"""Operations on integers in the form of operations on what they stand for, ONNX Runtime's quantiser's among them."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
 import onnx
 from onnx import helper
 
@@ -39,6 +41,8 @@ _FORMS = {
 _CONCAT = "QLinearConcat"  # the output's scale comes first, and then any number of values
 _DOMAINS = ("", "ai.onnx", "com.microsoft")
 _WEIGHT_AXIS = {"Conv": 0, "MatMul": 1, "Gemm": 1}  # of the channels that scales of weights may be for
+# Rules of these compute with what the operation takes and gives.
+_ARITHMETIC = ("Mul", "Div", "Abs", "Max", "Min", "Clip", "Pow")
 # Of these another value would be another operation; what else an operation has besides is left out.
 _OTHERWISE = {"channels_last": 0, "opset": 13}
 
@@ -93,3 +97,20 @@ def _write(b: Builder, node: Node, form: _Form) -> None:
     scale, zero = (node.optional_input(form.scale + offset) for offset in range(2))
     if scale:  # a product may be left as it is
         b("QuantizeLinear", result, scale, *([zero] if zero else []))
+
+
+def in_floats(b: Builder, node: Node) -> Node:
+    """A node of arithmetic on integers as one on the same numbers in float32, the type of their gradients."""
+    if node.operation not in _ARITHMETIC or not np.issubdtype(b.tensors[node.outputs[0]].dtype, np.integer):
+        return node
+
+    def as_float(name: str) -> str:
+        if not name:
+            return name
+        tensor = b.tensors[name]
+        found = b("Cast", name, to=onnx.TensorProto.FLOAT)
+        value = None if tensor.value is None else tensor.value.astype(np.float32)
+        b.tensors[found] = replace(tensor, dtype=np.dtype(np.float32), value=value)
+        return found
+
+    return replace(node, inputs=tuple(map(as_float, node.inputs)), outputs=tuple(map(as_float, node.outputs)))

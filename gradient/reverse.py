@@ -1,8 +1,9 @@
 """Reverse mode: the rules, applied to a graph from its end to its beginning."""
 
 import functools
+import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,22 @@ import onnx
 from onnx import helper
 
 from f2at.bundle.weights import Slim
-from f2at.gradient.builder import Builder, Node, Tensor, UnsupportedOperationError
+from f2at.gradient.builder import Builder, Node, NoGradientError, Tensor, UnsupportedOperationError
+from f2at.gradient.integers import in_floats
 from f2at.gradient.rules import RULES
+from f2at.gradient.straight import Straight, straight_through
 from f2at.gradient.trace import Trace, trace
 
 COTANGENT, GRADIENT = "cotangent", "gradient"
+_PASSED = "straight_through"  # of a graph's metadata: what was passed straight through
 
 
 def vector_jacobian(
-    model: onnx.ModelProto, shape: tuple[int, ...] | None = None, indices: Mapping[str, int] | None = None
+    model: onnx.ModelProto,
+    shape: tuple[int, ...] | None = None,
+    indices: Mapping[str, int] | None = None,
+    *,
+    straight: bool = False,
 ) -> onnx.ModelProto:
     """The graph of v -> J(x)^T v, J the Jacobian of a graph's first output by its images x.
 
@@ -26,6 +34,8 @@ def vector_jacobian(
         model: a graph with one input besides those in `indices`.
         shape: of one image, where the graph leaves it open.
         indices: see `trace`.
+        straight: pass what rounds, takes signs or cuts off by thresholds straight through, see
+            `f2at.gradient.straight`; `passed_through` names it.
 
     Returns:
         A graph of the same inputs and `cotangent`, v, of the output's shape and type, which gives the output under its
@@ -33,13 +43,15 @@ def vector_jacobian(
 
     Raises:
         UnsupportedOperationError: an operation between images and output has no rule.
-        ValueError: as `trace`; or the output does not depend on the images.
+        NoGradientError: the output does not depend on the images in a way that has a gradient.
+        ValueError: as `trace`.
     """
     traced = trace(model, shape, indices)
     graph = traced.model.graph
     output = graph.output[0]
     builder = Builder(traced.tensors)
-    name = backpropagate(traced, builder, {output.name: COTANGENT})
+    otherwise = straight_through(graph.node, traced.tensors) if straight else {}
+    name, passed = backpropagate(traced, builder, {output.name: COTANGENT}, otherwise)
     builder.nodes.append(helper.make_node("Identity", [name], [GRADIENT]))
 
     result = onnx.ModelProto()
@@ -53,24 +65,40 @@ def vector_jacobian(
     graph.output.extend(
         [_described(output.name, traced.tensors[output.name]), _described(GRADIENT, traced.tensors[traced.images])]
     )
+    state_passed(result, passed)
     whole = Slim(result, {**traced.weights, **builder.weights}).whole()
     return onnx.load_model_from_string(whole)
 
 
-def backpropagate(traced: Trace, builder: Builder, gradients: dict[str, str]) -> str:
-    """Write the backward pass; return the name of the gradient by the images.
+def state_passed(model: onnx.ModelProto, names: Sequence[str]) -> None:
+    """State in a gradient graph which nodes of the forward graph it passes straight through, if any."""
+    if names:
+        model.metadata_props.add(key=_PASSED, value=json.dumps(names))
+
+
+def passed_through(model: onnx.ModelProto) -> list[str]:
+    """The names of the nodes that a gradient graph passes straight through; of nodes without one, their outputs'."""
+    return next((list(json.loads(item.value)) for item in model.metadata_props if item.key == _PASSED), [])
+
+
+def backpropagate(
+    traced: Trace, builder: Builder, gradients: dict[str, str], otherwise: Mapping[str, Straight] | None = None
+) -> tuple[str, list[str]]:
+    """Write the backward pass; return the name of the gradient by the images, and those of `otherwise` that it used.
 
     Args:
         traced: the graph.
         builder: of its tensors.
         gradients: names of the gradients of some of its tensors, by the names of those.
+        otherwise: what replaces rules, by the first output of a node.
 
     Raises:
         UnsupportedOperationError: operations have no rule, or not in this form.
-        ValueError: none of these tensors depends on the images.
+        NoGradientError: none of these tensors depends on the images in a way that has a gradient.
     """
     if missing := sorted({_name(node) for node in traced.model.graph.node if _lacks_rule(builder, node)}):
         raise UnsupportedOperationError(", ".join(missing))
+    otherwise, passed = otherwise or {}, []
     terms: dict[str, list[str]] = defaultdict(list)
     for tensor, gradient in gradients.items():
         terms[tensor].append(gradient)
@@ -83,14 +111,19 @@ def backpropagate(traced: Trace, builder: Builder, gradients: dict[str, str]) ->
             if total is not None:
                 builder.describe(total, name)
         builder.real = _real(builder.tensors[next(filter(None, node.outputs))].dtype)
-        outgoing = RULES[node.operation](builder, node, incoming)
+        rule, replaced = RULES[node.operation], otherwise.get(node.outputs[0])
+        if replaced is not None and incoming[0] is not None:
+            outgoing = replaced.rule(builder, node, incoming[0])
+            passed += [replaced.name] if replaced.name else []
+        else:
+            outgoing = rule(builder, in_floats(builder, node), incoming)
         for name, one in zip(node.inputs, outgoing, strict=False):
             if one is not None and builder.active(name):
                 terms[name].append(one)
     found = _total(builder, terms[traced.images])
     if found is None:
-        raise ValueError("the output does not depend on the images in a way that has a gradient")
-    return found
+        raise NoGradientError("the output does not depend on the images in a way that has a gradient")
+    return found, passed[::-1]
 
 
 def _lacks_rule(builder: Builder, node: onnx.NodeProto) -> bool:

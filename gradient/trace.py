@@ -19,7 +19,7 @@ from f2at.gradient.rules import RULES
 
 OPSET = 20
 _LOOPS = ("Range",)  # is defined by a loop, and needs no rule: it depends on sizes only
-_SHAPES = ("Shape", "Size")  # depend on images by their size only
+_SHAPES = ("Shape", "Size", "RandomNormalLike", "RandomUniformLike")  # depend on images by their size only
 _BATCHES = (3, 4)  # neither is 1, so that no axis of the batch looks as if it could be repeated
 
 

@@ -16,7 +16,7 @@ import f2at
 from f2at.audit.reports.report import deterministic_part
 
 REPOSITORY = Path(__file__).parents[1]
-BUNDLE = REPOSITORY / "zoo" / "cifar10"
+BUNDLE = REPOSITORY / "zoo" / "cifar10-small"
 REQUEST = f2at.AuditRequest(suite="custom", attacks=[{"name": "fgsm"}], samples=20, examples=0)
 
 

@@ -11,7 +11,7 @@ import f2at
 from f2at.__main__ import COMMANDS, main
 
 REPOSITORY = Path(__file__).parents[1]
-ZOO = REPOSITORY / "zoo" / "cifar10"
+ZOO = REPOSITORY / "zoo" / "cifar10-small"
 # The least that gets each command past its parser.
 NEEDED = {
     "train": ["--config", "configs/digits.toml", "--output", "x"],

@@ -11,7 +11,7 @@ REPOSITORY = Path(__file__).parents[1]
 SWITCHES = ("ORT_DISABLE_TELEMETRY", "BENTOML_DO_NOT_TRACK", "MLFLOW_DISABLE_TELEMETRY")
 # Where any of these is set, ONNX Runtime reports nothing anyway, and the test would say nothing.
 MACHINES = {"CI", "TF_BUILD", "GITHUB_ACTIONS", "GITLAB_CI", "ORT_RUNNING_UNIT_TESTS", "PYTEST_CURRENT_TEST"}
-SESSION = "; import onnxruntime; onnxruntime.InferenceSession('zoo/cifar10/classifier.onnx')"
+SESSION = "; import onnxruntime; onnxruntime.InferenceSession('zoo/cifar10-small/classifier.onnx')"
 
 
 def run(code: str, home: Path, **own: str) -> str:

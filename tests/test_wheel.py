@@ -73,10 +73,10 @@ def test_the_package_is_the_wheel_s(run: Run) -> None:
 
 def test_the_command_audits(run: Run) -> None:
     options = ["--samples", "20", "--no-curve", "--threads", "1", "--output", "wheel.json", "--quiet"]
-    run("f2at", "audit", "zoo/cifar10", "--attack", "fgsm", *options)
+    run("f2at", "audit", "zoo/cifar10-small", "--attack", "fgsm", *options)
     printed = run("python", "-c", "import json, f2at; print(json.dumps(f2at.read_report('wheel.json')))")
     request = f2at.AuditRequest(suite="custom", attacks=[{"name": "fgsm"}], samples=20, curve=False)
-    ours = f2at.audit_bundle(REPOSITORY / "zoo" / "cifar10", request, threads=1)
+    ours = f2at.audit_bundle(REPOSITORY / "zoo" / "cifar10-small", request, threads=1)
     assert deterministic_part(json.loads(printed)) == deterministic_part(ours)
 
 
@@ -91,7 +91,7 @@ def test_the_service_is_found(run: Run) -> None:
 
 def test_pytest_has_the_fixture(run: Run) -> None:
     options = "samples=40, attacks=[{'name': 'fgsm'}], accept_weak=True, curve=False"
-    gate = f"assert_robust('zoo/cifar10', min_robust_accuracy=0, {options})"
+    gate = f"assert_robust('zoo/cifar10-small', min_robust_accuracy=0, {options})"
     test = f"def test_it(assert_robust):\n    {gate}\n"
     run("python", "-c", f"import pathlib; pathlib.Path('test_model.py').write_text({test!r})")
     assert "1 passed" in run("python", "-m", "pytest", "-p", "no:cacheprovider", "test_model.py")

@@ -34,16 +34,16 @@ class StepGap(NamedTuple):
         return self.iterated < self.single / 4 and self.single - self.iterated > 0.2
 
 
-def measure_gap(model: Classifier, data: ImageSet, *, eps: float) -> StepGap:
+def measure_gap(model: Classifier, data: ImageSet, *, eps: float, norm: str = "linf") -> StepGap:
     """The gap on the first 256 images; the model (in eval mode) as it is."""
     data = data.select(torch.arange(min(IMAGES, len(data.labels))))
-    single = evaluate(model, data, eps=eps, steps=1, step_size=eps)
-    return StepGap(single["robust"], evaluate(model, data, eps=eps, steps=STEPS)["robust"])
+    single = evaluate(model, data, eps=eps, norm=norm, steps=1, step_size=eps)
+    return StepGap(single["robust"], evaluate(model, data, eps=eps, norm=norm, steps=STEPS)["robust"])
 
 
 def notice_collapse(model: Classifier, data: ImageSet, attack: AttackConfig, epoch: int) -> dict[str, float | bool]:
     """What an epoch (counted from 1) records of the gap; a collapse is said on stderr."""
-    gap = measure_gap(model, data, eps=float(attack.eps))
+    gap = measure_gap(model, data, eps=float(attack.eps), norm=attack.norm)
     if gap.collapsed:
         reaction = {
             "warn": "the best checkpoint from before is kept (see --attack.on_collapse)",

@@ -17,15 +17,23 @@ _PIXELS = BATCH * 64 * 64
 
 
 def evaluate(
-    model: Classifier, data: ImageSet, *, eps: float, steps: int, step_size: float | None = None, seed: int = 0
+    model: Classifier,
+    data: ImageSet,
+    *,
+    eps: float,
+    steps: int,
+    norm: str = "linf",
+    step_size: float | None = None,
+    seed: int = 0,
 ) -> dict[str, float]:
-    """Accuracy on clean images and under PGD (Linf, one random start).
+    """Accuracy on clean images and under PGD (one random start).
 
     Args:
         model: in eval mode, on the device of the images' batches to come.
         data: uint8 images and their labels.
         eps: in pixels of [0, 1].
         steps: of PGD; 0 skips it.
+        norm: of the ball.
         step_size: of PGD, in pixels of [0, 1]; eps / 4 by default.
 
     Returns:
@@ -48,7 +56,7 @@ def evaluate(
                 images,
                 labels,
                 eps=eps,
-                norm="linf",
+                norm=norm,
                 steps=steps,
                 step_size=step_size or eps / 4,
                 start="uniform",

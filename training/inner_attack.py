@@ -3,6 +3,7 @@
 Its random start is drawn on the device, by torch, so that a step never waits for the host or the host for it.
 """
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
@@ -14,7 +15,7 @@ from torch.nn import functional
 from f2at.attacks.objectives import objective_weights
 from f2at.attacks.target import Evaluation, Target
 from f2at.attacks.targets.torch_target import TorchTarget
-from f2at.attacks.threat import project
+from f2at.attacks.threat import norms, project, step
 from f2at.attacks.white_box.pgd import GAUSSIAN_SCALE, pgd
 from f2at.training.configuration.options import AttackConfig
 
@@ -42,13 +43,26 @@ class KLTarget(TorchTarget):
 def draw_noise(attack: AttackConfig, shape: Sequence[int], generator: torch.Generator) -> Tensor:
     """What the attack adds to images of this shape before its first step, on the generator's device.
 
-    0.001 N(0, 1) for PGD's "gaussian" start, uniform in [-eps, eps] for its "uniform" one, and uniform in
+    0.001 N(0, 1) for PGD's "gaussian" start, uniform in the ball for its "uniform" one, and uniform in
     [-eps, eps] fgsm_noise for N-FGSM.
     """
     if attack.kind == "pgd" and attack.start == "gaussian":
         return GAUSSIAN_SCALE * torch.randn(*shape, generator=generator, device=generator.device)
+    if attack.norm != "linf":  # and so PGD's "uniform" start
+        return _in_ball(shape, generator, eps=float(attack.eps), norm=attack.norm)
     reach = float(attack.eps) * (attack.fgsm_noise if attack.kind == "n-fgsm" else 1)
     return reach * (2 * torch.rand(*shape, generator=generator, device=generator.device) - 1)
+
+
+def _in_ball(shape: Sequence[int], generator: torch.Generator, *, eps: float, norm: str) -> Tensor:
+    """Uniform in the ball of l2 or l1: a normal or a Laplace vector has every direction alike."""
+    draws = torch.randn(*shape, generator=generator, device=generator.device)
+    if norm == "l1":
+        size = torch.rand(*shape, generator=generator, device=generator.device)
+        draws = draws.sign() * -torch.log1p(-size)
+    radius = torch.rand(shape[0], generator=generator, device=generator.device) ** (1 / math.prod(shape[1:]))
+    noise: Tensor = draws * (eps * radius / norms(draws, norm))[:, None, None, None]
+    return noise
 
 
 def find_adversarial(
@@ -100,7 +114,7 @@ def find_adversarial(
                 labels,
                 start,
                 eps=eps,
-                norm="linf",
+                norm=attack.norm,
                 steps=steps,
                 step_size=float(attack.step_size),
                 objective=picked,
@@ -115,7 +129,7 @@ def begin(images: Tensor, noise: Tensor, attack: AttackConfig) -> Tensor:
     """Where the attack starts: the noisy images in [0, 1], brought back to the ball unless it is N-FGSM."""
     if attack.kind == "n-fgsm":
         return (images + noise).clamp(0, 1)
-    start: Tensor = project(images + noise, images, eps=float(attack.eps), norm="linf")
+    start: Tensor = project(images + noise, images, eps=float(attack.eps), norm=attack.norm)
     return start
 
 
@@ -123,8 +137,8 @@ def _step(current: Tensor, gradient: Tensor, images: Tensor, attack: AttackConfi
     """One step of the attack along a gradient that is known."""
     if attack.kind == "n-fgsm":
         return (current + float(attack.eps) * attack.fgsm_step * gradient.sign()).clamp(0, 1)
-    moved = current + float(attack.step_size) * gradient.sign()
-    projected: Tensor = project(moved, images, eps=float(attack.eps), norm="linf")
+    moved = step(current, gradient, size=float(attack.step_size), norm=attack.norm)
+    projected: Tensor = project(moved, images, eps=float(attack.eps), norm=attack.norm)
     return projected
 
 

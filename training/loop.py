@@ -23,7 +23,7 @@ from f2at.training.collapse import count_collapses, harden, notice_collapse
 from f2at.training.configuration.files import config_from_table, config_to_table, load_config
 from f2at.training.configuration.options import AttackConfig, Config
 from f2at.training.cost import Stopwatch, foresee
-from f2at.training.data import Dataset, draw_images, hold_out, load_dataset
+from f2at.training.data import Dataset, ImageSet, draw_images, hold_out, load_dataset
 from f2at.training.data.feed import Feed
 from f2at.training.data.folder import describe
 from f2at.training.divergence import require_finite
@@ -239,7 +239,7 @@ class Trainer:
         """Measure on the validation images, and save what the run would need if it stopped here."""
         self.result.eval()
         steps = self.config.attack.validation_steps if self.config.adversarial else 0
-        validation = evaluate(self.result, self.validation_set, eps=float(self.config.attack.eps), steps=steps)
+        validation = self._evaluated(self.result, self.validation_set, steps)
         row: dict[str, Any] = {
             "epoch": epoch + 1,
             "lr": self.optimizer.param_groups[0]["lr"],
@@ -258,6 +258,10 @@ class Trainer:
             shown = "  ".join(f"{name} {value:.1%}" for name, value in validation.items())
             tqdm.write(f"epoch {epoch + 1:>3}  loss {row['loss']:.3f}  validation: {shown}", file=sys.stderr)
 
+    def _evaluated(self, model: Classifier, data: ImageSet, steps: int) -> dict[str, float]:
+        attack = self.config.attack
+        return evaluate(model, data, eps=float(attack.eps), norm=attack.norm, steps=steps)
+
     def _score(self, row: Mapping[str, Any]) -> float:
         """By which the best epoch is chosen; one that collapsed is behind all that did not."""
         key = "validation_robust" if self.config.adversarial else "validation_clean"
@@ -270,7 +274,7 @@ class Trainer:
         draw_curves(self.rows, self.folder.curves)
         model, info = load_checkpoint(self.folder.best)
         model.to(self.fabric.device)
-        test = evaluate(model, self.dataset.test, eps=float(attack.eps), steps=attack.test_steps)
+        test = self._evaluated(model, self.dataset.test, attack.test_steps)
         metrics = {
             **info.metrics,
             "test": {**test, "images": len(self.dataset.test.labels), "attack": f"PGD-{attack.test_steps}"},

@@ -54,6 +54,8 @@ def hopskipjump(
         points are at least half of it away, root mean square, and bisection ends there. 0: as published.
     """
     check_attack(inputs, labels, eps=eps, norm=norm)
+    if norm not in ("linf", "l2"):
+        raise ValueError(f"norm must be linf or l2; got {norm!r}")
     check_counts(
         queries=queries,
         initial_evaluations=initial_evaluations,

@@ -1,7 +1,11 @@
-"""The Square attack, black-box, Andriushchenko et al. 2020, https://arxiv.org/abs/1912.00049."""
+"""The Square attack, black-box, Andriushchenko et al. 2020, https://arxiv.org/abs/1912.00049.
+
+Its l1 form is of Croce and Hein 2021, https://arxiv.org/abs/2103.01208, Section 5.
+"""
 
 import math
 from bisect import bisect_left
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +15,7 @@ from numpy.typing import NDArray
 from f2at.attacks.objectives import OBJECTIVES, objectives
 from f2at.attacks.survivors import Survivors, misclassified
 from f2at.attacks.target import Target
-from f2at.attacks.threat import as_draws, check_attack, check_counts, norms, project, unit
+from f2at.attacks.threat import as_draws, check_attack, check_counts, project, unit
 
 _TINY = 1e-12
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of p, at these queries of 10,000
@@ -30,7 +34,7 @@ def square(
 ) -> Any:
     """Random search over square windows, by the margin; a proposal is kept if it raises it.
 
-    queries: forward evaluations per sample, the first of them at the start (stripes for linf, tiles for l2).
+    queries: forward evaluations per sample, the first of them at the start (stripes for linf, else tiles).
     initial_fraction: p, the share of the image in the first windows; shrinks as `window_fraction` says.
     A sample leaves at its first misclassification. Windows and colours are drawn for each sample.
     """
@@ -39,7 +43,7 @@ def square(
         raise ValueError(f"initial_fraction must lie in (0, 1]; got {initial_fraction}")
     check_attack(inputs, labels, eps=eps, norm=norm)
     xp = array_namespace(inputs)
-    start, propose = (_stripes, _repaint) if norm == "linf" else (_tiles, _move_mass)
+    start, propose = (_stripes, _repaint) if norm == "linf" else (partial(_tiles, norm), partial(_move_mass, norm))
 
     def score(images: Any, labels: Any) -> tuple[Any, Any]:
         logits = target.logits(images)
@@ -85,23 +89,24 @@ def _repaint(clean: Any, current: Any, eps: float, fraction: float, rng: np.rand
     return project(xp.where(inside, current + colour, current), clean, eps=eps, norm="linf")
 
 
-def _tiles(clean: Any, eps: float, rng: np.random.Generator) -> Any:
-    """The l2 start (Section 3.4): a grid of about 5 x 5 patterns, a random sign for each tile and channel."""
+def _tiles(norm: str, clean: Any, eps: float, rng: np.random.Generator) -> Any:
+    """The l2 and l1 start (Section 3.4): a grid of about 5 x 5 patterns, a random sign for each tile and channel."""
     n, channels, height, width = clean.shape
     size = max(height // 5, 1)
     margin = (height - 5 * size) // 2 if height >= 5 else 0
     draws = np.zeros(clean.shape)
     for top in range(margin, height - size + 1, size):
         for left in range(margin, width - size + 1, size):
-            tile = _pattern(size) if rng.random() < 0.5 else _pattern(size).T
+            tile = _pattern(size, norm) if rng.random() < 0.5 else _pattern(size, norm).T
             draws[:, :, top : top + size, left : left + size] = tile * _signs(rng, n, channels, 1, 1)
-    return project(clean + eps * unit(as_draws(draws, clean), "l2"), clean, eps=eps, norm="l2")
+    return _onto_sphere(clean, as_draws(draws, clean), eps, norm)
 
 
-def _move_mass(clean: Any, current: Any, eps: float, fraction: float, rng: np.random.Generator) -> Any:
-    """The l2 proposal (Algorithm 3): empty one window and spend its mass, and what eps leaves over, in another.
+def _move_mass(norm: str, clean: Any, current: Any, eps: float, fraction: float, rng: np.random.Generator) -> Any:
+    """The l2 and l1 proposal (Algorithm 3): empty one window and spend its mass, and what eps leaves, in another.
 
-    The window filled keeps its own perturbation's direction, mixed with a new pattern of random sign.
+    The window filled keeps its own perturbation's direction, mixed with a new pattern of random sign. For l1, every
+    channel is given what all of them may spend, and the projection takes back what is too much: the smallest values.
     """
     xp = array_namespace(clean)
     n, channels, height, width = clean.shape
@@ -116,20 +121,32 @@ def _move_mass(clean: Any, current: Any, eps: float, fraction: float, rng: np.ra
     row = xp.clip(row[None, :, None] - top, min=0, max=size - 1)
     column = xp.clip(column[None, None, :] - left, min=0, max=size - 1)
     upright = as_draws(rng.random((n, 1, 1)) < 0.5, clean)
-    pattern = as_draws(_pattern(size), clean)
+    pattern = as_draws(_pattern(size, norm), clean)
     placed = xp.where(upright, pattern[row, column], pattern[column, row])[:, None, :, :]
     placed = placed * as_draws(_signs(rng, n, channels, 1, 1), clean)
 
     def mass(values: Any) -> Any:
-        return xp.sqrt(xp.sum(values * values, axis=(2, 3), keepdims=True))  # of each channel: (n, 3, 1, 1)
+        """Of each channel, so that the mass of disjoint parts adds up: the sum of squares, for l1 of absolutes."""
+        return xp.sum(values * values if norm == "l2" else xp.abs(values), axis=(2, 3), keepdims=True)
+
+    def size_of(mass: Any) -> Any:
+        return xp.sqrt(mass) if norm == "l2" else mass
 
     old = xp.where(filled, perturbation, 0.0)
-    mixed = xp.where(filled, placed, 0.0) + old / (mass(old) + _TINY)
-    unspent = xp.clip(eps**2 - norms(perturbation, "l2") ** 2, min=0.0)[:, None, None, None] / channels
-    available = xp.sqrt(unspent + mass(xp.where(filled | emptied, perturbation, 0.0)) ** 2)
-    new = mixed / (mass(mixed) + _TINY) * available
+    mixed = xp.where(filled, placed, 0.0) + old / (size_of(mass(old)) + _TINY)
+    whole = eps**2 if norm == "l2" else eps
+    unspent = xp.clip(whole - xp.sum(mass(perturbation), axis=1, keepdims=True), min=0.0) / channels
+    available = unspent + mass(xp.where(filled | emptied, perturbation, 0.0))
+    available = size_of(available) * (1 if norm == "l2" else channels)
+    new = mixed / (size_of(mass(mixed)) + _TINY) * available
     perturbation = xp.where(filled, new, xp.where(emptied, 0.0, perturbation))
-    return project(clean + eps * unit(perturbation, "l2"), clean, eps=eps, norm="l2")
+    return _onto_sphere(clean, perturbation, eps, norm)
+
+
+def _onto_sphere(clean: Any, perturbation: Any, eps: float, norm: str) -> Any:
+    """All of eps spent, then clipped; for l1, the nearest point of ball and box."""
+    moved = perturbation if norm == "l1" else eps * unit(perturbation, norm)
+    return project(clean + moved, clean, eps=eps, norm=norm)
 
 
 def _window(clean: Any, size: int, rng: np.random.Generator) -> tuple[Any, Any, Any]:
@@ -148,17 +165,20 @@ def _signs(rng: np.random.Generator, *shape: int) -> NDArray[np.float64]:
     return np.asarray(rng.integers(0, 2, shape) * 2.0 - 1.0, np.float64)
 
 
-def _pattern(size: int) -> NDArray[np.float64]:
-    """The l2 pattern (Eq. 2), of norm 1: a bump in the upper half, its negative in the lower."""
-    upper, lower = _bump(size // 2, size), _bump(size - size // 2, size)
-    pattern = np.concatenate([upper, -lower])
-    return np.asarray(pattern / np.sqrt(np.sum(pattern**2)), np.float64)
+def _pattern(size: int, norm: str) -> NDArray[np.float64]:
+    """The pattern (Eq. 2), of norm 1: a bump in the upper half, its negative in the lower."""
+    upper, lower = _bump(size // 2, size, norm), _bump(size - size // 2, size, norm)
+    return _scaled(np.concatenate([upper, -lower]), norm)
 
 
-def _bump(rows: int, columns: int) -> NDArray[np.float64]:
-    """Nested rectangles around the centre, the k-th of height 1 / (k + 1)^2, scaled to norm 1."""
+def _bump(rows: int, columns: int, norm: str) -> NDArray[np.float64]:
+    """Nested rectangles around the centre, the k-th of height 1 / (k + 1)^2, for l1 to the fourth, scaled to norm 1."""
     row, column = np.indices((rows, columns))
     distance = np.maximum(abs(row - rows // 2), abs(column - columns // 2))
-    heights = 1 / np.arange(1, max(rows, columns) // 2 + 2) ** 2
-    bump = np.cumsum(heights[::-1])[::-1][distance]  # each pixel lies in all rectangles from its distance on
-    return np.asarray(bump / np.sqrt(np.sum(bump**2) or 1.0), np.float64)  # no pixels, no norm
+    heights = 1.0 / np.arange(1, max(rows, columns) // 2 + 2) ** (2 if norm == "l2" else 4)
+    return _scaled(np.cumsum(heights[::-1])[::-1][distance], norm)  # each pixel lies in all from its distance on
+
+
+def _scaled(values: NDArray[np.float64], norm: str) -> NDArray[np.float64]:
+    size = np.sqrt(np.sum(values**2)) if norm == "l2" else np.sum(abs(values))
+    return np.asarray(values / (size or 1.0), np.float64)  # no pixels, no norm

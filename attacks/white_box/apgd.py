@@ -64,6 +64,7 @@ def apgd(
     A sample leaves at its first misclassified iterate; one never broken returns its point of largest loss.
     At most restarts * (steps + 1) gradient evaluations per sample.
     """
+    _check_norm(norm)
     check_attack(inputs, labels, eps=eps, norm=norm)
     check_counts(steps=steps, restarts=restarts)
     settings = _checked(_Settings(objective, eps, norm, steps, momentum, rho))
@@ -93,6 +94,7 @@ def apgd_targeted(
     With fewer wrong classes than that, towards each of them. Costs one forward evaluation per sample (samples
     misclassified already leave there), then as `apgd` for each target class.
     """
+    _check_norm(norm)
     check_attack(inputs, labels, eps=eps, norm=norm)
     check_counts(steps=steps, restarts=restarts, target_classes=target_classes)
     settings = _checked(_Settings(objective, eps, norm, steps, momentum, rho))
@@ -218,3 +220,8 @@ def _checked(settings: _Settings) -> _Settings:
         if not 0 <= getattr(settings, name) <= 1:
             raise ValueError(f"{name} must lie in [0, 1]; got {getattr(settings, name)}")
     return settings
+
+
+def _check_norm(norm: str) -> None:
+    if norm not in ("linf", "l2"):
+        raise ValueError(f"norm must be linf or l2; got {norm!r}")

@@ -13,7 +13,7 @@ _NEGLIGIBLE = 1e-12  # of a normal's largest entry: a pixel that the linear func
 def step_to_hyperplane(points: Any, normals: Any, values: Any, *, norm: str) -> Any:
     """The smallest d with value + <normal, d> = 0 and 0 <= point + d <= 1: all (N, 3, H, W), values (N,).
 
-    values: of the linear function at `points`, which lie in [0, 1]. norm: "linf" or "l2", in which d is smallest.
+    values: of the linear function at `points`, which lie in [0, 1]. norm: in which d is smallest.
     Where the box does not reach the hyperplane, d goes as near to it as the box allows.
 
     Each pixel moves by min(reach * speed, room), where speed is 1 for linf and |normal| for l2, and room is what the
@@ -29,6 +29,13 @@ def step_to_hyperplane(points: Any, normals: Any, values: Any, *, norm: str) -> 
     weights = xp.where(xp.abs(normals) > _NEGLIGIBLE, xp.abs(normals), 0.0)
     direction = xp.where(values[:, None] > 0, -xp.sign(normals), xp.sign(normals))
     room = xp.where(weights > 0, xp.where(direction > 0, 1 - points, points), 0.0)
+    if norm == "l1":
+        order = xp.argsort(weights, axis=1, descending=True)
+        sorted_weights, sorted_room = (xp.take_along_axis(rows, order, axis=1) for rows in (weights, room))
+        before = xp.cumulative_sum(sorted_weights * sorted_room, axis=1, include_initial=True)[:, :-1]
+        needed = xp.clip(change - before, min=0.0) / xp.where(sorted_weights > 0, sorted_weights, 1.0)
+        moved = xp.take_along_axis(xp.minimum(needed, sorted_room), xp.argsort(order, axis=1), axis=1)
+        return xp.reshape(direction * moved, shape)
     speed = weights if norm == "l2" else xp.astype(weights > 0, weights.dtype)
     end = room / xp.where(speed > 0, speed, 1.0)  # the reach at which the room is used up
 

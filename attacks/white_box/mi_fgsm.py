@@ -9,7 +9,7 @@ from array_api_compat import array_namespace, device
 from f2at.attacks.objectives import objective_weights
 from f2at.attacks.survivors import Survivors, misclassified
 from f2at.attacks.target import Target
-from f2at.attacks.threat import check_attack, check_counts, project, steepest
+from f2at.attacks.threat import check_attack, check_counts, project, step
 
 GradientOf = Callable[[Any, Any], tuple[Any, Any]]
 """(images (n, 3, H, W), index (n,): their rows in the batch) -> their logits (n, C), the gradient to follow there."""
@@ -68,6 +68,8 @@ def momentum_ascent(
 ) -> Any:
     """MI-FGSM along any gradient: m <- momentum m + g / |g|_1, x <- x + step_size sign(m) (linf) or m / |m| (l2).
 
+    For l1, x moves along the signs of m's largest entries (`threat.step`).
+
     gradient_of: see GradientOf. State that it keeps for each sample belongs in arrays of the whole batch, read and
         written at `index`. Its logits are read only where there is a judge, and must then be those of the images
         themselves.
@@ -94,7 +96,7 @@ def momentum_ascent(
             broken = misclassified(logits, judge[1][survivors.index])
             current, clean, accumulated, gradient = survivors.drop(broken, current, clean, accumulated, gradient)
         accumulated = momentum * accumulated + _unit_l1(xp, gradient)
-        current = project(current + step_size * steepest(accumulated, norm), clean, eps=eps, norm=norm)
+        current = project(step(current, accumulated, size=step_size, norm=norm), clean, eps=eps, norm=norm)
     if judge is not None:
         survivors.judge_last(*judge, current)
         return survivors.images

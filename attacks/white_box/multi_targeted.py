@@ -11,9 +11,11 @@ import numpy as np
 from array_api_compat import array_namespace, device
 
 from f2at.attacks.objectives import objective_weights
+from f2at.attacks.rounding import held
 from f2at.attacks.survivors import misclassified
 from f2at.attacks.target import Target
-from f2at.attacks.threat import check_attack, check_counts, project, snap, sphere_start, steepest
+from f2at.attacks.threat import check_attack, check_counts, project, sphere_start, steepest
+from f2at.attacks.white_box.apgd_l1 import sparse_ascent
 
 _MOMENTUM = 0.75  # share of the new step; the rest is inertia, as in Auto-PGD
 _LEAST = 0.01  # of the first step size; the last steps are no shorter
@@ -52,10 +54,12 @@ def multi_targeted(
     go towards one of a sample's nearest classes from half way between a random start and its best image: what one kind
     misses the other finds.
 
-    A sample leaves at its first error. In l2, where rounding to 8 bits may take an image out of the ball, that is one
-    whose 8-bit image inside the ball is an error as well; that takes a forward evaluation. At most
+    For l1 the runs are those of `apgd_l1`; they need four times the steps to find which values to move.
+
+    A sample leaves at its first error. In l2 and l1, where rounding to 8 bits may take an image out of the ball, that
+    is one whose 8-bit image inside the ball is an error as well; that takes a forward evaluation. At most
     (1 + target_classes) (steps + 1) gradient evaluations for each, and final_runs (final_steps + 1) more for those
-    within reach.
+    within reach; for l1, two more in each run.
     """
     check_attack(inputs, labels, eps=eps, norm=norm)
     check_counts(steps=steps, target_classes=target_classes, final_runs=final_runs, final_steps=final_steps)
@@ -112,15 +116,16 @@ class _Search:
     def run(self, index: Any, starts: Any, targets: Any, objective: str, steps: int) -> None:
         """Ascend `objective` for the samples `index` (n,); starts (N, 3, H, W) and targets (N,) are the batch's.
 
-        Projected steps with momentum, whose size falls from 2 eps along a cosine.
+        Projected steps with momentum, whose size falls from 2 eps along a cosine; for l1, those of `apgd_l1`.
         """
-        xp = array_namespace(self.inputs)
+        if self.norm == "l1":
+            self._run_sparse(index, starts, targets, objective, steps)
+            return
         current = previous = starts[index]
         for step in range(steps + 1):
             if len(index) == 0:
                 return
-            weights = objective_weights(xp, objective, len(index), device=device(current))
-            logits, _, gradient = self.target.gradient(current, self.labels[index], targets[index], weights)
+            logits, _, gradient = self._evaluate(index, current, targets, objective)
             going = self._observe(index, current, logits)
             if step == steps:
                 return
@@ -129,6 +134,25 @@ class _Search:
             moved = self._project(current + size * steepest(gradient, self.norm), index)
             inertia = (1 - _MOMENTUM) * (current - previous - moved + current)
             previous, current = current, self._project(moved + inertia, index) if step else moved
+
+    def _run_sparse(self, index: Any, starts: Any, targets: Any, objective: str, steps: int) -> None:
+        """See `run`."""
+        xp = array_namespace(self.inputs)
+
+        def evaluate(rows: Any, images: Any, inside: Any) -> tuple[Any, Any, Any]:
+            logits, loss, gradient = self._evaluate(index[rows], images, targets, objective)
+            going = xp.asarray(inside, copy=True)
+            going[inside] = self._observe(index[rows[inside]], images[inside], logits[inside])
+            return loss, gradient, going | ~inside
+
+        sparse_ascent(evaluate, starts[index], self.inputs[index], eps=self.eps, steps=steps, larger_first=True)
+
+    def _evaluate(self, index: Any, current: Any, targets: Any, objective: str) -> tuple[Any, Any, Any]:
+        """Logits, objective and gradient."""
+        xp = array_namespace(current)
+        weights = objective_weights(xp, objective, len(index), device=device(current))
+        logits, objectives, gradient = self.target.gradient(current, self.labels[index], targets[index], weights)
+        return logits, xp.sum(weights * objectives, axis=1), gradient
 
     def within(self, excess: float, index: Any) -> Any:
         """Those of the samples `index` that stand, and whose gap remains by no more than `excess` of its narrowing."""
@@ -143,7 +167,9 @@ class _Search:
         is_label = self.is_label[index]
         label_logits = xp.sum(xp.where(is_label, logits, 0.0), axis=1, keepdims=True)
         gaps = xp.where(is_label, -xp.inf, logits - label_logits)
-        broken = self._held(index, images, misclassified(logits, self.labels[index]))
+        labels, clean = self.labels[index], self.inputs[index]
+        broken = misclassified(logits, labels)
+        broken = held(self.target, images, clean, labels, broken, eps=self.eps, norm=self.norm)
         largest = xp.max(gaps, axis=1)
         self.clean[index] = xp.where(self.clean[index] == -xp.inf, largest, self.clean[index])
         better = broken | (largest > xp.max(self.gaps[index], axis=1))
@@ -152,17 +178,6 @@ class _Search:
         if bool(xp.any(broken)):
             self.standing = self.standing[~xp.any(self.standing[:, None] == index[broken][None, :], axis=1)]
         return ~broken
-
-    def _held(self, index: Any, images: Any, broken: Any) -> Any:
-        """Those of the errors `broken` (n,) among the samples `index` that rounding to 8 bits leaves, bool (n,)."""
-        xp = array_namespace(images)
-        if self.norm == "linf" or not bool(xp.any(broken)):
-            return broken  # rounding leaves no cube
-        rows = index[broken]
-        rounded = snap(images[broken], self.inputs[rows], eps=self.eps, norm=self.norm)
-        held = xp.asarray(broken, copy=True)
-        held[broken] = misclassified(self.target.logits(rounded), self.labels[rows])
-        return held
 
     def _project(self, images: Any, index: Any) -> Any:
         return project(images, self.inputs[index], eps=self.eps, norm=self.norm)

@@ -8,7 +8,7 @@ from array_api_compat import array_namespace, device
 from f2at.attacks.objectives import objective_weights
 from f2at.attacks.survivors import Survivors, misclassified
 from f2at.attacks.target import Target
-from f2at.attacks.threat import as_draws, check_attack, check_counts, project, steepest, uniform_start
+from f2at.attacks.threat import as_draws, check_attack, check_counts, project, step, uniform_start
 
 STARTS = ("uniform", "gaussian", "none")
 GAUSSIAN_SCALE = 0.001  # of the "gaussian" start, in pixel units (TRADES' official code)
@@ -30,7 +30,9 @@ def pgd(
     objective: str = "cross_entropy",
     stop_at_success: bool = True,
 ) -> Any:
-    """Steps of `step_size` along sign(g) (linf) or g / |g| (l2), each projected back into the ball and [0, 1].
+    """Steps of `step_size` along sign(g) (linf), g / |g| (l2) or the signs of g's largest entries (l1), then projected.
+
+    Projected is back into the ball and [0, 1]; the sparse steps are those of SLIDE, https://arxiv.org/abs/1904.13000.
 
     initial: points in the ball to start from, in place of `start`: a caller on a GPU draws them there.
     step_size: in pixel units; None means 2.5 eps / steps, which can cross the ball whatever the number of steps.
@@ -62,7 +64,7 @@ def pgd(
         return clean
 
     def ascend(current: Any, gradient: Any, clean: Any) -> Any:
-        return project(current + step_size * steepest(gradient, norm), clean, eps=eps, norm=norm)
+        return project(step(current, gradient, size=step_size, norm=norm), clean, eps=eps, norm=norm)
 
     def weights(rows: int) -> Any:
         return objective_weights(xp, objective, rows, device=device(inputs))

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from f2at.attacks.threat import NORMS
-from f2at.audit import AuditRequest
+from f2at.audit import Audit, AuditRequest
 from f2at.audit.commands.bar import progress_bar
 from f2at.audit.commands.endpoint import add_endpoint_options, is_url
 from f2at.audit.commands.foreign import add_foreign_options
-from f2at.audit.commands.model import open_all, suited
+from f2at.audit.commands.model import Opened, open_all, suited
 from f2at.audit.commands.outputs import check_outputs
 from f2at.audit.commands.planning import add_planning_options, check_planning_options, plan
 from f2at.audit.commands.shapes import Shape, add_shape_options, shape_files, write_shapes
@@ -28,6 +28,7 @@ from f2at.command_line import Parser
 
 EXIT_CODES = {None: 0, "pass": 0, "fail": 3, "inconclusive": 4}
 INTERRUPTED = 130
+_SAMPLES, _DRAWS = 8, 11  # for a model that answers at random
 
 
 def run(arguments: Sequence[str], *, shapes: Sequence[Shape] = ()) -> int:
@@ -53,7 +54,7 @@ def run(arguments: Sequence[str], *, shapes: Sequence[Shape] = ()) -> int:
     context = None if options.context is None else read_context(options.context)
     request = audit_request(options)
     opened = open_all(options)
-    audit = opened.audit(suited(request, options, opened.model))
+    audit = _steadied(opened, suited(request, options, opened.model))
 
     # The first write to the folder is now rather than after minutes of work.
     journal = Journal(output.with_suffix(".unfinished"), audit, anew=options.overwrite)
@@ -75,6 +76,20 @@ def run(arguments: Sequence[str], *, shapes: Sequence[Shape] = ()) -> int:
     return EXIT_CODES[report["verdict"]["outcome"]]
 
 
+def _steadied(opened: Opened, request: AuditRequest) -> Audit:
+    """The audit, with means and majorities where the model answers at random and the request does not say how often."""
+    audit = opened.audit(request)
+    if request.random or opened.model.asked_at_a_price or not audit.wavers():
+        return audit
+    print(
+        "f2at audit: the model answers the same images differently: attacks follow means over "
+        f"{_SAMPLES} evaluations, and an image is right if more than half of {_DRAWS} answers are "
+        "(--samples-per-gradient, --draws)",
+        file=sys.stderr,
+    )
+    return opened.audit(request.model_copy(update={"samples_per_gradient": _SAMPLES, "draws": _DRAWS}))
+
+
 def audit_request(options: argparse.Namespace) -> AuditRequest:
     """What the options ask for."""
     attacks = [parse_attack(text) for text in options.attack] or None
@@ -94,6 +109,10 @@ def audit_request(options: argparse.Namespace) -> AuditRequest:
         confidence=options.confidence,
         examples=options.examples,
         curve=not options.no_curve and options.max_queries is None,
+        samples_per_gradient=options.samples_per_gradient,
+        draws=options.draws,
+        threats=options.threat,
+        gate=options.gate,
     )
 
 
@@ -127,10 +146,28 @@ def _summary(report: Mapping[str, Any]) -> str:
     lines.append(f"suite {suite['name']}, {suite['strength']}: {suite['claims']}")
     if clean["k"] == robust["k"] > 0:
         lines.append("the attacks broke nothing: every image that is right without them is right under them")
+    lines += _threat_lines(report)
     if verdict["outcome"]:
         lines += [f"threshold {verdict['threshold']:.1%}: {verdict['outcome']}", f"  {verdict['reason']}"]
     lines += [f"flag: {flag['title']} ({flag['evidence']})" for flag in report["flags"] if flag["raised"]]
     return "\n".join(lines)
+
+
+def _threat_lines(report: Mapping[str, Any]) -> list[str]:
+    """A line for each threat beside the ball, and one for all of them."""
+    sections = report["threats"]
+    if not sections:
+        return []
+    width = max(len(section["threat"]) for section in sections) + 2
+    rows = [f"{s['threat']:<{width}}{_share(s['robust'])}  {s['strength']}" for s in sections]
+    worst = report["worst_case"]
+    level = f"{100 * worst['confidence']:g} % interval {worst['low']:.1%} to {worst['high']:.1%}"
+    return [
+        "",
+        f"{'threat':<{width}}{'standing':>16}",
+        *rows,
+        f"under all of these, too: {worst['value']:.1%}, {level}",
+    ]
 
 
 def _signature_of(model: str | Path) -> str | None:
@@ -184,6 +221,21 @@ def audit_parser() -> Parser:
         "--eps", default="8/255", help="largest change, pixels in [0, 1]: 8/255 or 0.03 (default 8/255)"
     )
     parser.add_argument("--norm", default="linf", help=f"how the change is measured: {', '.join(NORMS)} (default linf)")
+    parser.add_argument(
+        "--threat",
+        action="append",
+        default=[],
+        metavar="NAME[:parameter=value,...]",
+        help="audit another threat as well, as often as needed: patch:area=2%%, rotate-translate:degrees=30; see "
+        "f2at list",
+    )
+    parser.add_argument(
+        "--gate",
+        action="append",
+        default=[],
+        metavar="THREAT",
+        help="let this threat, one of those given, count for the threshold besides the ball",
+    )
     parser.add_argument("--samples", type=int, help="how many images to draw (default all)")
     parser.add_argument("--seed", type=int, default=0, help="of every random number (default 0)")
     parser.add_argument("--min-robust-accuracy", type=float, help="threshold from 0 to 1 to compare the result with")
@@ -195,6 +247,18 @@ def audit_parser() -> Parser:
     )
     parser.add_argument(
         "--no-curve", action="store_true", help="leave out the search for the nearest error of each image"
+    )
+    parser.add_argument(
+        "--samples-per-gradient",
+        type=int,
+        default=1,
+        help="for a model that answers at random: attacks follow the mean of so many evaluations (default 1)",
+    )
+    parser.add_argument(
+        "--draws",
+        type=int,
+        default=1,
+        help="for such a model: an image is right if more than half of so many answers are (default 1)",
     )
     parser.add_argument("--examples", type=int, default=8, help="pictures of adversarial images to show (default 8)")
     parser.add_argument(

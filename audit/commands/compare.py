@@ -67,6 +67,10 @@ def summary(comparison: Mapping[str, Any]) -> str:
     for row in comparison["attacks"]:
         before, after = (_share(row[side]["robust"]) if row[side] else "-" for side in ("baseline", "candidate"))
         lines.append(f"{'  ' + row['name']:<{width}}{before:>17}{after:>17}")
+    width = max([width, *(len(row["name"]) + 2 for row in comparison["threats"])])
+    for row in comparison["threats"]:
+        before, after = (_share(row[side]["robust"]) if row[side] else "-" for side in ("baseline", "candidate"))
+        lines.append(f"{row['name']:<{width}}{before:>17}{after:>17}")
     lines += ["", f"median distance to an error: {_levels(comparison)}", f"cost: {_cost(comparison)}"]
     lines += [f"class {row['name']}, {attacked}: {change}" for row, change in _classes(comparison)]
     nothing = [side for side in ("baseline", "candidate") if _broke_nothing(comparison, side)]

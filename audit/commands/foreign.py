@@ -11,7 +11,7 @@ from f2at.images.preparation import FITS, INTERPOLATIONS
 
 _READING = ("mean", "std", "scale", "layout", "channels", "output_name", "scores")
 _FITTING = ("fit", "interpolation")
-OPTIONS = ("classes", "size", *_FITTING, *_READING)
+OPTIONS = ("classes", "size", *_FITTING, *_READING, "straight_through")
 
 
 def add_foreign_options(group: argparse._ArgumentGroup) -> None:
@@ -37,6 +37,12 @@ def add_foreign_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--channels", choices=CHANNELS, help="their order (default rgb, or grey if there is but one)")
     group.add_argument("--output-name", metavar="NAME", help="the output with the scores, if there are several")
     group.add_argument("--scores", choices=SCORES, help="what that output holds, if the graph does not tell")
+    group.add_argument(
+        "--straight-through",
+        action="store_true",
+        default=None,
+        help="pass gradients straight through what rounds, takes signs or cuts off (done unasked where they vanish)",
+    )
 
 
 def reading(options: argparse.Namespace) -> dict[str, Any]:

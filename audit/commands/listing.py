@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
-from f2at.attacks.registry import ATTACKS, Attack
+from f2at.attacks.attack import Attack
+from f2at.attacks.registry import ATTACKS
 from f2at.attacks.threat import NORMS
 from f2at.audit.reports.schema import report_schema
 from f2at.audit.suites import CUSTOM, SUITES, Suite
+from f2at.audit.threats.registry import THREATS
 from f2at.command_line import Parser
 
 
@@ -15,7 +18,8 @@ def run_list(arguments: Sequence[str]) -> int:
     """Print suites and attacks."""
     parser = Parser(
         prog="f2at list",
-        description="Print the suites for --suite, and the attacks for --attack with their parameters.",
+        description="Print the suites for --suite, and the attacks for --attack and threats for --threat with their "
+        "parameters.",
     )
     parser.parse_args(arguments)
     print("Suites, for --suite NAME\n")
@@ -30,6 +34,14 @@ def run_list(arguments: Sequence[str]) -> int:
         print(f"{attack.name}: {attack.title}, {attack.paper}")
         print(f"  {attack.knowledge}, {' and '.join(attack.norms)}")
         print(f"  {_values(attack.parameters).replace(',', ', ')}")
+    print("\nThreats, for --threat NAME[:parameter=value,...], with their defaults\n")
+    for kind in THREATS.values():
+        threat = kind.of({})
+        print(f"{threat.text}: {threat.title}")
+        print(f"  {threat.definition}")
+        print(f"  who meets it: {threat.met[:1].lower()}{threat.met[1:]}")
+        for entry in fields(threat):
+            print(f"  {entry.name}: {entry.metadata['description']}")
     return 0
 
 
@@ -52,7 +64,7 @@ def _entry(attack: Attack) -> str:
 
 def _how(suite: Suite, attack: Attack) -> str:
     notes = [
-        *([f"{attack.norms[0]} only"] if attack.norms != NORMS else []),
+        *([f"{' and '.join(attack.norms)} only"] if attack.norms != NORMS else []),
         *([f"on one image in {suite.every[attack.name]}"] if attack.name in suite.every else []),
         *(["on every image"] if attack.name in suite.alone else []),
     ]

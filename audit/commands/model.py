@@ -79,6 +79,7 @@ def open_subject(options: argparse.Namespace) -> tuple[Model, LabelledSet | None
         size=options.size or data.size,
         threads=options.threads,
         black_box=options.black_box,
+        straight_through=bool(options.straight_through),
         tell=(lambda _: None) if options.quiet else (lambda line: print(f"f2at audit: {line}", file=sys.stderr)),
         **fitting(options),
         **reading(options),
@@ -87,6 +88,8 @@ def open_subject(options: argparse.Namespace) -> tuple[Model, LabelledSet | None
 
 
 def _endpoint(options: argparse.Namespace) -> tuple[Model, LabelledSet]:
+    if options.straight_through:
+        raise ValueError("straight-through goes with an ONNX file only; a model behind HTTP shows no gradients")
     if options.data is None:
         raise ValueError(f"data must be given for a model behind HTTP: {ACCEPTED}")
     data = open_labelled(options.data)

@@ -18,6 +18,7 @@ from f2at.bundle.memory import images_at_once
 from f2at.bundle.places import without_places
 from f2at.bundle.runtime import active_provider, create_session
 from f2at.files import name_of
+from f2at.gradient.reverse import passed_through
 from f2at.images.sets.base import in_memory
 from f2at.images.sets.opening import open_labelled
 
@@ -64,12 +65,17 @@ def open_model(bundle: Bundle, *, threads: int) -> Model:
     """The same of a bundle that is loaded already."""
     graphs = [bundle.files[name] for name in (CLASSIFIER, GRADIENT)]
     classifier, gradient = (create_session(graph, threads=threads, plan_memory=False) for graph in graphs)
-    at_once = [images_at_once(onnx.load_model_from_string(graph)) for graph in graphs]
+    models = [onnx.load_model_from_string(graph) for graph in graphs]
+    at_once, passed = [images_at_once(model) for model in models], passed_through(models[1])
     return Model(
         OnnxTarget(classifier, gradient, at_once=at_once, quantized=bundle.precision != "float32"),
         bundle.classes,
         bundle.preparation,
-        {"digest": bundle.digest, "manifest": without_places(bundle.manifest)},
+        {
+            "digest": bundle.digest,
+            "manifest": without_places(bundle.manifest),
+            **({"straight_through": passed} if passed else {}),
+        },
         {
             "provider": active_provider(classifier),
             "gradient_provider": active_provider(gradient),

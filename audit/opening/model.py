@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 from f2at.attacks.target import Target
 from f2at.audit import Audit, AuditRequest
 from f2at.audit.opening.preprocessing import IMAGES
-from f2at.audit.plan import drawn
+from f2at.audit.opening.straight import IMAGES as LOOKED_AT
+from f2at.audit.opening.straight import Straightened
 from f2at.audit.provenance.repetition import Origin
+from f2at.audit.steps import drawn
 from f2at.images.pixels import Images, Labels
 from f2at.images.preparation import Preparation
 from f2at.images.sets.base import LabelledSet
@@ -25,6 +27,12 @@ class Model(NamedTuple):
     own: Callable[[], LabelledSet] | None = None  # the images that come with it
     named: bool = True  # False: the classes are numbers, since nobody has named them
     compare: Callable[[Images, Labels], dict[str, Any]] | None = None  # other preprocessings, if there is a choice
+    straighten: Callable[[Images, Labels], Straightened | None] | None = None  # see `f2at.audit.opening.straight`
+
+    @property
+    def asked_at_a_price(self) -> bool:
+        """Whether every answer is somebody else's work, and may be counted."""
+        return hasattr(self.target, "queries")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -56,12 +64,16 @@ class Model(NamedTuple):
         if surrogate is not None and self.named and tuple(surrogate.classes) != tuple(self.classes):
             raise ValueError("surrogate must have the classes of the model, in the same order")
         own, data = data is None, self.labelled(data)
-        description = self.description
+        target, description, order = self.target, self.description, drawn(request, len(data))
+        if self.straighten is not None:
+            rows = order[:LOOKED_AT]
+            if (other := self.straighten(data.read(rows), data.labels[rows])) is not None:
+                target, description = other.target, {**description, **other.description}
         if self.compare is not None:
-            rows = drawn(request, len(data))[:IMAGES]
+            rows = order[:IMAGES]
             description = {**description, "preprocessings": self.compare(data.read(rows), data.labels[rows])}
         return Audit(
-            self.target,
+            target,
             data,
             request,
             classes=data.names or self.classes,

@@ -109,9 +109,10 @@ def _method(model: Mapping[str, Any]) -> str:
     manifest = model.get("manifest", {})
     recipe = manifest.get("recipe") or {}
     attack = recipe.get("attack") or {}
+    ball = f" in {attack['norm']}" if attack.get("norm", "linf") != "linf" else ""
     parts = [
         (recipe.get("method") or {}).get("name"),
-        f"trained against {attack['kind']} at eps {attack['eps']}" if {"kind", "eps"} <= attack.keys() else None,
+        f"trained against {attack['kind']}{ball} at eps {attack['eps']}" if {"kind", "eps"} <= attack.keys() else None,
         f"on the data set {manifest['dataset']}" if manifest.get("dataset") else None,
     ]
     return ", ".join(part for part in parts if part) or "not stated"

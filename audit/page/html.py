@@ -57,6 +57,7 @@ def render_report(report: Mapping[str, Any], beside: Beside | None = None) -> st
         ValueError: the report is of a schema version that is not read.
     """
     from f2at.audit.page.plot import plots  # brings matplotlib, which takes a second that others need not wait
+    from f2at.audit.page.threats import threat_cards
 
     report = upgraded(report)
     classes, checks = report["model"]["classes"], words.checks(report)
@@ -79,6 +80,7 @@ def render_report(report: Mapping[str, Any], beside: Beside | None = None) -> st
             found_besides=_found_besides(report),
             plots=plots(report),
             not_measured=[text for key, text in _OPTIONAL.items() if report[key] is None],
+            threats=threat_cards(report),
             gallery=gallery(report["examples"], classes),
             planes=PLANES,
             repeat=report["repeat"],

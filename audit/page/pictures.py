@@ -41,7 +41,7 @@ def _pictures(example: Mapping[str, Any], classes: Sequence[str]) -> dict[str, A
         **example,
         "name": name,
         "mistaken_for": mistaken_for,
-        "views": [{"title": title, "src": _enlarged(pixels.astype(np.uint8))} for title, pixels in views],
+        "views": [{"title": title, "src": enlarged(pixels.astype(np.uint8))} for title, pixels in views],
         "planes": [
             {"title": title, "pictures": [_plane(plane) for plane in bit_planes(image)[::-1]]}
             for title, image in (("Clean", clean), ("Adversarial", adversarial))
@@ -49,7 +49,8 @@ def _pictures(example: Mapping[str, Any], classes: Sequence[str]) -> dict[str, A
     }
 
 
-def _enlarged(pixels: Images) -> str:
+def enlarged(pixels: Images) -> str:
+    """A data URI of a picture, large enough that no viewer blurs it."""
     image = Image.fromarray(pixels)
     factor = max(1, -(-_SHOWN_SIDE // min(image.size)))
     return _data_uri(image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST))

@@ -55,7 +55,13 @@ def power(threat: Mapping[str, Any]) -> str:
     """What the attacker may do to an image."""
     if threat["norm"] == "linf":
         return f"change every pixel by up to {threat['levels']:g} of {LEVELS} levels"
+    if threat["norm"] == "l1":
+        return f"change the image by up to {threat['levels']:,g} levels in all (summed over the channels of all pixels)"
     return f"move the image by up to {threat['levels']:g} levels (root of the summed squares over all pixels)"
+
+
+def _levels(distance: float) -> str:
+    return f"{distance:.4g}" if distance < 10_000 else f"{distance:,.0f}"
 
 
 def nearest(report: Mapping[str, Any]) -> str:
@@ -68,8 +74,8 @@ def nearest(report: Mapping[str, Any]) -> str:
     if median["levels"] is None:
         return f"More than half of {count(median['n'], 'image')} withstood every radius tried."
     return (
-        f"Half of {count(median['n'], 'correctly classified image')} fall to a change of {median['levels']:.4g} levels "
-        f"or less ({median['norm']} norm)."
+        f"Half of {count(median['n'], 'correctly classified image')} fall to a change of {_levels(median['levels'])} "
+        f"levels or less ({median['norm']} norm)."
     )
 
 

@@ -11,14 +11,23 @@ def parse_attack(text: str) -> dict[str, Any]:
 
     Values are JSON, fractions, or else text. Raises ValueError for what is not of this form.
     """
+    found = named_values(text)
+    if found is None or "name" in found[1]:
+        raise ValueError(f"attack must be NAME[:parameter=value,...], each parameter once; got {text!r}")
+    name, values = found
+    return {"name": name, **{key: _value(value) for key, value in values.items()}}
+
+
+def named_values(text: str) -> tuple[str, dict[str, str]] | None:
+    """The parts of "NAME:parameter=value,...", or of a name alone; None for what is not of this form."""
     name, _, rest = text.partition(":")
-    entry: dict[str, Any] = {"name": name}
+    values: dict[str, str] = {}
     for part in rest.split(",") if rest else ():
         key, equals, value = part.partition("=")
-        if not key or not equals or key in entry:
-            raise ValueError(f"attack must be NAME[:parameter=value,...], each parameter once; got {text!r}")
-        entry[key] = _value(value)
-    return entry
+        if not key or not equals or key in values:
+            return None
+        values[key] = value
+    return name, values
 
 
 def attack_text(entry: Mapping[str, Any]) -> str:

@@ -116,9 +116,15 @@ def _asking(request: AuditRequest) -> Iterator[str]:
     else:
         yield from ("--suite", request.suite)
     yield from ("--eps", request.eps, "--norm", request.norm)
+    for option, texts in (("--threat", request.threats), ("--gate", request.gate)):
+        for text in texts:
+            yield from (option, text)
     if request.samples is not None:
         yield from ("--samples", str(request.samples))
     yield from ("--seed", str(request.seed), "--examples", str(request.examples))
+    for option, number in (("--samples-per-gradient", request.samples_per_gradient), ("--draws", request.draws)):
+        if number != 1:
+            yield from (option, str(number))
     if request.min_robust_accuracy is not None:
         yield from ("--min-robust-accuracy", repr(request.min_robust_accuracy))
     if request.accept_weak:

@@ -7,7 +7,7 @@ NIST names evasion (NISTAML.022, section 2.2), and of it the kind that goes by a
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from f2at.attacks.registry import Attack
+from f2at.attacks.attack import Attack
 
 _ATLAS, _NIST = "MITRE ATLAS", "NIST AI 100-2 E2025"
 _EVASION = (_NIST, "NISTAML.022", "Evasion")

@@ -30,8 +30,8 @@ def compare_reports(baseline: Report, candidate: Report) -> dict[str, Any]:
         JSON values. "clean" and "robust": both accuracies, "difference" with its interval "low" to "high", how many
         images only one of the two gets right, "p_value" (None where not paired) and "verdict". "same_attacks": where
         False, a verdict on robust accuracy may be one on the attacks. "warnings": every way in which the audits
-        differ. "accuracy": what robust accuracy is called, by what the attacks know. "attacks", "classes",
-        "corruptions", "flags", "median_minimal_perturbation" and "cost", of both.
+        differ. "accuracy": what robust accuracy is called, by what the attacks know. "attacks",
+        "threats", "classes", "corruptions", "flags", "median_minimal_perturbation" and "cost", of both.
 
     Raises:
         ValueError: the threat models differ, in norm or effective eps.
@@ -52,6 +52,7 @@ def compare_reports(baseline: Report, candidate: Report) -> dict[str, Any]:
         "robust": _accuracy(baseline, candidate, _is_robust, paired=paired),
         "accuracy": _name_of_both(baseline, candidate),
         "attacks": _by_name(baseline["attacks"], candidate["attacks"], ("attempted", "broken", "robust", "alone")),
+        "threats": _by_name(_named(baseline), _named(candidate), ("robust", "strength")),
         "classes": _by_name(baseline["classes"], candidate["classes"], ("n", "clean", "robust")),
         "corruptions": _by_name(baseline["corruptions"], candidate["corruptions"], ("k", "n", "value", "low", "high")),
         "flags": _flags(baseline, candidate),
@@ -212,6 +213,11 @@ def _other_circumstances(baseline: Report, candidate: Report) -> Iterator[str]:
     yield from _unlike("input size", *(" x ".join(map(str, r["model"]["input_size"])) for r in both))
     if baseline["curve"] and candidate["curve"]:
         yield from _unlike("radii of the curve", *(", ".join(p["eps"] for p in r["curve"]["points"]) for r in both))
+
+
+def _named(report: Report) -> list[Mapping[str, Any]]:
+    """What was found of threats beside the ball, each by its text."""
+    return [{**section, "name": section["threat"]} for section in report["threats"]]
 
 
 def _by_name(old: list[Mapping[str, Any]], new: list[Mapping[str, Any]], keys: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -11,9 +11,10 @@ from jsonschema.exceptions import best_match
 
 from f2at.audit.page.html import beside_file, render_report
 from f2at.audit.reports.compare import compare_reports
-from f2at.audit.reports.earlier import is_own, upgraded
+from f2at.audit.reports.earlier import is_whole, upgraded
 from f2at.audit.reports.schema import report_schema
 from f2at.audit.reports.statistics import proportion
+from f2at.audit.reports.threats import left_by
 from f2at.audit.reports.verdict import judge
 from f2at.audit.request import AuditRequest
 from f2at.files import replacing
@@ -77,11 +78,11 @@ def parse_report(content: bytes, path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not JSON; give a report written by f2at audit") from None
     if not isinstance(given, dict) or "schema_version" not in given:
         raise ValueError(f"{path} is not an audit report; give one written by f2at audit")
-    own = is_own(given)
-    if own:
-        _check_schema(given, path)
     try:
+        whole = is_whole(given)
         report = dict(upgraded(given))
+        if whole:
+            _check_schema(report, path)
         itself = compare_reports(report, report)  # reads and counts all that a comparison needs
         agrees = all(_follows(report[name], itself[name]["baseline"]) for name in ("clean", "robust"))
     except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
@@ -90,7 +91,8 @@ def parse_report(content: bytes, path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path} {error}; audit again") from None
     if not agrees:
         raise ValueError(f"{path} contradicts itself: its samples do not add up to its figures")
-    if own:  # earlier versions judged by other rules
+    if whole:  # earlier versions judged by other rules
+        _check_threats(report, path)
         _check_verdict(report, path)
     return report
 
@@ -110,13 +112,29 @@ def _check_schema(report: Mapping[str, Any], path: str | Path) -> None:
         raise ValueError(f"{path} is not a whole audit report: {field}: {error.message:.100}")
 
 
+def _check_threats(report: Mapping[str, Any], path: str | Path) -> None:
+    """Raise ValueError if what fell to threats does not add up to their figures."""
+    sections, samples, level = report["threats"], report["samples"], report["robust"]["confidence"]
+    right = [s["index"] for s in samples if s["prediction"] == s["label"]]
+    worst = left_by(sections, samples, level) if sections else None
+    agrees = [section["threat"] for section in sections] == report["request"]["threats"]
+    agrees &= (worst is None) is (report["worst_case"] is None) and (not worst or _follows(report["worst_case"], worst))
+    for section in sections:
+        fallen = {row["index"] for row in section["fallen"]}
+        standing = sum(index not in fallen for index in right)
+        agrees &= fallen <= set(right) and _follows(section["robust"], {"k": standing, "n": len(samples)})
+    if not agrees:
+        raise ValueError(f"{path} contradicts itself: what fell to threats does not add up to their figures")
+
+
 def _check_verdict(report: dict[str, Any], path: str | Path) -> None:
     """Raise ValueError if another verdict follows from the report's figures."""
     try:
         request = AuditRequest(**report["request"])
     except ValueError as error:  # an attack that this version has not, for one
         raise ValueError(f"{path}: its request: {error}") from error
-    found = judge(request, report["robust"], report["flags"])
+    gated = [section for section in report["threats"] if section["threat"] in request.gate]
+    found = judge(request, left_by(gated, report["samples"], request.confidence), report["flags"])
     stated = report["verdict"]
     if any(found[key] != stated[key] for key in ("threshold", "outcome")):
         outcome, other = (verdict["outcome"] or "none" for verdict in (stated, found))

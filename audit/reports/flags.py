@@ -8,11 +8,10 @@ what it adds up to.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from f2at.audit.probe import REPEAT_TOLERANCE
 from f2at.audit.reports.difference import mcnemar_exact
 from f2at.audit.reports.statistics import CONFIDENCE, better_than, wilson_interval
 from f2at.command_line import shortened
-
-_REPEAT_TOLERANCE = 1e-4  # relative to the largest logit; graphics cards repeat themselves to about 1e-6
 
 _NAMED = 5  # samples
 FAR = 0.1  # of the images: what fewer gain by another preprocessing is no sign of a mistake
@@ -48,7 +47,8 @@ _TITLES = {
         "The same image gets the same answer",
         "The same image gets different answers",
         "Outputs change from one call to the next. Attacks that follow a single draw are weaker than an attacker who "
-        "averages over many, so the accuracy under attack here may be too good.",
+        "averages over many, so the accuracy under attack may be too good. --samples-per-gradient asks for averages "
+        "and --draws for verdicts by the majority of several answers.",
     ),
     "zero_gradients": (
         "Gradients can be followed",
@@ -156,7 +156,7 @@ def flags(
         "preprocessing_forgotten": preprocessing_forgotten(preprocessings),
         "softmax_outputs": (probabilities == n, f"{probabilities} of {n} outputs are non-negative and sum to 1"),
         "randomised_outputs": (
-            drift > _REPEAT_TOLERANCE,
+            drift > REPEAT_TOLERANCE,
             f"asked twice, the output changed by {drift:.2g} of its largest value"
             if drift
             else "asked twice, the model gave the same outputs",

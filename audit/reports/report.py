@@ -22,24 +22,36 @@ from f2at.audit.reports.tables import (
     run_table,
     sample_table,
 )
+from f2at.audit.reports.threats import left_by, threat_sections
 from f2at.audit.reports.verdict import judge
 from f2at.audit.request import AuditRequest
 from f2at.audit.stages import CLEAN, CORRUPTIONS, CURVE, ITERATIONS, Ball, radii
 from f2at.audit.suites import Probes
+from f2at.audit.threats.base import Tier
+from f2at.audit.threats.stages import ThreatStage
 from f2at.images.pixels import LEVELS
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
+_SHOWN = 4  # pictures of each threat, at most
 CIRCUMSTANCES = ("context", "harness", "repeat", "run")  # where one shapes figures after all, a replay shows it
 
 LIMITATIONS = (
     "An attack finds errors; it cannot prove that there are none. The accuracy under attack is an upper bound on the "
     "true robust accuracy: a stronger or adaptive attack may find more.",
-    "Only perturbations inside the stated ball were tried. Rotations, patches, blur, other norms, larger budgets and "
-    "changes of the scene are outside this threat model.",
     "The intervals say how far the figures may be off because only some images were drawn. They hold for images like "
     "these, from the same source, and not for other data.",
     "The attacker sends single 8-bit images of the size the model accepts. What a service does before that, such as "
     "resizing or decoding JPEG, was not part of the audit.",
+)
+
+BALL_LIMITATION = (
+    "Only perturbations inside the stated ball were tried. Rotations, patches, blur, other norms, larger budgets and "
+    "changes of the scene are outside this threat model."
+)
+
+THREATS_LIMITATION = (
+    "Only perturbations inside the stated ball and the threats listed beside it were tried, one at a time. Two of them "
+    "at once, larger budgets and other changes of the scene are outside this threat model."
 )
 
 WHITE_BOX_LIMITATION = (
@@ -57,9 +69,14 @@ LABELS_LIMITATION = (
     "nothing here. Somebody who sees its scores will find more errors."
 )
 
-L2_LIMITATION = (
-    "Adversarial images are moved onto the 8-bit grid inside the ball. For l2 and a small eps that can undo an attack, "
-    "so the figure here may be a little too good."
+ROUNDING_LIMITATION = (
+    "Adversarial images are moved onto the 8-bit grid inside the ball. For l2 and l1 and a small eps that can undo an "
+    "attack, so the figure here may be a little too good."
+)
+
+RANDOM_LIMITATION = (
+    "The model was taken to answer at random: attacks followed means over {} evaluations, and an image counts as right "
+    "where more than half of {} answers are. Another draw gives another figure, and no seed of this audit fixes it."
 )
 
 CURVE_LIMITATION = (
@@ -74,6 +91,8 @@ def build_report(
     request: AuditRequest,
     *,
     probes: Probes,
+    threat_stages: Sequence[ThreatStage],
+    tier: Tier,
     results: Sequence[Mapping[str, Any]],
     indices: Sequence[int],
     labels: Sequence[int],
@@ -95,6 +114,8 @@ def build_report(
     Args:
         request: what was asked for.
         probes: what was run besides the suite.
+        threat_stages: what was run for threats beside the ball.
+        tier: how hard these were looked for.
         results: of every step, in the order of the plan.
         indices: which images of the audit set were drawn.
         labels: their labels.
@@ -146,6 +167,15 @@ def build_report(
         outputs=len(classes),
         preprocessings=model.get("preprocessings"),
     )
+    sections = threat_sections(
+        threat_stages,
+        results,
+        samples,
+        tier,
+        confidence=confidence,
+        shown=min(request.examples, _SHOWN) if examples else 0,
+    )
+    gated = left_by([s for s in sections if s["threat"] in request.gate], samples, confidence)
     return {
         "schema_version": SCHEMA_VERSION,
         "request": request.model_dump(),
@@ -157,12 +187,14 @@ def build_report(
         "clean": clean,
         "robust": robust,
         "certified_lower_bound": None,  # attacks prove no robustness
-        "verdict": judge(request, robust, judged),
+        "verdict": judge(request, gated, judged),
         "attacks": attacks,
         "iterations": iterations,
         "curve": curve,
         "confidences": confidence_table(by_stage[ITERATIONS], indices, probes),
         "corruptions": corruption_table(by_stage[CORRUPTIONS], n, confidence),
+        "threats": sections,
+        "worst_case": left_by(sections, samples, confidence) if sections else None,
         "classes": class_table(samples, classes, confidence),
         "flags": judged,
         "samples": samples,
@@ -181,13 +213,14 @@ def without_examples(report: Mapping[str, Any]) -> dict[str, Any]:
     They are all that such an image can be rebuilt from without the model. What stays are figures; whoever has the
     model and the data can attack them anyway.
     """
-    withheld = len(report["examples"])
+    withheld = len(report["examples"]) + sum(len(section["examples"]) for section in report["threats"])
     if not withheld:
         return dict(report)
     limitations = [*report["limitations"], WITHHELD_LIMITATION.format(withheld)]
     return {
         **report,
         "examples": [],
+        "threats": [{**section, "examples": []} for section in report["threats"]],
         "limitations": limitations,
         "run": {**report["run"], "examples_withheld": withheld},
     }
@@ -216,9 +249,12 @@ def _threat_model(request: AuditRequest) -> dict[str, Any]:
 def _limitations(request: AuditRequest, *, scores: bool) -> list[str]:
     knowledge = {attack.knowledge for attack in request.chosen_suite.attacks}
     return [
-        *LIMITATIONS,
+        LIMITATIONS[0],
+        THREATS_LIMITATION if request.threats else BALL_LIMITATION,
+        *LIMITATIONS[1:],
         WHITE_BOX_LIMITATION if "white-box" in knowledge else BLACK_BOX_LIMITATION,
         *([] if scores else [LABELS_LIMITATION]),
-        *([L2_LIMITATION] if request.norm == "l2" else []),
+        *([ROUNDING_LIMITATION] if request.norm != "linf" else []),
+        *([RANDOM_LIMITATION.format(request.samples_per_gradient, request.draws)] if request.random else []),
         *([] if request.curve else [CURVE_LIMITATION]),
     ]

@@ -6,7 +6,7 @@ from fractions import Fraction
 from itertools import zip_longest
 from typing import Any
 
-from f2at.attacks.registry import Attack
+from f2at.attacks.attack import Attack
 from f2at.audit.corruptions import CORRUPTIONS as NATURAL
 from f2at.audit.reports.statistics import median_or_none, proportion
 from f2at.audit.stages import CLEAN

@@ -18,7 +18,8 @@ from f2at.images.pixels import Images, to_inputs
 REPOSITORY, COMMIT = "https://github.com/fra31/auto-attack", "a392200"
 ATTACKS = ("apgd-ce", "apgd-t", "fab-t", "square")  # of its version "standard"
 _TARGETS = 9  # wrong classes that its targeted attacks aim at
-NORMS = {"linf": "Linf", "l2": "L2"}
+_TARGETS_L1 = 5  # those that its targeted Auto-PGD aims at for l1, where its first attack has five restarts
+NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1"}
 SEED = 0  # the official evaluation sets the same one before each attack on each batch
 
 
@@ -65,10 +66,12 @@ def run_official(
     counted = PassesOfModel(model, passes)
     suite = official(counted, norm=NORMS[norm], eps=float(eps), seed=SEED, device="cpu", verbose=False)
     assert tuple(suite.attacks_to_run) == ATTACKS
-    assert suite.apgd_targeted.n_target_classes == suite.fab.n_target_classes == _TARGETS
+    assert suite.fab.n_target_classes == _TARGETS
+    assert suite.apgd_targeted.n_target_classes == (_TARGETS_L1 if norm == "l1" else _TARGETS)
     with torch.no_grad():
         classes = model(torch.from_numpy(inputs[:1])).shape[1]
-    suite.apgd_targeted.n_target_classes = suite.fab.n_target_classes = min(_TARGETS, classes - 1)
+    for targeted in (suite.apgd_targeted, suite.fab):
+        targeted.n_target_classes = min(targeted.n_target_classes, classes - 1)
 
     def scored(rows: Rows, found: Found) -> Any:
         with torch.no_grad():

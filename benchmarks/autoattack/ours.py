@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from benchmarks.autoattack.passes import Passes, PassesOfTarget
 from benchmarks.autoattack.record import Attack, Found, Record, Rows, Verdicts, run_chunk
+from f2at.attacks.attack import Attack as Registered
 from f2at.attacks.grid import snap
-from f2at.attacks.registry import Attack as Registered
 from f2at.attacks.target import Target
 from f2at.attacks.threat import effective_eps
-from f2at.audit.plan import SHARD_SIZE
+from f2at.audit.steps import SHARD_SIZE
 from f2at.audit.subject import score
 from f2at.audit.suites import Suite
 from f2at.images.pixels import Images, to_inputs

@@ -13,7 +13,7 @@ from torch import Tensor
 from f2at.attacks.target import Evaluation, Target
 from f2at.attacks.threat import norms
 
-_ROOM = 1e-5  # tolerance for iterates that rounding moves out of the ball
+_ROOM = 1e-5  # tolerance for iterates that rounding moves out of the ball, relative to radii above 1
 
 
 class Clock:
@@ -98,7 +98,7 @@ class Passes:
         return self._shrinking or bool(self._inside(inputs, self._rows).all())
 
     def _inside(self, inputs: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        return np.asarray(norms(inputs - self._inputs[rows], self._norm) <= self._eps + _ROOM)
+        return np.asarray(norms(inputs - self._inputs[rows], self._norm) <= self._eps + _ROOM * max(self._eps, 1.0))
 
     def _recognise(self, inputs: NDArray[Any]) -> NDArray[np.int64]:
         """The samples under attack that are nearest, one for each image and each for one."""

@@ -20,7 +20,7 @@ from benchmarks.paper.evaluation import evaluate
 from benchmarks.paper.experiments import sat, surrogate
 from benchmarks.paper.scales import Scale
 from benchmarks.paper.terms import Column, Evaluation, Experiment, Record, Row, Run
-from f2at.attacks.registry import Attack
+from f2at.attacks.attack import Attack
 from f2at.images.sets.npz import read_labelled
 from f2at.models import Classifier, load_checkpoint
 from f2at.training.configuration.files import config_to_table

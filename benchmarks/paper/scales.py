@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import Any
 
 from benchmarks.paper.terms import Evaluation, Run
-from f2at.attacks.registry import ATTACKS, Attack
+from f2at.attacks.attack import Attack
+from f2at.attacks.registry import ATTACKS
 from f2at.training.configuration.files import config_from_table
 from f2at.training.configuration.options import Config
 from f2at.training.cost import forward_passes

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from f2at.attacks.registry import Attack
+from f2at.attacks.attack import Attack
 
 Record = Mapping[str, Any]  # what benchmarks.paper.evaluation.evaluate returns
 Drawing = Literal["bars", "lines", "scatter", "rows", "classes", "densities", "planes"]

@@ -123,9 +123,18 @@ def reciprocal(b: Builder, node: Node, gradient: str) -> Gradients:
     return [b("Neg", b("Mul", gradient, b("Mul", y, y)))]
 
 
+@rule("Mod")
+def modulo(b: Builder, node: Node, gradient: str) -> Gradients:
+    """1 to what is divided by a constant."""
+    b.value(node, 1, "a divisor")
+    return [_of(b, node, node.inputs[0], gradient)]
+
+
 @rule("Sign", "Floor", "Ceil", "Round", "ArgMax", "ArgMin", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")
+@rule("And", "Or", "Xor", "Not", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot", "IsNaN", "IsInf")
+@rule("Bernoulli", "Multinomial")
 def flat(_: Builder, node: Node, gradient: str) -> Gradients:  # noqa: ARG001
-    """None: constant between its jumps."""
+    """None: constant between its jumps, or drawn at random."""
     return []
 
 

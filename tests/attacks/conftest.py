@@ -36,7 +36,7 @@ class Linear:
         logits = self.logits(self.inputs)
         gaps: Tensor = logits.gather(1, self.labels[:, None]) - logits
         normals = self.weight[None, :, :] - self.weight[self.labels][:, None, :]
-        gaps = gaps / torch.linalg.vector_norm(normals, ord=1 if norm == "linf" else 2, dim=2)
+        gaps = gaps / torch.linalg.vector_norm(normals, ord={"linf": 1, "l2": 2, "l1": float("inf")}[norm], dim=2)
         return gaps.scatter(1, self.labels[:, None], torch.inf).amin(1)
 
 

@@ -13,7 +13,7 @@ from f2at.images.pixels import to_images, to_inputs
 CLEAN = hnp.arrays(np.uint8, (2, 2, 3, 3))
 WILD = hnp.arrays(np.float32, (2, 3, 2, 3), elements=st.floats(-2, 3, width=32) | st.just(math.nan))
 RADII = st.fractions(Fraction(1, 255), 1, max_denominator=510)
-NORMS = st.sampled_from(["linf", "l2"])
+NORMS = st.sampled_from(["linf", "l2", "l1"])
 
 
 @given(CLEAN)
@@ -53,7 +53,7 @@ def test_an_eps_between_levels_uses_the_level_below() -> None:
     assert distances(snap(moved, clean, eps=Fraction("0.031"), norm="linf"), clean, "linf")[0] == 7
 
 
-@pytest.mark.parametrize(("norm", "expected"), [("linf", 4), ("l2", 5.0)])
+@pytest.mark.parametrize(("norm", "expected"), [("linf", 4), ("l2", 5.0), ("l1", 7)])
 def test_distances(norm: str, expected: float) -> None:
     clean = np.full((1, 1, 2, 3), 9, np.uint8)
     other = clean.copy()

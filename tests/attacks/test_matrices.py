@@ -52,6 +52,16 @@ def test_resize_and_pad_is_interpolation(resized: int, offset: int) -> None:
     torch.testing.assert_close(matrices.apply(matrix, x, matrix), expected)
 
 
+@pytest.mark.parametrize("size", [1, 2, 5])
+@pytest.mark.parametrize("length", [3, 9, 25])
+def test_convolution_of_what_is_mirrored(size: int, length: int) -> None:
+    """Also where the kernel sees several mirror images."""
+    kernel, values = rng().standard_normal(length), rng(1).standard_normal(size)
+    padded = np.pad(values, length // 2, mode="symmetric")
+    expected = np.correlate(padded, kernel, mode="valid")
+    np.testing.assert_allclose(matrices.convolution(kernel, size, edge="symmetric") @ values, expected, atol=1e-12)
+
+
 def test_resizing_by_hand() -> None:
     # Two points at (i + 1/2) 3/2 - 1/2 = 1/4 and 7/4 of three values, after one zero.
     expected = np.array([[0, 0, 0], [0.75, 0.25, 0], [0, 0.25, 0.75]])

@@ -58,7 +58,8 @@ def test_eps_is_read_exactly(text: Any, exact: Fraction) -> None:
         ("1e999999999", "l2", "eps must be a fraction"),
         (float("nan"), "linf", "eps must be a fraction"),
         (float("inf"), "l2", "eps must be a fraction"),
-        ("8/255", "l1", "norm must be one of linf, l2; got 'l1'"),
+        ("8/255", "l0", "norm must be one of linf, l2, l1; got 'l0'"),
+        ("inf", "l1", "eps must be a fraction"),
     ],
 )
 def test_bad_eps_is_refused(eps: Any, norm: str, reason: str) -> None:
@@ -66,8 +67,9 @@ def test_bad_eps_is_refused(eps: Any, norm: str, reason: str) -> None:
         parse_eps(eps, norm)
 
 
-def test_l2_takes_radii_above_one() -> None:
+def test_l2_and_l1_take_radii_above_one() -> None:
     assert parse_eps("2.5", "l2") == Fraction(5, 2)
+    assert parse_eps("12", "l1") == 12
 
 
 def test_a_float_is_the_fraction_it_was_rounded_from() -> None:
@@ -79,6 +81,7 @@ def test_linf_eps_is_cut_to_whole_levels() -> None:
     assert effective_eps(Fraction("0.031"), "linf") == Fraction(7, 255)  # 7.905 levels
     assert effective_eps(Fraction(8, 255), "linf") == Fraction(8, 255)
     assert effective_eps(Fraction(1, 2), "l2") == Fraction(1, 2)
+    assert effective_eps(Fraction("12.001"), "l1") == Fraction("12.001")
     with pytest.raises(ValueError, match="one level of a uint8 image"):
         effective_eps(Fraction(1, 256), "linf")
 
@@ -128,6 +131,30 @@ def test_l2_snap_truncates_no_more_than_it_must() -> None:
     np.testing.assert_allclose(snapped * 255, [[[[102, 102, 100]]]])
 
 
+@given(st.integers(0, 10**6), st.floats(1 / 255, 12))
+def test_l1_snap_is_the_nearest_image_of_the_ball(seed: int, eps: float) -> None:
+    """Taking back a level costs less where rounding went further outward: no other choice of as many is nearer."""
+    clean, far = images(seed)
+    inside = project(far, clean, eps=eps, norm="l1")
+    levels = np.rint(255 * snap(inside, clean, eps=eps, norm="l1") - 255 * clean)
+    wanted = 255 * (inside - clean)
+    nearest = np.rint(wanted)
+    for found, want, rounded in zip(levels, wanted, nearest, strict=True):
+        excess = int(abs(rounded).sum() - np.floor(255 * eps + 1e-6))
+        outward = abs(rounded) - abs(want)
+        cost = ((found - want) ** 2).sum() - ((rounded - want) ** 2).sum()
+        # A level less of a value costs 1 - 2 outward; the cheapest of them are what the ball asks for.
+        assert abs(found).sum() <= 255 * eps + 1e-6
+        assert cost == pytest.approx(np.sort(1 - 2 * outward.ravel())[: max(excess, 0)].sum(), abs=1e-6)
+
+
+def test_l1_snap_uses_whole_levels() -> None:
+    clean = np.full((1, 1, 1, 4), 100.0) / 255
+    inside = clean + np.array([1.6, -1.7, 0.4, 0.6]).reshape(clean.shape) / 255  # 4.3 levels; rounded 2, -2, 0, 1
+    np.testing.assert_allclose(snap(inside, clean, eps=4.3 / 255, norm="l1") * 255 - 100, [[[[1, -2, 0, 1]]]])
+    np.testing.assert_allclose(snap(inside, clean, eps=5.0 / 255, norm="l1") * 255 - 100, [[[[2, -2, 0, 1]]]])
+
+
 @given(PIXELS)
 def test_every_8_bit_image_is_on_the_grid(pixels: np.ndarray) -> None:
     inputs = pixels.astype(np.float32) / np.float32(255)
@@ -146,7 +173,7 @@ def test_starts_lie_in_the_ball_and_are_the_same_in_torch(seed: int, eps: float,
 
 def test_uniform_start_fills_the_ball_evenly() -> None:
     centre = np.full((4000, 3, 1, 1), 0.5)
-    for norm, dimensions in (("linf", 3), ("l2", 3)):
+    for norm, dimensions in (("linf", 3), ("l2", 3), ("l1", 3)):
         radii = norms(uniform_start(centre, np.random.default_rng(0), eps=0.2, norm=norm) - centre, norm) / 0.2
         # P(radius < r) = r^d: half of them within 0.5^(1/d); 4000 draws are within 3 standard errors of it.
         assert abs(np.mean(radii < 0.5 ** (1 / dimensions)) - 0.5) < 3 * 0.5 / np.sqrt(4000)
@@ -156,7 +183,9 @@ def test_unit_and_steepest() -> None:
     gradient = np.array([3.0, 0.0, -4.0]).reshape(1, 3, 1, 1)
     np.testing.assert_allclose(unit(gradient, "l2").ravel(), [0.6, 0, -0.8])
     np.testing.assert_allclose(unit(gradient, "linf").ravel(), [0.75, 0, -1])
+    np.testing.assert_allclose(unit(gradient, "l1").ravel(), [3 / 7, 0, -4 / 7])
     np.testing.assert_allclose(steepest(gradient, "linf").ravel(), [1, 0, -1])
+    np.testing.assert_allclose(steepest(gradient, "l1").ravel(), [0, 0, -1])  # 1 % of the values, at least one
     np.testing.assert_allclose(steepest(0 * gradient, "l2").ravel(), [0, 0, 0])
 
 

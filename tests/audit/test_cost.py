@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from f2at.attacks import ATTACKS
+from f2at.attacks.attack import Attack
 from f2at.attacks.objectives import OBJECTIVES
-from f2at.attacks.registry import Attack
 from f2at.attacks.target import CountingTarget, Evaluation
 from f2at.attacks.white_box.pgd import pgd
 from f2at.audit.budget import allowance

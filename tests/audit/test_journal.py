@@ -11,8 +11,8 @@ import pytest
 
 from f2at.audit import Audit, perform
 from f2at.audit.journal import Journal
-from f2at.audit.plan import Step
 from f2at.audit.reports.report import deterministic_part
+from f2at.audit.steps import Step
 from tests.audit.grey import grey_audit
 
 DISTANCES = [1 + i % 12 for i in range(30)]
@@ -103,7 +103,8 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(tmp_path: Path) 
     """The command itself, on the model in zoo/, interrupted twice and finished, against one that ran through."""
 
     def command(name: str) -> list[str]:
-        audit = [sys.executable, "-m", "f2at", "audit", str(ROOT / "zoo/cifar10"), "--samples", "125", "--threads", "1"]
+        model = str(ROOT / "zoo/cifar10-small")
+        audit = [sys.executable, "-m", "f2at", "audit", model, "--samples", "125", "--threads", "1"]
         return [*audit, "--suite", "quick", "--no-curve", "--output", str(tmp_path / f"{name}.json")]
 
     unfinished, report = tmp_path / "stopped.unfinished", tmp_path / "stopped.json"

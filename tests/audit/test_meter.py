@@ -5,7 +5,7 @@ import pytest
 from f2at.audit import Audit, perform
 from f2at.audit.cost import Cost, Pace
 from f2at.audit.meter import Meter
-from f2at.audit.plan import Step
+from f2at.audit.steps import Step
 from tests.audit.grey import grey_audit
 
 ATTACKS = [{"name": "pgd", "steps": 9, "restarts": 1}, {"name": "square", "queries": 100}]

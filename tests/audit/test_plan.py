@@ -16,8 +16,9 @@ from f2at.attacks.registry import ATTACKS
 from f2at.attacks.targets.torch_target import TorchTarget
 from f2at.audit import Audit, AuditRequest, run_audit
 from f2at.audit.page.html import render_report
-from f2at.audit.plan import SHARD_SIZE
 from f2at.audit.reports.report import deterministic_part
+from f2at.audit.steps import SHARD_SIZE
+from f2at.audit.suites import SUITES, probes
 from f2at.images.pixels import to_images, to_inputs
 from f2at.images.png import base64_png
 from f2at.images.sets.base import in_memory
@@ -112,13 +113,46 @@ def test_an_error_inside_eps_that_only_the_curve_finds_counts() -> None:
     assert report["robust"]["k"] == 12
 
 
-@pytest.mark.parametrize(("eps", "norm"), [("1", "linf"), ("200/255", "linf"), ("1/255", "l2"), ("50", "l2")])
+@pytest.mark.parametrize(
+    ("eps", "norm"), [("1", "linf"), ("200/255", "linf"), ("1/255", "l2"), ("50", "l2"), ("1/255", "l1"), ("40", "l1")]
+)
 def test_extreme_radii(eps: str, norm: str) -> None:
-    audit = grey_audit([3, 90], eps=eps, norm=norm)
+    other: dict[str, Any] = {"suite": "quick"} if norm == "l1" else {}
+    audit = grey_audit([3, 90], eps=eps, norm=norm, **other)
     report = audit.report(run_audit(audit))
     levels = [point["levels"] for point in report["curve"]["points"]]
     assert levels == sorted(set(levels))
-    assert report["robust"]["k"] == (2 if norm == "l2" and eps == "1/255" else 0)
+    assert report["robust"]["k"] == (2 if norm != "linf" and eps == "1/255" else 0)
+
+
+def test_l1_sums_the_levels_of_all_values() -> None:
+    """A grey image of 48 values falls where their mean is moved by half a level less than it is away."""
+    audit = grey_audit([1, 2, 3, 4] * 3, eps="145/255", norm="l1", suite="quick")
+    report = audit.report(run_audit(audit))
+    assert report["robust"]["k"] == 3
+    nearest = {d["index"]: d["levels"] for d in report["curve"]["minimal_perturbations"]}
+    for index, levels in nearest.items():
+        assert levels >= 48 * (1 + index % 4) - 24
+
+
+def test_a_suite_without_attacks_for_the_norm_is_refused() -> None:
+    with pytest.raises(ArgumentError, match="norm must be one of linf, l2 for the suite labels; got 'l1'"):
+        AuditRequest(suite="labels", norm="l1", eps="12")
+    for suite in SUITES:
+        if suite != "labels":
+            attacks = AuditRequest(suite=suite, norm="l1", eps="12").chosen_suite.attacks
+            assert attacks
+            assert all("l1" in attack.norms for attack in attacks)
+            assert len({attack.name for attack in attacks}) == len(attacks)
+
+
+def test_labels_alone_have_no_attack_in_l1() -> None:
+    with pytest.raises(ValueError, match="norm must be linf or l2 for a model that answers labels alone; got 'l1'"):
+        probes(SUITES["transfer"], norm="l1", gradients=False, scores=False)
+    for gradients in (True, False):
+        found = probes(SUITES["standard"], norm="l1", gradients=gradients)
+        assert "l1" in found.curve.norms
+        assert found.iterations is None or "l1" in found.iterations.norms
 
 
 @pytest.mark.parametrize(("threshold", "outcome"), [(None, None), (0.1, "pass"), (0.3, "inconclusive"), (0.9, "fail")])
@@ -252,7 +286,7 @@ def test_plan_covers_every_sample_once(n: int, seed: int) -> None:
     [
         ({"suite": "all"}, "suite must be one of quick, .*custom; got 'all'"),
         ({"suite": ["quick"]}, "suite must be one of quick, "),
-        ({"norm": "l1"}, "norm must be linf or l2; got 'l1'"),
+        ({"norm": "l0"}, "norm must be one of linf, l2, l1; got 'l0'"),
         ({"eps": "0"}, "eps must be > 0"),
         ({"eps": "1.5"}, "eps must be at most 1 for linf"),
         ({"eps": "1/256"}, "eps must be at least 1/255"),

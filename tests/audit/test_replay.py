@@ -26,7 +26,7 @@ from tests.audit.models import MEAN, STD, save_images, save_normalised
 from tests.readme import commands
 
 ROOT = Path(__file__).parents[2]
-ZOO = ROOT / "zoo" / "cifar10"
+ZOO = ROOT / "zoo" / "cifar10-small"
 DISTANCES = [1 + i % 12 for i in range(24)]
 QUICKLY = ("--attack", "fgsm", "--attack", "pgd:steps=3,step_size=0.007,as=short", "--samples", "12", "--threads", "1")
 FLOATS = ("--mean", ",".join(map(str, MEAN)), "--std", ",".join(map(str, STD)), "--scale", "1.0")
@@ -206,7 +206,7 @@ def replay(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int,
 def test_a_replay_says_that_nothing_differs_wherever_the_model_is(
     report: dict[str, Any], elsewhere: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path, bundle = elsewhere / "report.json", elsewhere / "cifar10"
+    path, bundle = elsewhere / "report.json", elsewhere / "cifar10-small"
     path.write_text(json.dumps(report))
     shutil.copytree(ZOO, bundle)
     code, out, _ = replay(capsys, path)  # the model is beside it
@@ -216,7 +216,7 @@ def test_a_replay_says_that_nothing_differs_wherever_the_model_is(
     assert second == "harness, processor and libraries are the same, too"
     assert int(first.split()[3].replace(",", "")) > 300
     bundle.rename(elsewhere / "renamed")
-    missing = "f2at replay: there is no cifar10 here or beside the report: give its path as MODEL\n"
+    missing = "f2at replay: there is no cifar10-small here or beside the report: give its path as MODEL\n"
     assert replay(capsys, path) == (2, "", missing)
     # A copy without pictures, as a service gives to those who may not have them.
     path.write_text(json.dumps(without_examples(report)))

@@ -17,7 +17,7 @@ from benchmarks.autoattack.passes import Passes, PassesOfModel
 from benchmarks.autoattack.record import Record, carry_out
 from f2at.attacks.targets.torch_target import TorchTarget
 from f2at.audit import Audit, AuditRequest, run_audit
-from f2at.audit.suites import SUITES
+from f2at.audit.suites import suite_for
 from f2at.images.pixels import to_inputs
 from f2at.images.sets.base import in_memory
 from f2at.models import create_model
@@ -43,14 +43,15 @@ def problem() -> tuple[nn.Module, NDArray[np.uint8], NDArray[np.int64]]:
 def our_record(problem: tuple[nn.Module, NDArray[np.uint8], NDArray[np.int64]], path: Path, suite: str) -> Record:
     model, images, labels = problem
     target, indices = TorchTarget(model, classes=CLASSES), ours.drawn(len(labels), len(labels))
+    chosen = suite_for(suite, "linf")
 
     def run(record: Record, size: int) -> None:
         rows = indices[record.done : record.done + size]
         ours.run_suite(
-            record, images[rows], labels[rows], target, SUITES[suite], eps=EPS, norm="linf", to_target=torch.from_numpy
+            record, images[rows], labels[rows], target, chosen, eps=EPS, norm="linf", to_target=torch.from_numpy
         )
 
-    names = [attack.name for attack in SUITES[suite].attacks]
+    names = [attack.name for attack in chosen.attacks]
     return carry_out(Record.empty({"suite": suite}, names, indices), path, ours.CHUNK, run)
 
 
@@ -75,7 +76,7 @@ def test_passes_are_those_of_each_sample() -> None:
     assert passes.fell.tolist() == [5, -1, 6]
 
 
-@given(st.permutations(range(5)), st.integers(1, 5), st.sampled_from(["linf", "l2"]), st.integers(0, 2**32 - 1))
+@given(st.permutations(range(5)), st.integers(1, 5), st.sampled_from(["linf", "l2", "l1"]), st.integers(0, 2**32 - 1))
 def test_parts_are_recognised_in_any_order(order: list[int], size: int, norm: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     clean = np.stack([np.full((3, 2, 2), value, np.float32) for value in (0.1, 0.3, 0.5, 0.7, 0.9)])
@@ -245,7 +246,7 @@ def test_a_missing_checkout_is_told_how_to_get(tmp_path: Path, capsys: pytest.Ca
 
 @pytest.mark.slow
 @pytest.mark.skipif("AUTOATTACK" not in os.environ, reason="AUTOATTACK names no checkout of the official AutoAttack")
-@pytest.mark.parametrize(("norm", "eps"), [("linf", EPS), ("l2", Fraction(1, 12))])
+@pytest.mark.parametrize(("norm", "eps"), [("linf", EPS), ("l2", Fraction(1, 12)), ("l1", Fraction(1, 2))])
 def test_attack_by_attack_is_what_the_official_evaluation_does(
     problem: tuple[nn.Module, NDArray[np.uint8], NDArray[np.int64]], norm: str, eps: Fraction
 ) -> None:

@@ -66,14 +66,14 @@ def test_call_the_service(tmp_path: Path, server: "Server") -> None:
 def test_gate_a_pipeline(tmp_path: Path) -> None:
     """A model against itself passes; against a report in which every image stood, it fails."""
     request = f2at.AuditRequest(suite="custom", attacks=[{"name": "fgsm"}], samples=50, examples=0, curve=False)
-    report = f2at.audit_bundle(REPOSITORY / "zoo" / "cifar10", request)
+    report = f2at.audit_bundle(REPOSITORY / "zoo" / "cifar10-small", request)
     deployed = tmp_path / "deployed.json"
     f2at.write_report(report, deployed)
-    assert run("gate_a_pipeline.py", "zoo/cifar10", deployed).endswith("gate: pass\n")
+    assert run("gate_a_pipeline.py", "zoo/cifar10-small", deployed).endswith("gate: pass\n")
     for sample in report["samples"]:
         sample["broken_by"] = None
         for key in [key for key in sample if key.startswith("adversarial")]:
             del sample[key]
     report["robust"] = report["clean"]
     deployed.write_text(json.dumps(report))
-    assert run("gate_a_pipeline.py", "zoo/cifar10", deployed, code=3).endswith("gate: fail\n")
+    assert run("gate_a_pipeline.py", "zoo/cifar10-small", deployed, code=3).endswith("gate: fail\n")

@@ -19,6 +19,7 @@ SMALL = [
     "--attack.steps", "2", "--attack.validation_steps", "2", "--attack.test_steps", "2", "--optimizer.epochs", "4",
 ]  # fmt: skip
 REQUEST = {"suite": "quick", "eps": "16/255", "samples": 40, "seed": 3}
+THREATS = ["patch:area=7%", "rotate-translate:degrees=20,shift=10%", "corruptions:severity=1"]
 
 
 def command(name: str, *arguments: object) -> str:
@@ -35,6 +36,7 @@ def test_from_training_to_a_report(tmp_path: Path, start_server: Callable[..., A
     command("train", "--config", "configs/digits.toml", *SMALL, "--output", run)
     assert "parity" in command("export", run, "--output", bundle)
     flags = [word for key, value in REQUEST.items() for word in (f"--{key}", value)]
+    flags += [word for threat in THREATS for word in ("--threat", threat)]
     command("audit", bundle, *flags, "--output", offline, "--quiet")
     assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
 
@@ -45,8 +47,9 @@ def test_from_training_to_a_report(tmp_path: Path, start_server: Callable[..., A
         server.client.post("/predict", files={"image": ("digit.png", png(image), "image/png")}).json()["index"]
         for image in images
     ]
-    report = server.finish(server.submit(**REQUEST)["id"])
+    report = server.finish(server.submit(**REQUEST, threats=THREATS)["id"])
 
+    assert [section["threat"] for section in report["threats"]] == THREATS
     # The service's audit is the offline audit, number for number.
     at_hand = json.loads(offline.read_text())
     assert deterministic_part(report) == deterministic_part(at_hand)

@@ -18,7 +18,7 @@ A4, A5 = 688, 454  # pixels between the margins of a sheet
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    report = json.loads((REPOSITORY / "zoo" / "cifar10" / "audit.json").read_text())
+    report = json.loads((REPOSITORY / "zoo" / "cifar10-small" / "audit.json").read_text())
     return write_report(report, tmp_path_factory.mktemp("report") / "report.json").as_uri()
 
 

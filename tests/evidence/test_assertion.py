@@ -79,7 +79,7 @@ def test_adaptive_is_the_suite_unless_another_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_bundle_takes_its_own_images_or_arrays(tmp_path: Path) -> None:
-    zoo = Path(__file__).parents[2] / "zoo" / "cifar10"
+    zoo = Path(__file__).parents[2] / "zoo" / "cifar10-small"
     options: dict[str, Any] = {"attacks": FGSM, "threads": 1, "examples": 0, "curve": False, "accept_weak": True}
     own = assert_robust(zoo, min_robust_accuracy=0.1, samples=60, **options)
     assert own["data"]["set_size"] == 1000

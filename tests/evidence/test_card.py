@@ -13,7 +13,7 @@ from f2at.__main__ import main
 from f2at.audit.reports.files import read_report
 from tests.evidence.grey import grey_report
 
-ZOO = Path(__file__).parents[2] / "zoo" / "cifar10"
+ZOO = Path(__file__).parents[2] / "zoo" / "cifar10-small"
 
 
 def test_the_card_of_a_bundle(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_the_card_of_a_bundle(tmp_path: Path) -> None:
     }
     index = (metadata_load(path) or {})["model-index"]
     name, results = model_index_to_eval_results(index)
-    assert name == "cifar10"
+    assert name == "cifar10-small"
     assert eval_results_to_model_index(name, results) == index
     again = tmp_path / "again.md"
     card.save(again)

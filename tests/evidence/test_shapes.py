@@ -68,7 +68,7 @@ def test_the_documentation_s_commands_run_as_they_are_printed(tmp_path: Path, mo
     """Of fewer images, and of another bundle under the name that is printed."""
     for name in ("bundles/digits", "zoo/cifar10"):
         (tmp_path / name).parent.mkdir()
-        (tmp_path / name).symlink_to(Path(__file__).parents[2] / "zoo" / "cifar10")
+        (tmp_path / name).symlink_to(Path(__file__).parents[2] / "zoo" / "cifar10-small")
     monkeypatch.chdir(tmp_path)
     printed = {name: commands(name, page="docs/pipelines.md") for name in ("audit", "compare", "card")}
     assert [len(found) for found in printed.values()] == [1, 1, 1]

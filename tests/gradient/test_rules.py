@@ -98,6 +98,7 @@ def cases() -> list[Case]:
         *(Case(name, ("x", "other")) for name in ("Add", "Sum", "Mean", "Sub", "Mul", "Div", "Max", "Min")),
         *(Case(name, ("x", vector)) for name in ("Add", "Sub", "Mul", "Div", "Max", "Min")),
         *(Case(name, (weights(3, 1, 1, 1, 1), "x")) for name in ("Add", "Sub", "Mul", "Div")),
+        Case("Mod", ("x", np.array(2.5)), attributes={"fmod": 1}, span=(0.1, 2.4)),
         Case("Pow", ("x", np.array(2.0))),
         Case("Pow", ("x", np.array([0.0, 1.0, 2.5, -1.5]).reshape(4, 1, 1)), positive=True),
         Case("Where", (RNG.random((4, 1, 1)) > 0.5, "x", "other")),
@@ -208,6 +209,8 @@ def cases() -> list[Case]:
 FLAT = {
     *("Sign", "Floor", "Ceil", "Round", "ArgMax", "ArgMin", "Equal"),
     *("Greater", "GreaterOrEqual", "Less", "LessOrEqual"),
+    *("Bernoulli", "Multinomial"),
+    *("And", "Or", "Xor", "Not", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot", "IsNaN", "IsInf"),
 }
 # Operations without a rule of their own, which ONNX defines by others.
 COMPOSED = [

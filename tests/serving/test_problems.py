@@ -62,6 +62,7 @@ def test_a_failure_of_the_server_has_the_members_too() -> None:
         ({"samples": 101}, "samples", "1 to 100"),
         ({"samples": "9"}, "samples", "an integer from 1 to 1000000"),
         ({"suite": "transfer"}, "suite", "a suite that needs no surrogate"),
+        ({"gate": ["jpeg"]}, "gate", "among the threats (none)"),
     ],
 )
 def test_requests_of_audits_are_refused_by_argument(values: dict[str, Any], argument: str, accepted: str) -> None:
@@ -78,6 +79,17 @@ def test_an_unknown_argument_is_answered_with_those_there_are() -> None:
     body = caught.value.body
     assert (body["argument"], body["received"]) == ("epz", 1)
     assert body["accepted"][:3] == ["suite", "eps", "norm"]
+
+
+def test_threats_count_in_what_an_audit_may_take() -> None:
+    def read(most: int, **values: Any) -> Any:
+        return read_request({"samples": 10, **values}, max_samples=100, max_evaluations=most, surrogate=False)
+
+    alone = {"attacks": [{"name": "fgsm"}], "suite": "custom"}
+    assert read(10, **alone).samples == 10
+    with pytest.raises(Problem, match="may take 190 evaluations"):  # 18 qualities of each image, and one step
+        read(189, threats=["jpeg:quality=10"], **alone)
+    assert read(190, threats=["jpeg:quality=10"], **alone).threats == ["jpeg:quality=10"]
 
 
 def test_the_number_of_samples_is_spelt_out() -> None:

@@ -190,3 +190,49 @@ def test_a_first_gradient_that_is_known_is_the_first_step(
     torch.testing.assert_close(found, find_adversarial(model, images, LABELS, attack, noise, nullcontext()))
     opposite = find_adversarial(model, images, LABELS, attack, noise, nullcontext(), first=-first)
     assert not torch.equal(found, opposite)
+
+
+class Linear(nn.Module):
+    """Two classes, told apart by the sign of a weighted sum."""
+
+    def __init__(self, weight: torch.Tensor) -> None:
+        super().__init__()
+        self.weight = weight
+        self.head = nn.Linear(1, 2)  # says how many classes there are
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        level = ((inputs - 0.5) * self.weight).sum((1, 2, 3))
+        return torch.stack([level, torch.zeros_like(level)], dim=1)
+
+
+@pytest.mark.parametrize("start", ["gaussian", "uniform"])
+@pytest.mark.parametrize(("norm", "eps"), [("l2", Fraction(1, 2)), ("l1", Fraction(4))])
+def test_other_balls_are_filled_as_far_as_a_linear_model_can_tell(norm: str, eps: Fraction, start: str) -> None:
+    generator = torch.Generator().manual_seed(3)
+    weight = torch.randn(3, 8, 8, generator=generator)
+    images, labels = torch.full((4, 3, 8, 8), 0.5), torch.zeros(4, dtype=torch.int64)
+    attack = AttackConfig(norm=norm, eps=eps, steps=30, step_size=eps / 5, start=start)
+    noise = draw_noise(attack, images.shape, generator)
+    found = find_adversarial(Linear(weight), images, labels, attack, noise, nullcontext())
+    change = found - images
+    size = change.flatten(1).norm(dim=1, p=2 if norm == "l2" else 1)
+    assert (size <= float(eps) * (1 + 1e-5)).all()
+    if norm == "l2":
+        best = -float(eps) * weight.norm()
+    else:  # each of the largest weights by a half, to the edge of the box, until eps is spent
+        best = -0.5 * weight.abs().flatten().sort(descending=True).values[: int(2 * eps)].sum()
+    lowered = (change * weight).sum((1, 2, 3))
+    assert (lowered <= 0.97 * best).all()
+    assert (lowered >= best - 1e-4).all()
+
+
+@pytest.mark.parametrize(("norm", "power"), [("l2", 2), ("l1", 1)])
+def test_a_uniform_start_fills_other_balls_evenly(norm: str, power: int) -> None:
+    """Half of a ball in three dimensions lies within 2^(-1/3) of its radius, and no direction is preferred."""
+    attack = AttackConfig(norm=norm, eps=Fraction(2), start="uniform", step_size=Fraction(1, 2))
+    noise = draw_noise(attack, (20_000, 3, 1, 1), torch.Generator().manual_seed(0)).flatten(1)
+    size = noise.norm(dim=1, p=power)
+    assert size.max() <= 2
+    assert abs(float((size <= 2 * 0.5 ** (1 / 3)).float().mean()) - 0.5) < 0.02
+    assert noise.mean(0).abs().max() < 0.03
+    assert abs(float((noise > 0).float().mean()) - 0.5) < 0.02

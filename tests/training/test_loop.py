@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -269,3 +270,20 @@ def test_training_learns_and_defends(tmp_path: Path) -> None:
     assert results["plain"]["clean"] > 0.9
     assert results["f2at"]["clean"] > 0.5
     assert results["f2at"]["robust"] > results["plain"]["robust"] + 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("norm", "eps"), [("l2", "1"), ("l1", "8")])
+def test_training_in_another_ball_defends_there(norm: str, eps: str, tmp_path: Path) -> None:
+    results = {}
+    for name in ("plain", "sat"):
+        config = small(
+            data={"validation": 200, "size": 8},
+            model={"width": 8},
+            method={"name": name},
+            attack={"norm": norm, "eps": eps, "step_size": str(Fraction(eps) / 3), "steps": 4, "test_steps": 10},
+            optimizer={"epochs": 6, "batch_size": 64, "lr": 0.1},
+        )
+        results[name] = train(config, tmp_path / name, progress=False)["test"]
+    assert results["sat"]["robust"] > results["plain"]["robust"] + 0.1
+    assert load_checkpoint(tmp_path / "sat/best.safetensors")[1].recipe["attack"]["norm"] == norm

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from f2at.attacks.threat import NORMS
 from f2at.images.preparation import FITS, INTERPOLATIONS, Preparation
 from f2at.training.methods import FastF2AT, Method, PlainTraining
 from f2at.training.methods.base import option
@@ -95,7 +96,10 @@ class ModelConfig:
 class AttackConfig:
     """The threat model trained against, and the inner attack (Section V-A: PGD-10 on the cross-entropy)."""
 
-    eps: Fraction = option(Fraction(8, 255), "largest change of a pixel (Linf), pixels in [0, 1], as in 8/255")
+    eps: Fraction = option(Fraction(8, 255), "radius of the ball; for linf the largest change of a pixel, as in 8/255")
+    norm: str = option(
+        "linf", f"of the ball: {', '.join(NORMS)}; others than linf go with kind = pgd, and a step_size to match"
+    )
     kind: str = option("pgd", "inner attack: pgd, n-fgsm (one step from a noisy image) or none (x' = x)")
     objective: str = option("method", "what it maximises: method (the method's own), cross_entropy, kl or margin")
     step_size: Fraction = option(Fraction("0.007"), "pgd: step")
@@ -113,7 +117,17 @@ class AttackConfig:
     )
 
     def __post_init__(self) -> None:
-        _require(0 < self.eps <= 1, f"attack.eps must be above 0 and at most 1; got {self.eps}")
+        _require_one_of("attack.norm", self.norm, NORMS)
+        if self.norm == "linf":
+            _require(0 < self.eps <= 1, f"attack.eps must be above 0 and at most 1; got {self.eps}")
+        else:
+            _require(self.eps > 0, f"attack.eps must be above 0; got {self.eps}")
+            _require(self.kind != "n-fgsm", f"attack.norm must be linf for attack.kind = n-fgsm; got {self.norm!r}")
+            _require(
+                self.kind == "none" or self.steps * self.step_size >= self.eps,
+                "attack.step_size must be at least eps / steps, so that the attack reaches the edge of the ball in "
+                f"{self.norm}; got {self.step_size} with {self.steps} steps and eps {self.eps}",
+            )
         _require(self.step_size > 0, f"attack.step_size must be above 0; got {self.step_size}")
         for name in ("steps", "validation_steps", "test_steps"):
             _require(getattr(self, name) >= 1, f"attack.{name} must be at least 1; got {getattr(self, name)}")

@@ -124,16 +124,16 @@ def test_bump_by_hand() -> None:
     # 3 x 3: the centre lies in the rectangles of height 1 and 1/4, the rim in the second alone.
     expected = np.full((3, 3), 0.25)
     expected[1, 1] = 1.25
-    np.testing.assert_allclose(_bump(3, 3), expected / np.sqrt(8 / 16 + 1.25**2))
+    np.testing.assert_allclose(_bump(3, 3, "l2"), expected / np.sqrt(8 / 16 + 1.25**2))
     # 2 x 5: centre at (1, 2); distances 2 1 1 1 2 and 2 1 0 1 2; heights 1, 1/4, 1/9.
     far, near, centre = 1 / 9, 1 / 9 + 1 / 4, 1 / 9 + 1 / 4 + 1
     rows = np.array([[far, near, near, near, far], [far, near, centre, near, far]])
-    np.testing.assert_allclose(_bump(2, 5), rows / np.linalg.norm(rows))
+    np.testing.assert_allclose(_bump(2, 5, "l2"), rows / np.linalg.norm(rows))
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 8])
 def test_pattern_is_of_norm_one_in_two_opposite_halves(size: int) -> None:
-    pattern = _pattern(size)
+    pattern = _pattern(size, "l2")
     assert pattern.shape == (size, size)
     assert np.linalg.norm(pattern) == pytest.approx(1)
     assert (pattern[: size // 2] > 0).all()
@@ -142,7 +142,16 @@ def test_pattern_is_of_norm_one_in_two_opposite_halves(size: int) -> None:
         assert np.linalg.norm(pattern[: size // 2]) == pytest.approx(np.sqrt(0.5))
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("size", [2, 3, 5, 8])
+def test_l1_pattern_has_half_its_mass_in_either_half(size: int) -> None:
+    pattern = _pattern(size, "l1")
+    assert abs(pattern).sum() == pytest.approx(1)
+    assert pattern[: size // 2].sum() == pytest.approx(0.5)
+    # 2 x 5: the centre, and what is 1 and 2 from it, of heights 1, 1/16 and 1/81.
+    assert _bump(2, 5, "l1")[1, 2] / _bump(2, 5, "l1")[0, 0] == pytest.approx(81 * (1 + 1 / 16 + 1 / 81))
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 @pytest.mark.parametrize("shape", [(3, 1, 1), (3, 2, 7), (1, 4, 4), (3, 9, 6)])
 def test_odd_image_sizes(norm: str, shape: tuple[int, ...]) -> None:
     inputs = np.full((2, *shape), 0.5)

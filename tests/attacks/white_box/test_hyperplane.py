@@ -24,14 +24,18 @@ def problem(seed: int, pixels: int, n: int = 4) -> tuple[np.ndarray, np.ndarray,
 def test_one_pixel_out_of_room_by_hand() -> None:
     """x + 2y falls by 1 from (0.1, 0.9): along (1, 1) / 3 or (1, 2) / 5, but x has 0.1 only; y makes up for it."""
     points, normals = np.array([0.1, 0.9]).reshape(1, 1, 1, 2), np.array([1.0, 2.0]).reshape(1, 1, 1, 2)
-    for norm in NORMS:
+    for norm in ("linf", "l2"):
         step = step_to_hyperplane(points, normals, np.array([1.0]), norm=norm)
         np.testing.assert_allclose(step.ravel(), [-0.1, -0.45])
+    # For l1, y does all it can by itself; of 1.9 it does 1.8, and x the rest.
+    for value, expected in ((1.0, [0, -0.5]), (1.9, [-0.1, -0.9])):
+        step = step_to_hyperplane(points, normals, np.array([value]), norm="l1")
+        np.testing.assert_allclose(step.ravel(), expected)
     # By 0.25 both have room: (1, 1) / 12 for linf, (1, 2) / 20 for l2.
-    for norm, expected in (("linf", [-1 / 12, -1 / 12]), ("l2", [-1 / 20, -1 / 10])):
+    for norm, expected in (("linf", [-1 / 12, -1 / 12]), ("l2", [-1 / 20, -1 / 10]), ("l1", [0, -1 / 8])):
         step = step_to_hyperplane(points, normals, np.array([0.25]), norm=norm)
         np.testing.assert_allclose(step.ravel(), expected)
-    # By 3 neither norm gets there: the corner is as near as it gets.
+    # By 3 no norm gets there: the corner is as near as it gets.
     for norm in NORMS:
         step = step_to_hyperplane(points, normals, np.array([3.0]), norm=norm)
         np.testing.assert_allclose(step.ravel(), [-0.1, -0.9])
@@ -40,7 +44,7 @@ def test_one_pixel_out_of_room_by_hand() -> None:
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("seed", range(6))
 def test_as_small_as_a_general_solver_finds(norm: str, seed: int) -> None:
-    """linf as a linear program, l2 by its one multiplier."""
+    """linf and l1 as linear programs, l2 by its one multiplier."""
     optimize = pytest.importorskip("scipy.optimize")
     points, normals, values = problem(seed, pixels=7)
     steps = step_to_hyperplane(points, normals, values, norm=norm).reshape(4, 7)
@@ -58,6 +62,15 @@ def test_as_small_as_a_general_solver_finds(norm: str, seed: int) -> None:
             )
             assert found.success
             assert abs(step).max() == pytest.approx(found.fun, rel=1e-6)
+        elif norm == "l1":  # minimise the sum of the two signs' parts of d
+            found = optimize.linprog(
+                [1] * 14,
+                A_eq=[[*normal, *-normal]],
+                b_eq=[-value],
+                bounds=[*[(0, high) for _, high in bounds], *[(0, -low) for low, _ in bounds]],
+            )
+            assert found.success
+            assert abs(step).sum() == pytest.approx(found.fun, rel=1e-6)
         else:
             np.testing.assert_allclose(step, smallest_step_l2(optimize, point, normal, value), atol=1e-9)
 
@@ -81,6 +94,16 @@ def test_on_the_plane_in_the_box_and_optimal(seed: int, pixels: int, norm: str) 
     assert float((points + steps).max()) <= 1
     sizes = abs(normals).sum((1, 2, 3))
     np.testing.assert_allclose((values + (normals * steps).sum((1, 2, 3))) / (sizes + 1e-300), 0, atol=1e-12)
+    if norm == "l1":  # optimality: what moves at all has used up its room, but for one, and none with more is left
+        moved, room = abs(steps).reshape(4, -1), np.where(steps > 0, 1 - points, points).reshape(4, -1)
+        weight = abs(normals).reshape(4, -1)
+        for size, most, slope in zip(moved, room, weight, strict=True):
+            if size.any():
+                least = slope[size > 0].min()
+                np.testing.assert_allclose(size[(slope > least) & (size > 0)], most[(slope > least) & (size > 0)])
+                unmoved = (slope > least) & (size == 0)
+                assert not (unmoved & (most > 1e-12) & (most < 1 - 1e-12)).any()
+        return
     # Optimality: pixels inside the box move along the normal at one common rate, those at its edge by less.
     speed = abs(normals) if norm == "l2" else np.ones_like(normals)
     with np.errstate(divide="ignore", invalid="ignore"):

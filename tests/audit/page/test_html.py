@@ -327,5 +327,5 @@ def test_the_harness_and_what_catalogues_call_the_attacks_are_there(report: dict
 
 
 def test_no_unknown_schema_version_is_rendered(report: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="schema version 1, this program reads 2 and 3"):
+    with pytest.raises(ValueError, match="schema version 1, this program reads 2, 3 and 4"):
         render_report({**report, "schema_version": 1})

@@ -3,11 +3,19 @@ import shlex
 import subprocess
 import sys
 
-from f2at.audit.page.words import checks, count, parameters, percent, shell, tally
+from f2at.audit.page.words import checks, count, nearest, parameters, percent, power, shell, tally
 
 
 def test_percent() -> None:
     assert (percent(0.125), percent(1.0), percent(None)) == ("12.5\u00a0%", "100.0\u00a0%", "no samples")
+
+
+def test_l1_speaks_of_the_sum_over_all_values() -> None:
+    assert power({"norm": "l1", "levels": 3060.0}) == (
+        "change the image by up to 3,060 levels in all (summed over the channels of all pixels)"
+    )
+    median = {"n": 3, "levels": 12_240.5, "norm": "l1"}
+    assert "a change of 12,240 levels or less (l1 norm)" in nearest({"curve": {"median_minimal_perturbation": median}})
 
 
 def test_count() -> None:

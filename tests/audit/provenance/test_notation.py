@@ -78,6 +78,10 @@ def test_every_field_of_a_request_is_asked_for() -> None:
         "examples": 1,
         "curve": False,
         "attacks": [{"name": "fgsm"}],
+        "samples_per_gradient": 2,
+        "draws": 3,
+        "threats": ["patch:area=2%", "rotate-translate:degrees=30,shift=10%,fill=edge"],
+        "gate": ["patch:area=2%"],
     }
     assert unusual.keys() == AuditRequest.model_fields.keys()
     test_the_command_asks_for_what_the_request_asked(unusual)

@@ -326,7 +326,7 @@ def _without(key: str) -> Callable[[dict[str, Any]], Any]:
         (_without("schema_version"), "is not an audit report"),
         (
             lambda report: {**report, "schema_version": 1},
-            f"has schema version 1, this program reads 2 and {SCHEMA_VERSION}; audit again",
+            f"has schema version 1, this program reads 2, 3 and {SCHEMA_VERSION}; audit again",
         ),
         (_without("samples"), "is not a whole audit report: report: 'samples' is a required property"),
         (_without("curve"), "is not a whole audit report: report: 'curve' is a required property"),

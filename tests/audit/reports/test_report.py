@@ -23,6 +23,7 @@ def test_every_part_is_there(report: dict[str, Any]) -> None:
         *("schema_version", "request", "model", "data", "threat_model", "clean", "robust", "verdict", "attacks"),
         *("iterations", "curve", "confidences", "corruptions", "classes", "flags", "samples", "examples"),
         *("surrogate", "limitations", "certified_lower_bound", "context", "harness", "repeat", "run", "suite"),
+        *("threats", "worst_case"),
     }
     assert report["threat_model"] == {
         "norm": "linf",

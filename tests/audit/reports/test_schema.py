@@ -117,6 +117,7 @@ AUDITS: dict[str, Callable[[], Audit]] = {
     "transfer": transfer_audit,
     "no gradients": audit_without_gradients,
     "budget": audit_within_a_budget,
+    "threats": lambda: grey_audit(MIXED[:8], suite="quick", eps="1/255", threats=["l0:pixels=2", "brightness"]),
 }
 CONTEXT: dict[str, Any] = {
     "id": "one",

@@ -24,7 +24,7 @@ Request = tuple[list[bytes], int | None]
 
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
-    return load_bundle(Path(__file__).parents[3] / "zoo" / "cifar10")
+    return load_bundle(Path(__file__).parents[3] / "zoo" / "cifar10-small")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from f2at.serving.model.store import delete_stored, store_bundle, stored_digests
 from f2at.serving.model.swap import Switch
 from f2at.serving.settings import Settings
 
-ZOO = Path(__file__).parents[3] / "zoo" / "cifar10"
+ZOO = Path(__file__).parents[3] / "zoo" / "cifar10-small"
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from f2at.serving.model.store import stored_digests, stored_path
 from f2at.serving.model.trial import TrialError, try_bundle
 from f2at.serving.settings import Settings
 
-ZOO = Path(__file__).parents[3] / "zoo" / "cifar10"
+ZOO = Path(__file__).parents[3] / "zoo" / "cifar10-small"
 MEMORY = 400  # MiB; a small model takes 120
 
 

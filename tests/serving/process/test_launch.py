@@ -114,7 +114,7 @@ def test_it_can_be_waited_for_in_another_way() -> None:
 @pytest.mark.slow
 def test_a_bundle_is_served(tmp_path: Path) -> None:
     environment = {"F2AT_WORKER": "off", "BENTOML_HOME": str(tmp_path / "bentoml"), "PYTHONPATH": str(REPOSITORY)}
-    with running_server(REPOSITORY / "zoo" / "cifar10", environment=environment, cwd=tmp_path) as server:
+    with running_server(REPOSITORY / "zoo" / "cifar10-small", environment=environment, cwd=tmp_path) as server:
         with Client(server.url) as client:
             assert client.model()["classes"][0] == "airplane"
         assert (tmp_path / ".f2at").is_dir()

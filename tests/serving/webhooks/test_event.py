@@ -13,7 +13,7 @@ from f2at.serving.api.routes import Backend, create_app
 from f2at.serving.bento.routes import every_route
 from f2at.serving.webhooks.event import CONTENT_TYPE, event, identify
 
-ZOO = Path(__file__).parents[3] / "zoo" / "cifar10"
+ZOO = Path(__file__).parents[3] / "zoo" / "cifar10-small"
 AUDIT: dict[str, Any] = {
     "id": "ci:nightly.1",
     "state": "done",

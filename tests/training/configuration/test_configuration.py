@@ -126,6 +126,10 @@ def test_flags_override_the_file(tmp_path: Path) -> None:
         ({"data": 3}, "data is a section with keys of its own; got 3"),
         ({"attack": {"eps": "8/0"}}, "attack.eps must be a number or a fraction like 8/255; got '8/0'"),
         ({"attack": {"eps": 0}}, "attack.eps must be above 0 and at most 1; got 0"),
+        ({"attack": {"norm": "l0"}}, "attack.norm must be one of linf, l2, l1; got 'l0'"),
+        ({"attack": {"norm": "l2", "eps": 0}}, "attack.eps must be above 0; got 0"),
+        ({"attack": {"norm": "l2", "kind": "n-fgsm"}}, "attack.norm must be linf for attack.kind = n-fgsm; got 'l2'"),
+        ({"attack": {"norm": "l1", "eps": 12}}, "attack.step_size must be at least eps / steps, .* and eps 12"),
         ({"attack": {"eps": "256/255"}}, "attack.eps must be above 0 and at most 1; got 256/255"),
         ({"attack": {"steps": 0}}, "attack.steps must be at least 1; got 0"),
         (

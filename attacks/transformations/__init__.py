@@ -1,0 +1,1 @@
+"""Changes of an image that no norm bounds: rotations and shifts, what a pipeline does, natural corruptions."""
