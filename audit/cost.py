@@ -1,5 +1,6 @@
 """The most that an audit may cost, known before it runs: evaluations of the model, and seconds by its pace."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from f2at.audit.corruptions import CORRUPTIONS as NATURAL
 from f2at.audit.probe import COMPARED
 from f2at.audit.request import AuditRequest
 from f2at.audit.stages import CLEAN, CORRUPTIONS, CURVE, HALVINGS, ITERATIONS
+from f2at.audit.steps import SHARD_SIZE
 from f2at.audit.suites import QUICK, Probes, checked
 from f2at.audit.threats.base import Tier
 
@@ -46,7 +48,8 @@ def most_evaluations(request: AuditRequest, samples: int) -> int:
     attacked = {every: sum(checked(p, every) for p in range(samples)) for every in {1, *suite.every.values()}}
     ball = sum(attack.most_per_sample * attacked[suite.every.get(attack.name, 1)] for attack in suite.attacks)
     tier = Tier(quick=request.suite == QUICK)
-    return request.samples_per_gradient * (ball + samples * sum(t.most(tier) for t in request.chosen_threats))
+    threats, shards = [threat.most(tier) for threat in request.chosen_threats], math.ceil(samples / SHARD_SIZE)
+    return request.samples_per_gradient * (ball + sum(t.image * samples + t.shard * shards for t in threats))
 
 
 def attack_cost(attack: Attack, samples: int) -> Cost:

@@ -16,6 +16,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ from f2at.audit.steps import SHARD_SIZE, Step, drawn, in_order
 from f2at.audit.subject import Subject, ToTarget
 from f2at.audit.suites import CUSTOM, QUICK, accuracy_name, checked, probes
 from f2at.audit.threats.base import Tier
-from f2at.audit.threats.stages import threat_stages
+from f2at.audit.threats.stages import Work, threat_stages
 from f2at.images.pixels import Labels, to_inputs
 from f2at.images.sets.base import LabelledSet
 
@@ -123,7 +124,9 @@ class Audit:
             gradients=has_gradients(target) and (self._suite.needs_gradients or request.suite == CUSTOM),
             scores=has_scores(target) and bool(self._suite.needs_scores),
         )
-        added = threat_stages(request.chosen_threats, self._tier, self._images.shape[1:], curve=request.curve)
+        added = threat_stages(
+            request.chosen_threats, self._tier, self._images.shape[1:], samples=n, curve=request.curve
+        )
         self._threats = {step.name: step for step in added}
         measured = (ITERATIONS, *((CURVE,) if request.curve else ()), CORRUPTIONS)
         stages = (CLEAN, *(attack.name for attack in self._suite.attacks), *measured, *self._threats)
@@ -182,7 +185,16 @@ class Audit:
         elif step.stage == CORRUPTIONS:
             outcome = run_corruptions(subject, shard, ball, rng)
         elif step.stage in self._threats:
-            outcome = self._threats[step.stage].run(subject, shard, followed, previous, rng, shown)
+            work = Work(
+                subject=subject,
+                shard=shard,
+                followed=followed,
+                others=partial(self._others, step.shard),
+                previous=previous,
+                rng=rng,
+                shown=shown,
+            )
+            outcome = self._threats[step.stage].run(work)
         else:
             attack = self._suite.attacks[step.place - 1]
             attacked = self._attacked(positions, attack, previous)
@@ -312,5 +324,12 @@ class Audit:
         return np.arange(shard * SHARD_SIZE, min((shard + 1) * SHARD_SIZE, len(self._labels)))
 
     def _shard(self, number: int) -> Shard:
-        positions = self._positions(number)
+        return self._part(self._positions(number))
+
+    def _others(self, number: int, count: int) -> Shard:
+        """So many samples that come after a shard, as if the first came after the last; all others at most."""
+        n, own = len(self._labels), self._positions(number)
+        return self._part(np.sort((own[-1] + 1 + np.arange(min(count, n - len(own)))) % n))
+
+    def _part(self, positions: Labels) -> Shard:
         return Shard(positions, self._images[positions], self._labels[positions])

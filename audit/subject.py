@@ -12,7 +12,7 @@ from f2at.attacks.attack import Attack
 from f2at.attacks.objectives import objective_weights
 from f2at.attacks.target import CountingTarget, Target, has_gradients
 from f2at.attacks.targets.expectation import ExpectedTarget
-from f2at.audit.threats.base import Found, Search
+from f2at.audit.threats.base import Found, Given, Search
 from f2at.images.pixels import Images, Labels, to_inputs
 
 ToTarget = Callable[[NDArray[Any]], Any]
@@ -86,11 +86,11 @@ class Subject:
         found = attack.run(target, inputs, self._to_target(labels), eps=float(eps), norm=norm, rng=rng)
         return to_numpy(found)
 
-    def search(self, search: Search, images: Images, labels: Labels, *, rng: np.random.Generator) -> Found:
-        """What an attack on a threat finds for these images; for no image nothing is asked."""
-        if not len(images):
-            return Found(images, [])
-        return search.find(self._attacked, self._to_target, images, labels, rng)
+    def search(self, search: Search, given: Given, *, rng: np.random.Generator) -> Found:
+        """What an attack on a threat finds for the images that it is given; for no image nothing is asked."""
+        if not len(given.images):
+            return Found(given.images, [])
+        return search.find(self._attacked, self._to_target, given, rng)
 
     def logits(self, inputs: NDArray[Any]) -> NDArray[np.float64]:
         """Logits (N, C) of inputs (N, 3, H, W); of none without the model, since not every graph takes no image."""

@@ -18,6 +18,7 @@ _THREATS = (
     "l1",
     "l0:pixels=5",
     "patch:area=2%",
+    "universal",
     "rotate-translate:degrees=30,shift=10%",
     "corruptions:severity=5",
     "jpeg:quality=10",

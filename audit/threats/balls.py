@@ -12,8 +12,8 @@ from f2at.attacks.target import Target
 from f2at.attacks.threat import effective_eps, parse_eps
 from f2at.audit.subject import to_numpy
 from f2at.audit.suites import Suite, suite_for
-from f2at.audit.threats.base import SHARES, Found, Search, Searched, Shape, Threat, Tier, ToTarget, parameter
-from f2at.images.pixels import LEVELS, Images, Labels, to_inputs
+from f2at.audit.threats.base import SHARES, Found, Given, Search, Searched, Shape, Threat, Tier, ToTarget, parameter
+from f2at.images.pixels import LEVELS, to_inputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +66,11 @@ class Ball(Searched):
         return suite_for("black-box" if tier.scores else "labels", self.norm)
 
     def _bound(self, attack: Attack, every: int) -> Search:
-        def find(
-            target: Target, to_target: ToTarget, images: Images, labels: Labels, rng: np.random.Generator
-        ) -> Found:
-            inputs, y = to_target(to_inputs(images)), to_target(labels)
+        def find(target: Target, to_target: ToTarget, given: Given, rng: np.random.Generator) -> Found:
+            inputs, y = to_target(to_inputs(given.images)), to_target(given.labels)
             found = attack.run(target, inputs, y, eps=float(self.eps), norm=self.norm, rng=rng)
-            return Found(grid.snap(to_numpy(found), images, eps=self.eps, norm=self.norm), [""] * len(images))
+            images = grid.snap(to_numpy(found), given.images, eps=self.eps, norm=self.norm)
+            return Found(images, [""] * len(images))
 
         return Search(
             name=attack.name,

@@ -38,6 +38,27 @@ class Tier(NamedTuple):
     scores: bool = True
 
 
+class Most(NamedTuple):
+    """Evaluations of the model that attacks take at most: for each image, and besides for each shard of them."""
+
+    image: int
+    shard: int = 0
+
+
+class Given(NamedTuple):
+    """What a search is given.
+
+    Attributes:
+        images: uint8 (N, H, W, 3), to find a change for; labels: (N,).
+        others: images of the audit that are not among them, as many as it learns from; other_labels: theirs.
+    """
+
+    images: Images
+    labels: Labels
+    others: Images
+    other_labels: Labels
+
+
 class Found(NamedTuple):
     """An image of the threat for each of N clean ones, whether or not it fools the model.
 
@@ -57,8 +78,10 @@ class Search:
     Attributes:
         name, title, paper, knowledge, parameters: as `f2at.attacks.attack.Attack` has them.
         most: evaluations of the model, forward and gradient, that it takes at most for one image.
+        once: those that it takes besides for each shard, however many images it has.
+        learns: from how many other images it learns, at most.
         every: it runs as a check only, on one image in so many.
-        find: from the target, what moves arrays to it, images, labels and a generator.
+        find: from the target, what moves arrays to it, what it is given and a generator.
     """
 
     name: str
@@ -67,8 +90,10 @@ class Search:
     knowledge: Knowledge
     parameters: Mapping[str, Any]
     most: int
+    once: int = 0
+    learns: int = 0
     every: int = 1
-    find: Callable[[Target, ToTarget, Images, Labels, np.random.Generator], Found]
+    find: Callable[[Target, ToTarget, Given, np.random.Generator], Found]
 
 
 class Candidate(NamedTuple):
@@ -168,8 +193,8 @@ class Threat(ABC):
         """Whether what stands says something strong of the model, and what it says."""
 
     @abstractmethod
-    def most(self, tier: Tier) -> int:
-        """Evaluations of the model that its attacks take at most for one image."""
+    def most(self, tier: Tier) -> Most:
+        """Evaluations of the model that its attacks take at most."""
 
     def includes(self, other: "Threat") -> bool:  # noqa: ARG002
         """Whether every image of the other threat is one of this, so that its errors are errors here."""
@@ -183,9 +208,10 @@ class Searched(Threat):
     def searches(self, tier: Tier) -> tuple[Search, ...]:
         """The attacks, in order: each takes on what stood before it."""
 
-    def most(self, tier: Tier) -> int:
+    def most(self, tier: Tier) -> Most:
         """See `Threat`."""
-        return sum(search.most for search in self.searches(tier))
+        searches = self.searches(tier)
+        return Most(sum(search.most for search in searches), sum(search.once for search in searches))
 
     @abstractmethod
     def weaker(self, shape: Shape) -> tuple["Searched", ...]:
@@ -199,9 +225,9 @@ class Scan(Threat):
     def candidates(self, shape: Shape) -> tuple[Candidate, ...]:
         """All of them, the weakest first."""
 
-    def most(self, tier: Tier) -> int:  # noqa: ARG002
+    def most(self, tier: Tier) -> Most:  # noqa: ARG002
         """See `Threat`."""
-        return len(self.candidates((1, 1, 3)))
+        return Most(len(self.candidates((1, 1, 3))))
 
     def check(self, shape: Shape) -> None:
         """Every shape will do."""

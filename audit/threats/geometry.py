@@ -14,6 +14,7 @@ from f2at.audit.subject import score, to_numpy
 from f2at.audit.threats.base import (
     SHARES,
     Found,
+    Given,
     Search,
     Searched,
     Shape,
@@ -109,9 +110,7 @@ class Turn(Searched):
         rounds = 0 if tier.quick or self.search == "grid" or not tier.scores else _ROUNDS
         drawn = 0 if tier.quick or self.search == "grid" else _DRAWN
 
-        def find(
-            target: Target, to_target: ToTarget, images: Images, labels: Labels, rng: np.random.Generator
-        ) -> Found:
+        def find(target: Target, to_target: ToTarget, given: Given, rng: np.random.Generator) -> Found:
             def margins(turned: Images, y: Labels) -> NDArray[np.float64]:
                 logits = to_numpy(target.logits(to_target(to_inputs(turned))))
                 return score(logits.astype(np.float64), y).margins
@@ -124,8 +123,9 @@ class Turn(Searched):
             def render(turned: Images, turns: NDArray[np.float64]) -> Images:
                 return rotation.rotate_translate(turned, turns, fill=self.fill)
 
-            worst = worst_turns(margins, render, images, labels, tried, self._neighbours(rounds))
-            return Found(rotation.rotate_translate(images, worst, fill=self.fill), [_words(row) for row in worst])
+            worst = worst_turns(margins, render, given.images, given.labels, tried, self._neighbours(rounds))
+            images = rotation.rotate_translate(given.images, worst, fill=self.fill)
+            return Found(images, [_words(row) for row in worst])
 
         planned = len(self._planned())
         return (

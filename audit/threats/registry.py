@@ -9,10 +9,14 @@ from f2at.audit.threats.base import Threat
 from f2at.audit.threats.geometry import Turn
 from f2at.audit.threats.pipeline import Brightness, Corruptions, Jpeg, Resize
 from f2at.audit.threats.sparse import Patch, Pixels
+from f2at.audit.threats.universal import Universal
 from f2at.command_line import suggestion
 
 THREATS: Mapping[str, type[Threat]] = MappingProxyType(
-    {threat.name: threat for threat in (Linf, L2, L1, Pixels, Patch, Turn, Corruptions, Jpeg, Brightness, Resize)}
+    {
+        threat.name: threat
+        for threat in (Linf, L2, L1, Universal, Pixels, Patch, Turn, Corruptions, Jpeg, Brightness, Resize)
+    }
 )
 
 

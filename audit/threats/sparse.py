@@ -19,6 +19,7 @@ from f2at.audit.subject import to_numpy
 from f2at.audit.threats.base import (
     SHARES,
     Found,
+    Given,
     Search,
     Searched,
     Shape,
@@ -30,7 +31,7 @@ from f2at.audit.threats.base import (
     share,
     whole,
 )
-from f2at.images.pixels import Images, Labels, to_inputs
+from f2at.images.pixels import Images, to_inputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,10 +83,7 @@ class Pixels(Searched):
             images = sets.keep_pixels(found, clean, pixels=self.pixels)
             return Found(images, [f"{n} pixels" for n in sets.changed_pixels(images, clean)])
 
-        def given(_: Images) -> dict[str, int]:
-            return {"pixels": self.pixels}
-
-        return _by_tier(tier, _SPARSE_PGD, _SPARSE_RS, given, keep)
+        return _by_tier(tier, _SPARSE_PGD, _SPARSE_RS, lambda _: {"pixels": self.pixels}, keep)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,16 +161,15 @@ class _Attack:
     quick: Mapping[str, Any]
 
     def bound(
-        self, tier: Tier, given: Callable[[Images], Mapping[str, int]], keep: Callable[[NDArray[Any], Images], Found]
+        self, tier: Tier, sized: Callable[[Images], Mapping[str, int]], keep: Callable[[NDArray[Any], Images], Found]
     ) -> Search:
         """For a size of the set, given by keyword, which `keep` enforces whatever the attack returns."""
         parameters = {**usual_parameters(self.function), **(self.quick if tier.quick else self.usual)}
 
-        def find(
-            target: Target, to_target: ToTarget, images: Images, labels: Labels, rng: np.random.Generator
-        ) -> Found:
-            inputs, y = to_target(to_inputs(images)), to_target(labels)
-            return keep(to_numpy(self.function(target, inputs, y, rng=rng, **given(images), **parameters)), images)
+        def find(target: Target, to_target: ToTarget, given: Given, rng: np.random.Generator) -> Found:
+            inputs, y = to_target(to_inputs(given.images)), to_target(given.labels)
+            size = sized(given.images)
+            return keep(to_numpy(self.function(target, inputs, y, rng=rng, **size, **parameters)), given.images)
 
         return Search(
             name=self.name,
@@ -229,11 +226,11 @@ def _by_tier(
     tier: Tier,
     ascent: _Attack,
     random: _Attack,
-    given: Callable[[Images], Mapping[str, int]],
+    sized: Callable[[Images], Mapping[str, int]],
     keep: Callable[[NDArray[Any], Images], Found],
 ) -> tuple[Search, ...]:
     return tuple(
-        attack.bound(tier, given, keep)
+        attack.bound(tier, sized, keep)
         for attack, possible in ((ascent, tier.gradients), (random, tier.scores))
         if possible
     )

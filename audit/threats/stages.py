@@ -1,7 +1,7 @@
 """The steps of an audit that threats add: a search, a scan, and how accuracy falls with a threat's strength."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,14 +9,42 @@ import numpy as np
 
 from f2at.audit.cost import Cost
 from f2at.audit.stages import Shard, correct
+from f2at.audit.steps import SHARD_SIZE
 from f2at.audit.subject import NO_ANSWER, Subject
 from f2at.audit.suites import checked
-from f2at.audit.threats.base import Candidate, Found, Scan, Search, Searched, Shape, Threat, Tier
+from f2at.audit.threats.base import Candidate, Found, Given, Scan, Search, Searched, Shape, Threat, Tier
 from f2at.images.pixels import Labels
 from f2at.images.png import base64_png
 
 Result = Mapping[str, Any]
 _JUDGED = 1  # forward passes of an image that was found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a step is given.
+
+    Attributes:
+        subject: the model.
+        shard: the images; followed: those of them that curves are drawn of.
+        others: so many images of the audit that are in other shards.
+        previous: results of the shard's earlier steps.
+        shown: pictures of errors to keep, at most.
+    """
+
+    subject: Subject
+    shard: Shard
+    followed: Shard
+    others: Callable[[int], Shard]
+    previous: Sequence[Result]
+    rng: np.random.Generator
+    shown: int
+
+    def search(self, search: Search, part: Shard) -> Found:
+        """What an attack finds for some of the images."""
+        others = self.others(search.learns)
+        given = Given(part.images, part.labels, others.images, others.labels)
+        return self.subject.search(search, given, rng=self.rng)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +62,8 @@ class ThreatStage(ABC):
     inside: frozenset[str]
 
     @abstractmethod
-    def run(
-        self, subject: Subject, shard: Shard, followed: Shard, previous: Sequence[Result], rng: Any, shown: int
-    ) -> dict[str, Any]:
-        """The outcome on a shard, JSON values; `shown` pictures of errors at most."""
+    def run(self, work: Work) -> dict[str, Any]:
+        """The outcome on a shard, JSON values."""
 
     @abstractmethod
     def cost(self, shard: int, followed: int) -> Cost:
@@ -57,20 +83,12 @@ class SearchStage(ThreatStage):
 
     search: Search
 
-    def run(
-        self,
-        subject: Subject,
-        shard: Shard,
-        followed: Shard,  # noqa: ARG002
-        previous: Sequence[Result],
-        rng: np.random.Generator,
-        shown: int,
-    ) -> dict[str, Any]:
+    def run(self, work: Work) -> dict[str, Any]:
         """See `ThreatStage`."""
-        part = shard.at([p for p in self.standing(previous) if checked(p, self.search.every)])
-        found = subject.search(self.search, part.images, part.labels, rng=rng)
-        predictions = subject.scores(found.images, part.labels).predictions
-        return {"attempted": part.positions.tolist(), **_outcome(part, found, predictions, shown)}
+        part = work.shard.at([p for p in self.standing(work.previous) if checked(p, self.search.every)])
+        found = work.search(self.search, part)
+        predictions = work.subject.scores(found.images, part.labels).predictions
+        return {"attempted": part.positions.tolist(), **_outcome(part, found, predictions, work.shown)}
 
     def cost(self, shard: int, followed: int) -> Cost:  # noqa: ARG002
         """See `ThreatStage`."""
@@ -83,21 +101,14 @@ class ScanStage(ThreatStage):
 
     candidates: tuple[Candidate, ...]
 
-    def run(
-        self,
-        subject: Subject,
-        shard: Shard,
-        followed: Shard,  # noqa: ARG002
-        previous: Sequence[Result],
-        rng: np.random.Generator,
-        shown: int,
-    ) -> dict[str, Any]:
+    def run(self, work: Work) -> dict[str, Any]:
         """See `ThreatStage`."""
-        standing = np.isin(shard.positions, correct(previous))  # all, since the curve is theirs
+        shard, subject = work.shard, work.subject
+        standing = np.isin(shard.positions, correct(work.previous))  # all, since the curve is theirs
         images, how, strengths = shard.images.copy(), [""] * len(shard), np.full(len(shard), np.nan)
         predictions, right = shard.labels.copy(), []
         for candidate in self.candidates:
-            changed = candidate.apply(shard.images, rng)
+            changed = candidate.apply(shard.images, work.rng)
             answers = subject.scores(changed, shard.labels).predictions
             wrong = answers != shard.labels
             right.append(int((~wrong).sum()))
@@ -106,7 +117,7 @@ class ScanStage(ThreatStage):
             for row in np.flatnonzero(fell):
                 how[row] = candidate.name
             standing &= ~wrong
-        outcome = _outcome(shard, Found(images, how), predictions, shown)
+        outcome = _outcome(shard, Found(images, how), predictions, work.shown)
         if outcome["fallen"]:
             outcome["fallen"]["strengths"] = strengths[~np.isnan(strengths)].tolist()
         return {"attempted": shard.positions.tolist(), "right": right, **outcome}
@@ -122,24 +133,16 @@ class StrengthStage(ThreatStage):
 
     forms: tuple[tuple[Searched, Search], ...]
 
-    def run(
-        self,
-        subject: Subject,
-        shard: Shard,  # noqa: ARG002
-        followed: Shard,
-        previous: Sequence[Result],
-        rng: np.random.Generator,
-        shown: int,  # noqa: ARG002
-    ) -> dict[str, Any]:
+    def run(self, work: Work) -> dict[str, Any]:
         """See `ThreatStage`. What the whole threat did not break, its weaker forms need not be tried on."""
-        whole = self.standing(previous)
-        right = [p for p in followed.positions.tolist() if p in correct(previous)]
+        whole, followed = self.standing(work.previous), work.followed
+        right = [p for p in followed.positions.tolist() if p in correct(work.previous)]
         left = [p for p in right if p not in whole]
         broken_at: dict[int, float] = {}
         for form, search in self.forms:
             part = followed.at(left)
-            found = subject.search(search, part.images, part.labels, rng=rng)
-            wrong = subject.scores(found.images, part.labels).predictions != part.labels
+            found = work.search(search, part)
+            wrong = work.subject.scores(found.images, part.labels).predictions != part.labels
             broken_at |= dict.fromkeys(part.positions[wrong].tolist(), form.strength)
             left = [p for p in left if p not in broken_at]
         broken_at |= dict.fromkeys(left, self.threat.strength)
@@ -151,8 +154,10 @@ class StrengthStage(ThreatStage):
         return Cost(sum(c.forwards for c in costs), sum(c.gradients for c in costs))
 
 
-def threat_stages(threats: Sequence[Threat], tier: Tier, shape: Shape, *, curve: bool) -> tuple[ThreatStage, ...]:
-    """The steps of every threat, in order, for images of this shape.
+def threat_stages(
+    threats: Sequence[Threat], tier: Tier, shape: Shape, *, samples: int, curve: bool
+) -> tuple[ThreatStage, ...]:
+    """The steps of every threat, in order, for so many images of this shape.
 
     Raises:
         ValueError: a threat that these images leave nothing to, or that has no attack for the model.
@@ -171,8 +176,14 @@ def threat_stages(threats: Sequence[Threat], tier: Tier, shape: Shape, *, curve:
         assert isinstance(threat, Searched)
         searches = threat.searches(tier)
         if not searches:
+            left = "scores" if tier.scores else "labels"
             raise ValueError(
-                f"threat {threat.name} has no attack that goes by labels alone, as this suite or this model asks"
+                f"threat {threat.name} has no attack that goes by {left} alone, as this suite or this model asks"
+            )
+        if samples <= SHARD_SIZE and any(search.learns for search in searches):
+            raise ValueError(
+                f"threat {threat.name} needs more than {SHARD_SIZE} samples, since it learns from images other than "
+                f"those that it is tried on; got {samples}"
             )
         for search in searches:
             inside.add(f"{threat.text}/{search.name}")
@@ -189,7 +200,7 @@ def threat_stages(threats: Sequence[Threat], tier: Tier, shape: Shape, *, curve:
 
 def _search_cost(search: Search, images: int) -> Cost:
     """The most that a search takes on so many images, their verdict included."""
-    most, white = images * search.most, search.knowledge == "white-box"
+    most, white = images * search.most + search.once, search.knowledge == "white-box"
     return Cost(images * _JUDGED + most * (not white), most * white)
 
 

@@ -194,9 +194,9 @@ def scale_for(name: str, data: str | None, seeds: int | None) -> Scale:
         return replace(
             scale,
             note=f"small: images of {data} in place of the paper's data, every run at the cost of 40 forward passes an "
-            "image (4 to 8 epochs on N-FGSM), with a running average of the weights (0.999), labels smoothed by 0.1 and "
-            "a one-cycle schedule, networks of width 16 and a WRN-10-2: far from converged; AA is the adaptive suite's "
-            "multi-targeted attack, which stands for AutoAttack.",
+            "image (4 to 8 epochs on N-FGSM), with a running average of the weights (0.999), labels smoothed by 0.1 "
+            "and a one-cycle schedule, networks of width 16 and a WRN-10-2: far from converged; AA is the adaptive "
+            "suite's multi-targeted attack, which stands for AutoAttack.",
             data=_for_all({"name": "folder", "root": data, "size": 32, "validation": 1000, "reference": 2000}),
             attack={
                 "eps": "8/255",

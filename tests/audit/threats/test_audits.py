@@ -1,15 +1,20 @@
 """Threats beside the ball, on a classifier whose errors can be counted by hand: is the mean level above 100?"""
 
 import json
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays as hypothesis_arrays
 
 from f2at.audit import run_audit
 from f2at.audit.plan import Audit
 from f2at.audit.reports.files import read_report, write_report
 from f2at.audit.reports.report import deterministic_part, without_examples
+from f2at.audit.threats.universal import apply_to_all
 from tests.audit.grey import SIDE, THRESHOLD, grey_audit
 
 DISTANCES = [*range(1, 13), *range(20, 80, 3)]  # in levels, dark and light images in turn
@@ -81,6 +86,65 @@ def test_black_corners_break_light_pictures_only() -> None:
     assert 0 < len(section["fallen"]) < len(DISTANCES) // 2
     assert {row["index"] % 2 for row in section["fallen"]} == {1}
     assert all("clockwise" in row["how"] for row in section["fallen"])
+
+
+def test_one_perturbation_makes_all_lighter_or_all_darker() -> None:
+    """No change of pixels can do both, so that one kind stands, where each image alone would fall."""
+    distances = [5] * 60
+    report = report_of("universal:eps=8/255", distances=distances, eps="8/255")
+    assert report["robust"]["k"] == 0
+    (section,) = report["threats"]
+    assert section["strength"] == "weak"  # as quick has it
+    fallen = {row["index"] for row in section["fallen"]}
+    for start in (0, 25, 50):
+        shard = {row["index"] for row in report["samples"][start : start + 25]}
+        assert shard & fallen in ({i for i in shard if i % 2}, {i for i in shard if not i % 2})
+    assert [p["k"] for p in section["curve"]["points"]] == [20] * 4 + [
+        sum(row["index"] not in fallen for row in report["samples"][::3])
+    ]
+
+
+def test_a_universal_perturbation_has_not_seen_what_it_is_tried_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[int]] = []
+
+    def record(_: Any, inputs: Any, labels: Any, **__: Any) -> Any:
+        seen.append(sorted((255 * inputs[:, 0, 0, 0]).round().int().tolist()))
+        assert len(labels) == len(inputs)
+        return 0 * inputs[0]
+
+    monkeypatch.setattr("f2at.audit.threats.universal.universal", record)
+    audit = grey_audit([1 + row for row in range(60)], threats=["universal:images=30"], curve=False, **ASKED)
+    report = audit.report(run_audit(audit))
+    everyone = [101 + i if i % 2 else 100 - i for i in (row["index"] for row in report["samples"])]
+    assert [len(levels) for levels in seen] == [30, 30, 30]
+    for start, levels in zip((0, 25, 50), seen, strict=True):
+        own = everyone[start : start + 25]
+        assert not set(own) & set(levels)
+        assert set(levels) <= set(everyone)
+    assert report["threats"][0]["robust"]["k"] == 60
+
+
+def test_without_other_images_nothing_universal_can_be_learnt() -> None:
+    with pytest.raises(ValueError, match=r"threat universal needs more than 25 samples, .*; got 25"):
+        grey_audit([5] * 25, threats=["universal"], **ASKED)
+    with pytest.raises(ValueError, match="threat universal has no attack that goes by scores alone"):
+        grey_audit([5] * 60, suite="black-box", threats=["universal"])
+
+
+@given(
+    change=hypothesis_arrays(np.float64, (3, 2, 2), elements=st.floats(-1, 1) | st.just(np.nan) | st.just(np.inf)),
+    clean=hypothesis_arrays(np.uint8, (3, 2, 2, 3)),
+    levels=st.integers(1, 40),
+)
+def test_a_universal_change_is_the_same_for_all_and_within_its_radius(change: Any, clean: Any, levels: int) -> None:
+    images = apply_to_all(change, clean, eps=Fraction(2 * levels + 1, 510)).astype(int)
+    moved = images - clean
+    assert abs(moved).max() <= levels
+    lowest, highest = moved.min(0), moved.max(0)
+    # The same where nothing is clipped: what is clipped lies at an end.
+    assert ((images == 0) | (images == 255) | (moved == lowest) | (moved == highest)).all()
+    apart = (lowest != highest) & ~((images == 0) | (images == 255)).any(0)
+    assert not apart.any()
 
 
 @pytest.mark.slow
@@ -198,7 +262,7 @@ def test_pictures_are_few_and_withheld_with_the_others() -> None:
 
 
 def test_the_most_that_threats_take_is_known_before() -> None:
-    request: dict[str, Any] = {**ASKED, "threats": ["l0:pixels=1", "rotate-translate", "jpeg", "l2"]}
+    request: dict[str, Any] = {**ASKED, "threats": ["l0:pixels=1", "rotate-translate", "jpeg", "l2", "universal"]}
     audit = grey_audit(DISTANCES, **request)
     results = run_audit(audit)
     for step, result in zip(audit.steps, results, strict=True):
