@@ -29,10 +29,18 @@ def run(arguments: Sequence[str], *, shapes: Sequence[Shape] = ()) -> int:
     baseline, candidate = read_report(options.baseline), read_report(options.candidate)
     comparison = compare_reports(baseline, candidate)
     given = {name: getattr(options, name) for name in ("tolerance", "tolerance_clean", "tolerance_robust")}
-    outcome = gate(comparison, **given, fail_on=options.fail_on)
+    outcome = gate(comparison, **given, fail_on=options.fail_on, threats=options.gate)
     allowed = {f"tolerance_{name}": points for name, points in tolerances_of(**given).items()}
-    judged = {"fail_on": options.fail_on, "tolerance": options.tolerance, **allowed, "outcome": outcome}
-    conclusion = _conclusion(judged, attacked=_under_attack(comparison), same_attacks=comparison["same_attacks"])
+    counting = [row for row in comparison["threats"] if row["gated"] or row["name"] in options.gate]
+    judged = {
+        "fail_on": options.fail_on,
+        "tolerance": options.tolerance,
+        **allowed,
+        "threats": [row["name"] for row in counting],
+        "outcome": outcome,
+    }
+    alike = all(row["same_attacks"] for row in (comparison, *counting))
+    conclusion = _conclusion(judged, attacked=_under_attack(comparison), same_attacks=alike)
     write_shapes(also, comparison, outcome, conclusion, candidate, options.candidate)
     if options.format == "json":
         print(json.dumps({**comparison, "gate": judged}, indent=2, allow_nan=False))
@@ -48,7 +56,7 @@ def summary(comparison: Mapping[str, Any]) -> str:
     """A comparison in a dozen lines or so."""
     threat, models = comparison["threat_model"], comparison["models"]
     attacked = _under_attack(comparison)
-    width = max(12, len(attacked) + 2)
+    width = max([12, *(len(name) + 2 for name in (attacked, *(row["name"] for row in comparison["threats"])))])
     lines = [
         f"baseline   {models['baseline'] or 'model without a digest'}",
         f"candidate  {'the same model' if _same(models) else models['candidate'] or 'model without a digest'}",
@@ -56,22 +64,19 @@ def summary(comparison: Mapping[str, Any]) -> str:
         "",
         f"{'accuracy':<{width}}{'baseline':>17}{'candidate':>17}  {'change':<23}{'only one right':<15}verdict",
     ]
-    for name, label in (("clean", "clean"), ("robust", attacked)):
-        row = comparison[name]
-        interval = f"{100 * row['difference']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
-        split = f"{row['only_baseline']} / {row['only_candidate']}" if comparison["paired"] else "-"
-        p = f", p {row['p_value']:.2g}" if comparison["paired"] else ""
-        shares = f"{_share(row['baseline']):>17}{_share(row['candidate']):>17}"
-        other = ", under other attacks" if name == "robust" and not comparison["same_attacks"] else ""
-        lines.append(f"{label:<{width}}{shares}  {interval:<23}{split:<15}{row['verdict']}{other}{p}")
+    lines.append(_change("clean", comparison["clean"], width))
+    lines.append(_change(attacked, comparison["robust"], width, same_attacks=comparison["same_attacks"]))
     for row in comparison["attacks"]:
         before, after = (_share(row[side]["robust"]) if row[side] else "-" for side in ("baseline", "candidate"))
         lines.append(f"{'  ' + row['name']:<{width}}{before:>17}{after:>17}")
-    width = max([width, *(len(row["name"]) + 2 for row in comparison["threats"])])
     for row in comparison["threats"]:
+        if row["change"]:
+            lines.append(_change(row["name"], row["change"], width, same_attacks=row["same_attacks"]))
+            continue
         before, after = (_share(row[side]["robust"]) if row[side] else "-" for side in ("baseline", "candidate"))
         lines.append(f"{row['name']:<{width}}{before:>17}{after:>17}")
-    lines += ["", f"median distance to an error: {_levels(comparison)}", f"cost: {_cost(comparison)}"]
+    lines += ["", *_corruption_error(comparison)]
+    lines += [f"median distance to an error: {_levels(comparison)}", f"cost: {_cost(comparison)}"]
     lines += [f"class {row['name']}, {attacked}: {change}" for row, change in _classes(comparison)]
     nothing = [side for side in ("baseline", "candidate") if _broke_nothing(comparison, side)]
     lines += [f"the attacks broke nothing of the {side}" for side in nothing]
@@ -80,9 +85,32 @@ def summary(comparison: Mapping[str, Any]) -> str:
     return "\n".join(lines + [f"not alike: {warning}" for warning in comparison["warnings"]])
 
 
+def _corruption_error(comparison: Mapping[str, Any]) -> list[str]:
+    """mCE, and the corruptions that it is best and worst at."""
+    found = comparison["corruption_error"]
+    if found is None:
+        return []
+    ordered = sorted(found["each"], key=found["each"].__getitem__)
+    low, high = (f"{found['each'][title]:.2f} for {title.lower()}" for title in (ordered[0], ordered[-1]))
+    return [f"errors under corruptions (mCE), the baseline's being 1: {found['mean']:.2f}, from {low} to {high}"]
+
+
+def _change(label: str, row: Mapping[str, Any], width: int, *, same_attacks: bool = True) -> str:
+    """A line of the table: both shares, the difference with its interval, and what is said of it."""
+    interval = f"{100 * row['difference']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
+    paired = row["p_value"] is not None
+    split = f"{row['only_baseline']} / {row['only_candidate']}" if paired else "-"
+    p = f", p {row['p_value']:.2g}" if paired else ""
+    shares = f"{_share(row['baseline']):>17}{_share(row['candidate']):>17}"
+    other = "" if same_attacks else ", under other attacks"
+    return f"{label:<{width}}{shares}  {interval:<23}{split:<15}{row['verdict']}{other}{p}"
+
+
 def _conclusion(judged: Mapping[str, Any], *, attacked: str, same_attacks: bool) -> str:
     clean, robust = (judged[f"tolerance_{name}"] for name in ("clean", "robust"))
     parts = [_rule(clean)] if clean == robust else [f"clean {_rule(clean)}", f"{attacked} {_rule(robust)}"]
+    if judged["threats"]:
+        parts.append(f"the same under {', '.join(judged['threats'])}")
     strict = ", no flag newly raised, audits alike" if judged["fail_on"] == "any" else ""
     reason = "" if same_attacks or judged["outcome"] != "inconclusive" else "; audit both by the same attacks"
     return f"gate ({', '.join(parts)}{strict}): {judged['outcome']}{reason}"
@@ -143,8 +171,9 @@ def _parser() -> Parser:
         "the draw of the images explains. On the same images McNemar's exact test decides, at level 0.05 for clean and "
         "for robust accuracy.",
         epilog="exit codes: 0 the candidate passes; 2 bad input, or audits of different norm or eps; 3 it fails: clean "
-        "or robust accuracy is worse beyond chance (with a tolerance: by more than that); 4 it "
-        "cannot be told: with a tolerance, more images are needed; or the attacks were not the same",
+        "or robust accuracy, or what stands under a threat that counts, is worse beyond chance (with a tolerance: by "
+        "more than that); 4 it cannot be told: with a tolerance, more images are needed; or the attacks were not the "
+        "same",
     )
     parser.add_argument("baseline", type=Path, help="report of the model that is deployed, .json")
     parser.add_argument("candidate", type=Path, help="report of the model that is to replace it, .json")
@@ -166,5 +195,13 @@ def _parser() -> Parser:
         parser.add_argument(
             f"--tolerance-{name}", type=float, metavar="POINTS", help=f"the same for {name} accuracy alone"
         )
+    parser.add_argument(
+        "--gate",
+        action="append",
+        default=[],
+        metavar="THREAT",
+        help="a threat of both reports that counts, as they name it, beside those that count for their thresholds; may "
+        "be repeated",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a file that is there")
     return parser

@@ -1,8 +1,9 @@
 """Two reports side by side: what changed, and whether by more than the draw of the images explains."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
+from f2at.audit.reports.corruption_error import corruption_error
 from f2at.audit.reports.difference import independent_interval, mcnemar_exact, paired_interval
 from f2at.audit.reports.statistics import CONFIDENCE, proportion
 from f2at.audit.suites import accuracy_name
@@ -30,8 +31,11 @@ def compare_reports(baseline: Report, candidate: Report) -> dict[str, Any]:
         JSON values. "clean" and "robust": both accuracies, "difference" with its interval "low" to "high", how many
         images only one of the two gets right, "p_value" (None where not paired) and "verdict". "same_attacks": where
         False, a verdict on robust accuracy may be one on the attacks. "warnings": every way in which the audits
-        differ. "accuracy": what robust accuracy is called, by what the attacks know. "attacks",
-        "threats", "classes", "corruptions", "flags", "median_minimal_perturbation" and "cost", of both.
+        differ. "accuracy": what robust accuracy is called, by what the attacks know. "threats": of each beside the
+        ball, what both withstand, "change" as for robust accuracy (None where only one audit has it), "same_attacks",
+        and "gated", whether it counts for the threshold of either audit. "corruption_error": see `corruption_error`.
+        "attacks", "classes", "corruptions",
+        "flags", "median_minimal_perturbation" and "cost", of both.
 
     Raises:
         ValueError: the threat models differ, in norm or effective eps.
@@ -48,11 +52,12 @@ def compare_reports(baseline: Report, candidate: Report) -> dict[str, Any]:
         "method": PAIRED if paired else UNPAIRED,
         "same_attacks": not other_attacks,
         "warnings": [*other_attacks, *_other_circumstances(baseline, candidate)],
-        "clean": _accuracy(baseline, candidate, _is_right, paired=paired),
-        "robust": _accuracy(baseline, candidate, _is_robust, paired=paired),
+        "clean": _accuracy(_outcomes(baseline, _is_right), _outcomes(candidate, _is_right), paired=paired),
+        "robust": _accuracy(_outcomes(baseline, _is_robust), _outcomes(candidate, _is_robust), paired=paired),
         "accuracy": _name_of_both(baseline, candidate),
         "attacks": _by_name(baseline["attacks"], candidate["attacks"], ("attempted", "broken", "robust", "alone")),
-        "threats": _by_name(_named(baseline), _named(candidate), ("robust", "strength")),
+        "corruption_error": corruption_error(baseline, candidate),
+        "threats": list(_threats(baseline, candidate, paired=paired)),
         "classes": _by_name(baseline["classes"], candidate["classes"], ("n", "clean", "robust")),
         "corruptions": _by_name(baseline["corruptions"], candidate["corruptions"], ("k", "n", "value", "low", "high")),
         "flags": _flags(baseline, candidate),
@@ -70,13 +75,15 @@ def gate(
     tolerance_clean: float | None = None,
     tolerance_robust: float | None = None,
     fail_on: str = "worse",
+    threats: Collection[str] = (),
 ) -> str:
     """Whether a deployment may proceed: "pass", "fail" or "inconclusive".
 
     Without a tolerance the candidate fails where it is worse beyond chance: few images let almost anything pass. With
     one it must prove itself: it passes where the whole interval of the difference lies above -tolerance
     (non-inferiority, one-sided level 0.025), fails where it lies below, and otherwise more images are needed. Clean and
-    robust accuracy must both pass. A pass under other attacks than the baseline's is inconclusive: they may be weaker.
+    robust accuracy must both pass, and what stands under each threat that counts. A pass under other attacks than the
+    baseline's is inconclusive: they may be weaker; so is one on a threat that only one audit has.
 
     Args:
         comparison: what `compare_reports` returns.
@@ -84,14 +91,24 @@ def gate(
         tolerance_clean: the same for clean accuracy alone.
         tolerance_robust: the same for robust accuracy alone.
         fail_on: "worse", or "any" to fail also on a sanity flag newly raised and on audits that differ.
+        threats: those that count besides the threats that count for the threshold of either audit, as reports name
+            them; what is put up with is that of robust accuracy.
 
     Raises:
         ValueError: naming the argument, what is accepted and what came.
     """
     if fail_on not in FAIL_ON:
         raise ValueError(f"fail_on must be one of {', '.join(FAIL_ON)}; got {fail_on!r}")
+    known = [row["name"] for row in comparison["threats"]]
+    for name in threats:
+        if name not in known:
+            raise ValueError(f"threats must be among those of the reports ({', '.join(known) or 'none'}); got {name!r}")
     tolerances = tolerances_of(tolerance=tolerance, tolerance_clean=tolerance_clean, tolerance_robust=tolerance_robust)
     outcomes = {_against(comparison[name], allowed) for name, allowed in tolerances.items()}
+    for row in comparison["threats"]:
+        if row["gated"] or row["name"] in threats:
+            outcomes.add(_against(row["change"], tolerances["robust"]) if row["change"] else "inconclusive")
+            outcomes.add("pass" if row["same_attacks"] else "inconclusive")
     if "fail" in outcomes or (fail_on == "any" and (comparison["warnings"] or comparison["flags"]["raised"])):
         return "fail"
     return "inconclusive" if "inconclusive" in outcomes or not comparison["same_attacks"] else "pass"
@@ -132,10 +149,19 @@ def _of_both(part: Callable[[Report], Any], baseline: Report, candidate: Report)
     return {"baseline": part(baseline), "candidate": part(candidate)}
 
 
-def _accuracy(
-    baseline: Report, candidate: Report, good: Callable[[Mapping[str, Any]], bool], *, paired: bool
-) -> dict[str, Any]:
-    old, new = ({s["index"]: good(s) for s in report["samples"]} for report in (baseline, candidate))
+def _outcomes(report: Report, good: Callable[[Mapping[str, Any]], bool]) -> dict[int, bool]:
+    """Of each image, by its place in the data."""
+    return {sample["index"]: good(sample) for sample in report["samples"]}
+
+
+def _standing(report: Report, section: Mapping[str, Any]) -> dict[int, bool]:
+    """Which images are right and withstand a threat beside the ball."""
+    fallen = {row["index"] for row in section["fallen"]}
+    return _outcomes(report, lambda sample: _is_right(sample) and sample["index"] not in fallen)
+
+
+def _accuracy(old: Mapping[int, bool], new: Mapping[int, bool], *, paired: bool) -> dict[str, Any]:
+    """How many images have a good outcome, and whether the difference is more than chance."""
     k_old, k_new = sum(old.values()), sum(new.values())
     only_old = only_new = p_value = None
     if paired:
@@ -215,9 +241,30 @@ def _other_circumstances(baseline: Report, candidate: Report) -> Iterator[str]:
         yield from _unlike("radii of the curve", *(", ".join(p["eps"] for p in r["curve"]["points"]) for r in both))
 
 
-def _named(report: Report) -> list[Mapping[str, Any]]:
-    """What was found of threats beside the ball, each by its text."""
-    return [{**section, "name": section["threat"]} for section in report["threats"]]
+def _threats(baseline: Report, candidate: Report, *, paired: bool) -> Iterator[dict[str, Any]]:
+    """What both withstand of each threat beside the ball, in the baseline's order."""
+    old, new = ({section["threat"]: section for section in report["threats"]} for report in (baseline, candidate))
+    gated = {*baseline["request"]["gate"], *candidate["request"]["gate"]}
+    for name in dict.fromkeys([*old, *new]):
+        sides = {"baseline": old.get(name), "candidate": new.get(name)}
+        change, same = None, False
+        if name in old and name in new:
+            standing = (_standing(baseline, old[name]), _standing(candidate, new[name]))
+            change = _accuracy(*standing, paired=paired)
+            same = _attacks_of(old[name]) == _attacks_of(new[name])
+        yield {
+            "name": name,
+            **{side: found and {key: found[key] for key in ("robust", "strength")} for side, found in sides.items()},
+            "change": change,
+            "same_attacks": same,
+            "gated": name in gated,
+        }
+
+
+def _attacks_of(section: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """What was tried, with its settings: attacks, or the candidates of a scan."""
+    attacks = [(attack["name"], attack["parameters"], attack["every"]) for attack in section["attacks"]]
+    return [*attacks, *((row["name"],) for row in section["scan"] or ())]
 
 
 def _by_name(old: list[Mapping[str, Any]], new: list[Mapping[str, Any]], keys: tuple[str, ...]) -> list[dict[str, Any]]:

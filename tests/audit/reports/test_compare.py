@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from f2at.audit import run_audit
-from f2at.audit.commands.compare import summary
+from f2at.audit.commands.compare import run, summary
 from f2at.audit.reports.compare import BETTER, SAME, WORSE, compare_reports, gate
 from f2at.audit.reports.difference import independent_interval, mcnemar_exact, paired_interval
 from f2at.audit.reports.files import read_report, write_report
@@ -286,6 +286,85 @@ def test_a_pass_under_other_attacks_proves_nothing(baseline: dict[str, Any]) -> 
         == "inconclusive"
     )
     assert gate(compare_reports(baseline, worse)) == "fail"
+
+
+LIGHT = "brightness:range=30%"
+
+
+@pytest.fixture(scope="module")
+def in_any_light() -> list[dict[str, Any]]:
+    """Of a model and of one whose threshold lies 30 levels higher, on images at 40 levels from the former."""
+    kept: dict[str, Any] = {
+        "distances": [40] * 60,
+        "suite": "quick",
+        "threats": [LIGHT, "l0:pixels=1"],
+        "gate": [LIGHT],
+    }
+    return [audited(**kept), audited(levels=30, **kept)]
+
+
+def test_threats_are_compared_image_by_image(in_any_light: list[dict[str, Any]]) -> None:
+    """Light images have 140 levels, dark ones 61: 30 % less light leaves 98 of the former, below either threshold; 30 %
+    more makes 79 of the latter. With the threshold at 130, what the ball leaves is the same."""
+    found = compare_reports(*in_any_light)
+    light, pixel = found["threats"]
+    assert (light["name"], light["gated"], light["same_attacks"]) == (LIGHT, True, True)
+    assert (light["change"]["baseline"]["k"], light["change"]["candidate"]["k"]) == (30, 30)
+    assert (pixel["name"], pixel["gated"], pixel["change"]["verdict"]) == ("l0:pixels=1", False, SAME)
+    swapped = compare_reports(*reversed(in_any_light))["threats"][0]["change"]
+    assert (swapped["low"], swapped["high"]) == (-light["change"]["high"], -light["change"]["low"])
+
+
+def lost(report: dict[str, Any], name: str, images: int) -> dict[str, Any]:
+    """The report as if so many more images had fallen to a threat."""
+    made = copy.deepcopy(report)
+    section = next(s for s in made["threats"] if s["threat"] == name)
+    fallen = {row["index"] for row in section["fallen"]}
+    more = [s["index"] for s in made["samples"] if s["prediction"] == s["label"] and s["index"] not in fallen][:images]
+    section["fallen"] += [{"index": index, "by": f"{name}/scan", "prediction": 0, "how": ""} for index in more]
+    return made
+
+
+def test_a_threat_that_counts_gates_and_another_does_not(in_any_light: list[dict[str, Any]]) -> None:
+    baseline = in_any_light[0]
+    assert gate(compare_reports(baseline, lost(baseline, LIGHT, 20))) == "fail"
+    pixel = compare_reports(baseline, lost(baseline, "l0:pixels=1", 20))
+    assert (gate(pixel), gate(pixel, threats=["l0:pixels=1"])) == ("pass", "fail")
+    few = compare_reports(baseline, lost(baseline, LIGHT, 2))
+    assert (gate(few), gate(few, tolerance_robust=1), gate(few, tolerance_robust=40)) == (
+        "pass",
+        "inconclusive",
+        "pass",
+    )
+    assert gate(few, tolerance=40, tolerance_robust=0) == "inconclusive"
+    with pytest.raises(ValueError, match=r"threats must be among those of the reports \(.*\); got 'patch'"):
+        gate(few, threats=["patch"])
+
+
+def test_a_threat_that_counts_and_was_not_tried_alike_proves_nothing(in_any_light: list[dict[str, Any]]) -> None:
+    baseline = in_any_light[0]
+    without = {**baseline, "threats": baseline["threats"][1:]}
+    found = compare_reports(baseline, without)
+    assert (found["threats"][0]["candidate"], found["threats"][0]["change"]) == (None, None)
+    assert gate(found) == "inconclusive"
+    other = copy.deepcopy(baseline)
+    other["threats"][1]["attacks"][0]["parameters"] = {"steps": 1}
+    found = compare_reports(baseline, other)
+    assert (gate(found), gate(found, threats=["l0:pixels=1"])) == ("pass", "inconclusive")
+    assert "under other attacks" in summary(found)
+
+
+def test_the_command_names_the_threats_that_count(
+    in_any_light: list[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [str(tmp_path / name) for name in ("old.json", "new.json")]
+    for path, report in zip(paths, in_any_light, strict=True):
+        write_report(report, Path(path))
+    assert run([*paths, "--gate", "l0:pixels=1"]) == 0
+    printed = capsys.readouterr().out
+    assert f"the same under {LIGHT}, l0:pixels=1): pass" in printed
+    assert run([*paths, "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["gate"]["threats"] == [LIGHT]
 
 
 def test_clean_accuracy_gates_too(baseline: dict[str, Any]) -> None:
