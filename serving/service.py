@@ -14,6 +14,7 @@ from f2at.bundle.keys import read_private_key
 from f2at.serving.access.guard import Access, Guard
 from f2at.serving.answers import Prediction, Predictions
 from f2at.serving.api import predictions
+from f2at.serving.api.inference.errors import ProtocolErrors
 from f2at.serving.api.middleware import Gate, Observer
 from f2at.serving.api.readiness import Readiness
 from f2at.serving.api.routes import Backend, create_app
@@ -128,6 +129,7 @@ class RobustClassifier:
 
 bound_connections(lambda: backend.settings)
 RobustClassifier.add_asgi_middleware(Observer)
+RobustClassifier.add_asgi_middleware(ProtocolErrors)
 RobustClassifier.add_asgi_middleware(
     Gate,
     settings=lambda: backend.settings,

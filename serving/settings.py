@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from f2at.arguments import ArgumentError, OneOf
+from f2at.arguments import NAME, ArgumentError, OneOf
 from f2at.serving.process.logs import FORMATS
 from f2at.serving.webhooks.addresses import networks, split_urls
 
@@ -66,6 +66,12 @@ def _check_source(text: str) -> str:
     return text
 
 
+def _check_name(text: str) -> str:
+    if not NAME.fullmatch(text):
+        raise ArgumentError("model_name", "1 to 64 letters, digits, dots, dashes or underscores", text)
+    return text
+
+
 _Path = Annotated[Path, AfterValidator(Path.absolute)]
 _Number = Annotated[int, Field(ge=0)]
 _Count = Annotated[int, Field(ge=1)]
@@ -73,6 +79,7 @@ _Access = Annotated[str, OneOf(("open", "key")), BeforeValidator(str.lower)]
 _Networks = Annotated[str, AfterValidator(_check_networks)]
 _Urls = Annotated[str, AfterValidator(_check_urls)]
 _Source = Annotated[str, AfterValidator(_check_source)]
+_Name = Annotated[str, AfterValidator(_check_name)]
 _Format = Annotated[str, OneOf(FORMATS), BeforeValidator(str.lower)]
 
 
@@ -87,6 +94,7 @@ class Settings(BaseSettings):
 
     bundle: _Path | None = None  # folder of the bundle; None: the one pinned in the Bento or in the model store
     bundles: _Path | None = None  # folder of the bundles that POST /model may name; None: it takes no bundle
+    model_name: _Name = "f2at"  # in the paths of the Open Inference Protocol, /v2/models/NAME
     surrogate: _Path | None = None  # folder of a second bundle, for transfer attacks; None: these are refused
     public_key: _Path | None = None  # file of public keys; only bundles signed by one of them are served
     signing_key: _Path | None = None  # file of the private key that signs reports

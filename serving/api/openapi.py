@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ def document(routes: Sequence[Scoped]) -> dict[str, Any]:
     text = Path(__file__).with_name("openapi.yaml").read_text(encoding="ascii")
     content: dict[str, Any] = yaml.safe_load(text)
     content["components"]["schemas"] |= {**_answers(), **_report(), **_request()}
+    content["paths"] |= _versions(content["paths"])
     for path, item in content["paths"].items():
         for method in item.keys() & set(_METHODS):
             item[method]["responses"]["431"] = {"$ref": "#/components/responses/LargeHeaders"}
@@ -37,6 +39,19 @@ def _guard(operation: dict[str, Any], scope: str | None) -> None:
         operation["security"] = [{}, {"key": [scope] if scope else []}]
         refusals = {status: {"$ref": f"#/components/responses/{name}"} for status, name in _GUARDED.items()}
         operation["responses"] = {**operation["responses"], **refusals}
+
+
+def _versions(paths: dict[str, Any]) -> dict[str, Any]:
+    """The Open Inference Protocol's paths of a model once more, each with a version in it."""
+    model, found = "/v2/models/{name}", {}
+    version = {"name": "version", "in": "path", "required": True, "schema": {"type": "string"}}
+    for path in (path for path in paths if path.startswith(model)):
+        item = deepcopy(paths[path])
+        for operation in item.values():
+            operation["operationId"] += "_of_version"
+            operation["parameters"].insert(1, {**version, "description": "The first digits of the digest."})
+        found[path.replace(model, f"{model}/versions/{{version}}")] = item
+    return found
 
 
 def _answers() -> dict[str, Any]:

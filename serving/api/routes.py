@@ -22,6 +22,7 @@ from f2at.bundle.keys import PrivateKey, read_private_key, sign
 from f2at.serving.access.guard import Caller, Guard, caller_of
 from f2at.serving.access.scopes import METRICS, OPEN, ScopedMount, ScopedRoute
 from f2at.serving.answers import audit_path, linked
+from f2at.serving.api import inference
 from f2at.serving.api.changes import requested_change
 from f2at.serving.api.json_body import read_json_object
 from f2at.serving.api.openapi import document
@@ -223,6 +224,7 @@ def create_app(backend: Backend) -> Starlette:
         ScopedRoute("/audits/{id}/report.sig", report_signature, scope="audit"),
         ScopedRoute("/audits/{id}/report.intoto.json", report_statement, scope="audit"),
         ScopedRoute("/audits/{id}/report.html", report_page, scope="audit"),
+        *inference.routes(lambda: backend.settings, lambda: backend.deployment.audits.health.lost),
     ]
     return Starlette(routes=routes, exception_handlers=dict.fromkeys(UNAVAILABLE, _no_database) | {Problem: _answer})
 

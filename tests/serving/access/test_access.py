@@ -75,11 +75,15 @@ def test_every_route_has_its_scope_and_what_is_unknown_is_not_open() -> None:
         "/model": "predict",
         "/predict": "predict",
         "/predict_batch": "predict",
+        "/v2": OPEN,
+        "/v2/health/live": OPEN,
+        "/v2/health/ready": OPEN,
     }
     for route in ROUTES:
         path = route.path.replace("{id}", "some-id")
         below = path + "/file.js" if isinstance(route, ScopedMount) else path
-        scope = "audit" if path.startswith("/audits") else wanted[path]
+        below_model = path.startswith("/v2/models/")
+        scope = "audit" if path.startswith("/audits") else "predict" if below_model else wanted[path]
         assert needed("GET", below) == scope, path
     for path in ("/predict", "/predict_batch"):
         assert needed("POST", path) == "predict"
