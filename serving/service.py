@@ -14,10 +14,11 @@ from f2at.bundle.keys import read_private_key
 from f2at.serving.access.guard import Access, Guard
 from f2at.serving.answers import Prediction, Predictions
 from f2at.serving.api import predictions
+from f2at.serving.api.backend import Backend
 from f2at.serving.api.inference.errors import ProtocolErrors
 from f2at.serving.api.middleware import Gate, Observer
 from f2at.serving.api.readiness import Readiness
-from f2at.serving.api.routes import Backend, create_app
+from f2at.serving.api.routes import create_app
 from f2at.serving.bento.connections import allow_open_files, bound_connections
 from f2at.serving.bento.environment import export_settings, refuse
 from f2at.serving.bento.models import MODEL_NAME, pinned_bundle

@@ -7,8 +7,8 @@ from starlette.responses import Response
 from f2at.serving.access.guard import caller_of
 from f2at.serving.access.scopes import ScopedRoute
 from f2at.serving.answers import Prediction, Predictions
+from f2at.serving.api.backend import deployed
 from f2at.serving.api.queries import read_planes
-from f2at.serving.api.routes import deployed
 from f2at.serving.api.uploads import read_files
 from f2at.serving.decoding.pool import Decoders
 from f2at.serving.problems import Problem

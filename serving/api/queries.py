@@ -1,11 +1,14 @@
 """Reads query parameters."""
 
 import re
+from collections.abc import Sequence
 
 from f2at.images.bitplanes import BITS
 from f2at.serving.problems import Problem
 
 _WHOLE = re.compile("0|[1-9][0-9]{0,8}")
+_DIGEST = re.compile("sha256:[0-9a-f]{1,64}")
+_SECONDS = re.compile(r"[0-9]{1,10}(\.[0-9]{1,6})?")
 
 
 def read_integer(text: str, name: str, accepted: range, meaning: str = "") -> int:
@@ -37,3 +40,38 @@ def read_planes(text: str | None) -> int | None:
         return None
     meaning = ": how many upper bit-planes the natural pattern keeps"
     return read_integer(text, "planes", range(1, BITS + 1), meaning)
+
+
+def read_choice(text: str, name: str, accepted: Sequence[str]) -> str:
+    """One of the words that the query parameter `name` takes.
+
+    Raises:
+        Problem: 422, it is none of them.
+    """
+    if text not in accepted:
+        raise _refused(name, f"one of {', '.join(accepted)}", text)
+    return text
+
+
+def read_choices(text: str, name: str, accepted: Sequence[str]) -> tuple[str, ...]:
+    """Several of them, with commas between; see `read_choice`."""
+    return tuple(read_choice(word, name, accepted) for word in text.split(","))
+
+
+def read_digest(text: str, name: str) -> str:
+    """A digest, or its beginning. Raises Problem, 422, for what can be none."""
+    if not _DIGEST.fullmatch(text):
+        raise _refused(name, "the digest of a model, sha256:..., or its beginning", text)
+    return text
+
+
+def read_seconds(text: str, name: str) -> float:
+    """A time, in seconds since 1970, as audits have them. Raises Problem, 422, for anything else."""
+    if not _SECONDS.fullmatch(text):
+        raise _refused(name, "seconds since 1970", text)
+    return float(text)
+
+
+def _refused(name: str, accepted: str, received: str) -> Problem:
+    detail = f"{name} must be {accepted}; got {received[:80]!r}."
+    return Problem(422, "invalid-argument", detail, argument=name, accepted=accepted, received=received[:80])

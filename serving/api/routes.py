@@ -1,4 +1,4 @@
-"""The routes other than prediction: the model's description, audits, and the web page."""
+"""The routes other than prediction and the list of audits: the model's description, reports, and the web page."""
 
 import asyncio
 import json
@@ -19,20 +19,19 @@ from starlette.staticfiles import StaticFiles
 from f2at.audit.page.html import Beside, render_report
 from f2at.audit.reports.report import without_examples
 from f2at.bundle.keys import PrivateKey, read_private_key, sign
-from f2at.serving.access.guard import Caller, Guard, caller_of
+from f2at.serving.access.guard import Caller, caller_of
 from f2at.serving.access.scopes import METRICS, OPEN, ScopedMount, ScopedRoute
-from f2at.serving.answers import audit_path, linked
-from f2at.serving.api import inference
+from f2at.serving.answers import linked
+from f2at.serving.api import audits, inference
+from f2at.serving.api.backend import Backend, deployed
 from f2at.serving.api.changes import requested_change
 from f2at.serving.api.json_body import read_json_object
 from f2at.serving.api.openapi import document
-from f2at.serving.api.queries import read_integer
-from f2at.serving.decoding.pool import Decoders
 from f2at.serving.jobs.database import UNAVAILABLE, DatabaseUnavailableError
 from f2at.serving.jobs.metrics import AuditCollector
-from f2at.serving.jobs.records import FINISHED
+from f2at.serving.jobs.records import FINISHED, Filters
 from f2at.serving.model.deployment import Deployment
-from f2at.serving.model.swap import BusyError, SwapError, Switch
+from f2at.serving.model.swap import BusyError, SwapError
 from f2at.serving.problems import Problem
 from f2at.serving.process.metrics import expose
 from f2at.serving.process.places import Places
@@ -41,6 +40,7 @@ from f2at.serving.settings import Settings
 _LOG = logging.getLogger("bentoml.f2at")
 _PAGE = Path(str(files("f2at.serving"))) / "page"
 _POLL = 0.5  # seconds between polls of an audit that is being streamed
+_AT_ONCE = 1.0  # seconds that a model's description waits for the database
 _KEEP_ALIVE = 15.0  # seconds of silence after which a comment shows that the stream is alive
 # The page loads nothing from elsewhere; a report contains its own styles and pictures.
 # The page allows inline styles for reports: one that needs an API key is fetched and shown as a blob of the page's
@@ -50,29 +50,6 @@ _PAGE_POLICY = (
     "base-uri 'none'"
 )
 _REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
-
-
-class Backend:
-    """The state that the routes share; the service sets it when its process starts."""
-
-    settings: Settings
-    guard: Guard
-    decoders: Decoders
-    switch: Switch
-
-    def __init__(self) -> None:
-        self.stopping = asyncio.Event()
-
-    @property
-    def deployment(self) -> Deployment:
-        """What is served now; a request keeps the one it started with, see `deployed`."""
-        return self.switch.deployment
-
-
-def deployed(request: Request) -> Deployment:
-    """The model that answers this request from start to end, and its audits."""
-    deployment: Deployment = request.state.deployment
-    return deployment
 
 
 def create_app(backend: Backend) -> Starlette:
@@ -89,7 +66,8 @@ def create_app(backend: Backend) -> Starlette:
     async def model(request: Request) -> Response:
         if request.method == "POST":
             return await swap(request)
-        return JSONResponse(_described(deployed(request)))
+        deployment = deployed(request)
+        return JSONResponse({**_described(deployment), "last_audit": await _last_audit(deployment)})
 
     async def swap(request: Request) -> Response:
         values = await read_json_object(request)
@@ -128,34 +106,6 @@ def create_app(backend: Backend) -> Starlette:
     async def metrics(_: Request) -> Response:
         content = await run_in_threadpool(expose, collector)
         return Response(content, media_type=CONTENT_TYPE_LATEST)
-
-    async def audits(request: Request) -> Response:
-        return await (submit(request) if request.method == "POST" else listing(request))
-
-    async def submit(request: Request) -> Response:
-        values = await read_json_object(request)
-        caller = caller_of(request)
-        audit, new = await run_in_threadpool(
-            deployed(request).audits.submit,
-            values,
-            request.headers.get("idempotency-key"),
-            caller.name if caller.key else None,
-        )
-        return JSONResponse(linked(audit), status_code=202 if new else 200, headers={"Location": audit_path(audit)})
-
-    async def listing(request: Request) -> Response:
-        deployment = deployed(request)
-        limit = read_integer(request.query_params.get("limit", "50"), "limit", range(1, 201))
-        offset = read_integer(request.query_params.get("offset", "0"), "offset", range(10**9))
-        # One more, to see whether there is a next page.
-        audits = await run_in_threadpool(deployment.audits.list, limit + 1, offset)
-        links = {"next": f"/audits?limit={limit}&offset={offset + limit}"} if len(audits) > limit else {}
-        body = {"audits": [linked(audit) for audit in audits[:limit]], "model": deployment.digest, "links": links}
-        return JSONResponse(body)
-
-    async def audit(request: Request) -> Response:
-        act = deployed(request).audits.cancel if request.method == "DELETE" else deployed(request).audits.get
-        return JSONResponse(linked(await run_in_threadpool(act, request.path_params["id"])))
 
     async def read_report(request: Request) -> dict[str, Any]:
         report = await run_in_threadpool(deployed(request).audits.report, request.path_params["id"])
@@ -217,8 +167,7 @@ def create_app(backend: Backend) -> Starlette:
         ScopedRoute("/metrics", metrics, scope=METRICS),
         # One route per path, so that a 405 names every method in Allow.
         ScopedRoute("/model", model, methods=["GET", "POST"], scope="admin", read_scope="predict"),
-        ScopedRoute("/audits", audits, methods=["GET", "POST"], scope="audit"),
-        ScopedRoute("/audits/{id}", audit, methods=["GET", "DELETE"], scope="audit"),
+        *audits.ROUTES,
         ScopedRoute("/audits/{id}/events", events, scope="audit"),
         ScopedRoute("/audits/{id}/report", report, scope="audit"),
         ScopedRoute("/audits/{id}/report.sig", report_signature, scope="audit"),
@@ -244,6 +193,15 @@ async def _no_database(_: Request, error: Exception) -> Response:
         "started twice.",
         headers={"Retry-After": "5"},
     ).response()
+
+
+async def _last_audit(deployment: Deployment) -> dict[str, Any] | None:
+    """What the newest audit of a model found; None where there is none, or the database does not say so at once."""
+    asked = run_in_threadpool(deployment.audits.figures, 1, 0, Filters(states=("done",), model=deployment.digest))
+    with suppress(TimeoutError, *UNAVAILABLE):
+        async with asyncio.timeout(_AT_ONCE):
+            return next(iter(await asked), None)
+    return None
 
 
 def _described(deployment: Deployment) -> dict[str, Any]:

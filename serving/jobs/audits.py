@@ -16,7 +16,7 @@ from f2at.arguments import NAME
 from f2at.serving.jobs.admission import read_context, read_request
 from f2at.serving.jobs.database import prepare_database
 from f2at.serving.jobs.health import Health
-from f2at.serving.jobs.records import WORKFLOW, Arguments, Records, connect
+from f2at.serving.jobs.records import FINISHED, WORKFLOW, Arguments, Records, connect
 from f2at.serving.jobs.turns import Turns
 from f2at.serving.jobs.version import application_version
 from f2at.serving.problems import Problem
@@ -137,6 +137,38 @@ class Audits(Records):
                 state=audit["state"],
             )
         return audit
+
+    def remove(self, identifier: str, owner: str | None) -> None:
+        """Remove an audit that has ended, with its report and every step; its Idempotency-Key is free again.
+
+        Args:
+            identifier: its id.
+            owner: name of the API key that asks, which must be the one that started it; None: anyone's will do.
+
+        Raises:
+            Problem: 404 there is none, 403 somebody else started it, 409 it has not ended.
+        """
+        audit = self.get(identifier)
+        if owner is not None and audit["by"] != owner:
+            raise Problem(
+                403,
+                "scope-required",
+                f"Audit {identifier} was not started by the key {owner!r}, and this key lacks the scope 'admin'.",
+                argument="Authorization",
+                accepted="the key that started it, or the scope admin",
+                received=owner,
+            )
+        if audit["state"] not in FINISHED:
+            raise Problem(
+                409,
+                "audit-not-finished",
+                f"Audit {identifier} is {audit['state']}: cancel it first.",
+                argument="id",
+                accepted="an audit that has ended",
+                received=audit["state"],
+                state=audit["state"],
+            )
+        self.jobs.delete_workflows([identifier], delete_children=True)
 
     def _same(
         self, status: WorkflowStatus, key: str, request: dict[str, Any], context: dict[str, Any] | None

@@ -5,23 +5,30 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import chain, count, islice, takewhile
 from typing import Any, NamedTuple
 
 from dbos import DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus
 
 from f2at.arguments import NAME
+from f2at.serving.answers import linked
 from f2at.serving.jobs.database import server_engine
+from f2at.serving.jobs.figures import figures
 from f2at.serving.problems import Problem
 
 APPLICATION = "f2at"
 WORKFLOW = "audit"
 PROGRESS = "progress"  # name of the event with an audit's progress
+FIGURES = "figures"  # name of the event with the figures of its report
 REPORT = "report"  # name of the last step, whose result is the report
 FINISHED = ("done", "failed", "cancelled")
 ENDED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]  # the same, as the job engine says it
 # The id of any audit, as `Audits.submit` makes it. A shard's has a slash besides, so that no request can name one.
 _IDENTIFIER = re.compile(f"(?:{NAME.pattern}:)?{NAME.pattern}")
 _STATES = {"ENQUEUED": "queued", "PENDING": "running", "SUCCESS": "done", "CANCELLED": "cancelled"}
+STATES = (*_STATES.values(), "failed")
+_FAILED = ["ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
+_TOGETHER = 200  # audits that are looked through at once
 
 
 class Arguments(NamedTuple):
@@ -37,6 +44,30 @@ class Arguments(NamedTuple):
         """Those of a workflow."""
         assert status.input is not None
         return cls(*status.input["args"])
+
+
+class Filters(NamedTuple):
+    """Which audits a list is of; what is None, or empty, lets all pass.
+
+    Attributes:
+        states: theirs.
+        suite: that was asked for.
+        model: the digest of the model, or its beginning.
+        since: the earliest time of creation, in seconds.
+    """
+
+    states: Sequence[str] = ()
+    suite: str | None = None
+    model: str | None = None
+    since: float | None = None
+
+    def passes(self, arguments: Arguments) -> bool:
+        """Whether an audit that was started so is of the suite and the model."""
+        suite = self.suite in (None, arguments.request["suite"])
+        return suite and arguments.model.startswith(self.model or "")
+
+
+EVERY = Filters()
 
 
 @contextmanager
@@ -72,10 +103,13 @@ class Records:
         """The audit `identifier`; 404 if there is none."""
         return self._view(self._status(identifier))
 
-    def list(self, limit: int = 50, offset: int = 0) -> list[dict[str, Any]]:
-        """Up to `limit` audits, newest first, after skipping `offset`."""
-        found = self.jobs.list_workflows(name=WORKFLOW, limit=limit, offset=offset, sort_desc=True, load_output=False)
-        return [self._view(status) for status in found]
+    def figures(self, limit: int = 50, offset: int = 0, filters: Filters = EVERY) -> list[dict[str, Any]]:
+        """What the audits that are done found, as `f2at.serving.jobs.figures` has it, each with its id and links."""
+        return [self._figures(status) for status in self._passing(filters, offset, limit)]
+
+    def list(self, limit: int = 50, offset: int = 0, filters: Filters = EVERY) -> list[dict[str, Any]]:
+        """Up to `limit` audits, newest first, after skipping `offset`, of those that pass."""
+        return [self._view(status) for status in self._passing(filters, offset, limit)]
 
     def count_by_state(self) -> dict[str, int]:
         """The number of audits in each state, over all models."""
@@ -124,6 +158,36 @@ class Records:
         assert isinstance(report, dict)
         return report
 
+    def _passing(self, filters: Filters, offset: int, limit: int) -> Iterator[WorkflowStatus]:
+        """Up to `limit` of the audits that pass, newest first, after `offset` of them."""
+        statuses = [name for name, state in _STATES.items() if state in filters.states]
+        asked: dict[str, Any] = {"name": WORKFLOW, "sort_desc": True, "load_output": False}
+        asked["status"] = [*statuses, *(_FAILED if "failed" in filters.states else [])] or None
+        if filters.since is not None:
+            asked["start_time"] = datetime.fromtimestamp(filters.since, UTC).isoformat()
+        if filters.suite is None and filters.model is None:
+            yield from self.jobs.list_workflows(limit=limit, offset=offset, **asked)
+            return
+        pages = (self.jobs.list_workflows(limit=_TOGETHER, offset=at, **asked) for at in count(0, _TOGETHER))
+        every = chain.from_iterable(takewhile(len, pages))
+        passing = (status for status in every if filters.passes(Arguments.of(status)))
+        yield from islice(passing, offset, offset + limit)
+
+    def _figures(self, status: WorkflowStatus) -> dict[str, Any]:
+        kept = self.jobs.get_event(status.workflow_id, FIGURES, timeout_seconds=0)
+        if kept is None:  # of an audit by an earlier version
+            kept = figures(self.report(status.workflow_id))
+        arguments = Arguments.of(status)
+        identifier = status.workflow_id
+        return {
+            "audit": identifier,
+            "model": arguments.model,
+            "by": arguments.by,
+            **kept,
+            "finished": _seconds(status.completed_at),
+            "links": linked({"id": identifier, "state": _state(status)})["links"],
+        }
+
     def unfinished_versions(self) -> set[str | None]:
         """The application versions of the audits that have not ended."""
         active = self.jobs.list_workflows(
@@ -152,6 +216,7 @@ class Records:
 
     def _view(self, status: WorkflowStatus) -> dict[str, Any]:
         arguments = Arguments.of(status)
+        told = self.jobs.get_event(status.workflow_id, PROGRESS, timeout_seconds=0) or {}
         audit = {
             "id": status.workflow_id,
             "state": _state(status),
@@ -159,9 +224,9 @@ class Records:
             "by": arguments.by,
             "request": arguments.request,
             "created": _seconds(status.created_at),
-            "started": _seconds(status.dequeued_at),
+            "started": _seconds(status.dequeued_at) or told.get("started"),  # the engine forgets it at a cancellation
             "finished": _seconds(status.completed_at),
-            "progress": self.jobs.get_event(status.workflow_id, PROGRESS, timeout_seconds=0),
+            "progress": {key: value for key, value in told.items() if key != "started"} or None,
         }
         if audit["state"] == "failed":
             error = self._status(status.workflow_id, load_output=True).error

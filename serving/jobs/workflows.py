@@ -21,8 +21,9 @@ from dbos import error as dbos_error
 from f2at.audit import Audit, Step
 from f2at.audit.provenance.context import Context
 from f2at.audit.stages import surviving
+from f2at.serving.jobs.figures import figures
 from f2at.serving.jobs.forecast import Forecast
-from f2at.serving.jobs.records import PROGRESS, REPORT, WORKFLOW
+from f2at.serving.jobs.records import FIGURES, PROGRESS, REPORT, WORKFLOW
 
 SHARD = "shard"
 SHARDS = "shards"  # the queue
@@ -114,6 +115,8 @@ def _report(
     heartbeat = _heartbeat(identifier)
     results: dict[str, list[Result]] = {child: [] for child in shards}
     waiting, forecast, published = set(shards), Forecast(plan), None
+    begun = DBOS.get_workflow_status(identifier)
+    began = {"started": begun.dequeued_at / 1000} if begun and begun.dequeued_at else {}
     while waiting:
         started = time.monotonic()
         heartbeat(0)
@@ -132,7 +135,8 @@ def _report(
         if news != published:
             published = news
             expected = forecast.of(list(results.values()), working)
-            DBOS.set_event(PROGRESS, progress(plan.steps, results.values()) | expected | {"accuracy": plan.accuracy})
+            about = {"accuracy": plan.accuracy, **began}
+            DBOS.set_event(PROGRESS, progress(plan.steps, results.values()) | expected | about)
         _stop_at_failure(children, waiting)
         if sum(map(_worked, results.values())) > max_seconds:
             DBOS.cancel_workflows(list(waiting))
@@ -144,13 +148,15 @@ def _report(
     status = DBOS.get_workflow_status(identifier)
     assert status is not None
     assert status.created_at is not None
-    return plan.report(
+    report = plan.report(
         [result for found in results.values() for result in found],
         context=context,
         id=identifier,
         created=_utc(status.created_at / 1000),
         finished=_utc(time.time()),
     )
+    DBOS.set_event(FIGURES, figures(report))
+    return report
 
 
 def _stop_at_failure(children: Iterable[WorkflowStatus], waiting: Iterable[str]) -> None:

@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from f2at.attacks.threat import NORMS
 from f2at.audit.suites import SUITES
+from f2at.audit.threats.registry import THREATS, parse_threat
 from f2at.bundle.format import CLASSIFIER, Bundle, BundleError
 from f2at.bundle.places import without_places
 from f2at.bundle.runtime import active_provider, create_session
@@ -74,6 +76,7 @@ class Predictor:
             "provider": self.provider,
             "reference_images": self.reference_images,
             "limits": limits,
+            "threats": {parse_threat(name).text: threat.title for name, threat in THREATS.items() if name not in NORMS},
             "suites": {name: suite.title for name, suite in SUITES.items() if surrogate or not suite.needs_surrogate},
         }
 

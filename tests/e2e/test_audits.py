@@ -227,6 +227,35 @@ def test_an_audit_waits_for_its_own_model(server: "Server") -> None:
     server.client.delete(f"/audits/{audit['id']}").raise_for_status()
 
 
+def test_what_audits_found_is_side_by_side(server: "Server", bundle: Bundle) -> None:
+    audit = server.submit(**SHORT, threats=["jpeg:quality=50"])
+    report = server.finish(audit["id"])
+    row = server.client.get("/leaderboard?limit=1").json()["rows"][0]
+    assert (row["audit"], row["model"], row["suite"], row["eps"]) == (audit["id"], bundle.digest, "quick", "1/255")
+    for name in ("clean", "robust", "worst_case"):
+        assert row[name] == report[name]
+    assert row["threats"] == {"jpeg:quality=50": report["threats"][0]["robust"]}
+    assert server.client.get(row["links"]["report"]).status_code == 200
+    assert server.client.get("/model").json()["last_audit"] == row
+    assert server.client.get("/leaderboard?suite=paper").json()["rows"] == []
+    for query in ("suite=x", "state=over", "model=x", "since=x", "limit=0"):
+        answer = server.client.get(f"/leaderboard?{query}")
+        assert (answer.status_code, answer.json()["argument"]) == (422, query.partition("=")[0])
+
+
+def test_audits_are_removed_and_listed_by_state(server: "Server") -> None:
+    identifier = server.submit(**LONG)["id"]
+    wait_for(lambda: server.audit(identifier)["progress"])
+    started, created = (server.audit(identifier)[name] for name in ("started", "created"))
+    assert server.client.delete(f"/audits/{identifier}?purge=true").status_code == 409
+    assert server.client.delete(f"/audits/{identifier}").json()["state"] == "cancelled"
+    assert server.audit(identifier)["started"] == started  # what was known stays known
+    listed = server.client.get(f"/audits?state=cancelled,failed&limit=200&since={int(created)}").json()["audits"]
+    assert identifier in [audit["id"] for audit in listed]
+    wait_for(lambda: server.client.delete(f"/audits/{identifier}?purge=true").status_code == 204)
+    assert server.client.get(f"/audits/{identifier}").status_code == 404
+
+
 def test_the_list_names_the_next_part_and_checks_what_is_asked(server: "Server") -> None:
     for _ in range(3):
         identifier = server.submit(**SHORT)["id"]
@@ -239,6 +268,8 @@ def test_the_list_names_the_next_part_and_checks_what_is_asked(server: "Server")
         parts += [audit["id"] for audit in body["audits"]]
         path = body["links"].get("next", "")
     assert parts == everything
+    links = server.client.get("/audits?state=cancelled&suite=quick&limit=2").json()["links"]
+    assert links["next"] == "/audits?state=cancelled&suite=quick&limit=2&offset=2"
     for query in ("limit=0", "limit=201", "offset=-1", "limit=x", "limit=", "offset=1e3", f"offset={10**30}"):
         refused = server.client.get(f"/audits?{query}")
         assert refused.status_code == 422

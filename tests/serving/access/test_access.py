@@ -10,7 +10,8 @@ from starlette.routing import Route
 from f2at.serving.access.guard import Caller, Guard, is_loopback
 from f2at.serving.access.keys import SCOPES, Key, add_key, revoke_key
 from f2at.serving.access.scopes import ANY_KEY, METRICS, OPEN, ScopedMount, ScopedRoute, needed_scope
-from f2at.serving.api.routes import Backend, create_app
+from f2at.serving.api.backend import Backend
+from f2at.serving.api.routes import create_app
 from f2at.serving.bento.routes import every_route
 from f2at.serving.problems import Problem
 from f2at.serving.settings import Settings
@@ -75,6 +76,7 @@ def test_every_route_has_its_scope_and_what_is_unknown_is_not_open() -> None:
         "/model": "predict",
         "/predict": "predict",
         "/predict_batch": "predict",
+        "/leaderboard": "audit",
         "/v2": OPEN,
         "/v2/health/live": OPEN,
         "/v2/health/ready": OPEN,

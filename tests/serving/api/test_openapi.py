@@ -6,8 +6,9 @@ from starlette.routing import Route
 
 from f2at.audit import AuditRequest
 from f2at.audit.suites import SUITES
+from f2at.serving.api.backend import Backend
 from f2at.serving.api.openapi import document
-from f2at.serving.api.routes import Backend, create_app
+from f2at.serving.api.routes import create_app
 from f2at.serving.bento.routes import every_route
 
 APP = create_app(Backend())

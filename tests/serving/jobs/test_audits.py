@@ -13,7 +13,7 @@ from sqlalchemy import text
 from f2at.serving.jobs import version, workflows
 from f2at.serving.jobs.audits import Audits
 from f2at.serving.jobs.database import DatabaseError, prepare_database, server_engine
-from f2at.serving.jobs.records import Arguments
+from f2at.serving.jobs.records import Arguments, Filters
 from f2at.serving.jobs.version import application_version
 from f2at.serving.problems import Problem
 
@@ -99,6 +99,47 @@ def test_the_list_comes_in_parts(audits: Audits) -> None:
     assert [audit["id"] for audit in audits.list(limit=2)] == ["three", "two"]
     assert [audit["id"] for audit in audits.list(limit=2, offset=2)] == ["one"]
     assert audits.list(offset=3) == []
+
+
+def test_the_list_is_of_what_was_asked_for(audits: Audits) -> None:
+    for key, suite in (("one", "quick"), ("two", "adaptive"), ("three", "quick")):
+        audits.submit({"suite": suite}, key)
+    audits.cancel("two")
+
+    def found(limit: int = 50, offset: int = 0, **filters: Any) -> list[str]:
+        return [audit["id"] for audit in audits.list(limit, offset, Filters(**filters))]
+
+    assert found(states=("cancelled",)) == ["two"]
+    assert found(states=("queued", "cancelled")) == ["three", "two", "one"]
+    assert found(states=("done", "failed", "running")) == []
+    assert found(suite="quick") == ["three", "one"]
+    assert found(1, 1, suite="quick") == ["one"]
+    assert found(suite="quick", states=("cancelled",)) == []
+    assert found(model="sha256:o") == ["three", "two", "one"]
+    assert found(model="sha256:two") == []
+    created = audits.get("two")["created"]
+    assert found(since=created - 1) == ["three", "two", "one"]
+    assert found(since=created + 3600) == []
+
+
+def test_audits_that_have_ended_are_removed_by_who_may(audits: Audits) -> None:
+    audits.submit({}, "mine", by="ci")
+    with pytest.raises(Problem, match="is queued: cancel it first"):
+        audits.remove("ci:mine", "ci")
+    audits.cancel("ci:mine")
+    with pytest.raises(Problem, match="was not started by the key 'other', and this key lacks the scope 'admin'") as no:
+        audits.remove("ci:mine", "other")
+    assert no.value.status == 403
+    audits.remove("ci:mine", "ci")
+    for look in (audits.get, lambda identifier: audits.remove(identifier, None)):
+        with refused(404):
+            look("ci:mine")
+    assert audits.list() == []
+    again, new = audits.submit({}, "mine", by="ci")  # the key is free again
+    assert (again["state"], new) == ("queued", True)
+    audits.cancel("ci:mine")
+    audits.remove("ci:mine", None)
+    assert audits.list() == []
 
 
 def test_a_race_for_one_key_has_one_winner(audits: Audits) -> None:

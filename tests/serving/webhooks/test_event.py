@@ -8,8 +8,9 @@ from cloudevents.core.bindings.http import HTTPMessage, from_structured_event
 from cloudevents.core.formats.json import JSONFormat
 
 from f2at.audit.reports.files import read_report
+from f2at.serving.api.backend import Backend
 from f2at.serving.api.openapi import document
-from f2at.serving.api.routes import Backend, create_app
+from f2at.serving.api.routes import create_app
 from f2at.serving.bento.routes import every_route
 from f2at.serving.webhooks.event import CONTENT_TYPE, event, identify
 

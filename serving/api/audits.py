@@ -1,0 +1,94 @@
+"""Audits over HTTP: start, list, look at, stop and remove them, and what they found side by side."""
+
+from collections.abc import Callable
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from f2at.audit.suites import CUSTOM, SUITES
+from f2at.serving.access.guard import caller_of
+from f2at.serving.access.scopes import ScopedRoute
+from f2at.serving.answers import audit_path, linked
+from f2at.serving.api.backend import deployed
+from f2at.serving.api.json_body import read_json_object
+from f2at.serving.api.queries import read_choice, read_choices, read_digest, read_integer, read_seconds
+from f2at.serving.jobs.records import STATES, Filters
+
+_SUITES = (*SUITES, CUSTOM)
+
+
+async def audits(request: Request) -> Response:
+    """Start an audit, or list them."""
+    return await (_submit(request) if request.method == "POST" else _list(request))
+
+
+async def _submit(request: Request) -> Response:
+    values = await read_json_object(request)
+    caller = caller_of(request)
+    audit, new = await run_in_threadpool(
+        deployed(request).audits.submit,
+        values,
+        request.headers.get("idempotency-key"),
+        caller.name if caller.key else None,
+    )
+    return JSONResponse(linked(audit), status_code=202 if new else 200, headers={"Location": audit_path(audit)})
+
+
+async def _list(request: Request) -> Response:
+    deployment, limit, offset, filters = deployed(request), *_page(request)
+    # One more, to see whether there is a next page.
+    found = await run_in_threadpool(deployment.audits.list, limit + 1, offset, filters)
+    links = {}
+    if len(found) > limit:
+        following = request.url.include_query_params(limit=limit, offset=offset + limit)
+        links["next"] = f"{following.path}?{following.query}"
+    body = {"audits": [linked(audit) for audit in found[:limit]], "model": deployment.digest, "links": links}
+    return JSONResponse(body)
+
+
+async def audit(request: Request) -> Response:
+    """Look at an audit; DELETE stops it, and with `?purge=true` removes one that has ended."""
+    records, identifier = deployed(request).audits, request.path_params["id"]
+    purge = read_choice(request.query_params.get("purge", "false"), "purge", ("true", "false")) == "true"
+    if request.method == "DELETE" and purge:
+        caller = caller_of(request)
+        owner = None if "admin" in caller.scopes else caller.name
+        await run_in_threadpool(records.remove, identifier, owner)
+        return Response(status_code=204)
+    act = records.cancel if request.method == "DELETE" else records.get
+    return JSONResponse(linked(await run_in_threadpool(act, identifier)))
+
+
+async def leaderboard(request: Request) -> Response:
+    """What the audits that are done found, the newest first."""
+    limit, offset, filters = _page(request)
+    rows = await run_in_threadpool(deployed(request).audits.figures, limit, offset, filters._replace(states=("done",)))
+    return JSONResponse({"rows": rows, "model": deployed(request).digest})
+
+
+def _page(request: Request) -> tuple[int, int, Filters]:
+    """The part of a list that the query asks for."""
+    query = request.query_params
+    limit = read_integer(query.get("limit", "50"), "limit", range(1, 201))
+    offset = read_integer(query.get("offset", "0"), "offset", range(10**9))
+
+    def given(name: str, read: Callable[[str, str], Any]) -> Any:
+        return None if query.get(name) is None else read(query[name], name)
+
+    filters = Filters(
+        states=given("state", lambda text, name: read_choices(text, name, STATES)) or (),
+        suite=given("suite", lambda text, name: read_choice(text, name, _SUITES)),
+        model=given("model", read_digest),
+        since=given("since", read_seconds),
+    )
+    return limit, offset, filters
+
+
+ROUTES = (
+    # One route per path, so that a 405 names every method in Allow.
+    ScopedRoute("/audits", audits, methods=["GET", "POST"], scope="audit"),
+    ScopedRoute("/audits/{id}", audit, methods=["GET", "DELETE"], scope="audit"),
+    ScopedRoute("/leaderboard", leaderboard, scope="audit"),
+)
