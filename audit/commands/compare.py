@@ -11,6 +11,14 @@ from f2at.audit.reports.compare import FAIL_ON, compare_reports, gate, tolerance
 from f2at.audit.reports.files import read_report
 from f2at.command_line import Parser
 
+
+def _page(comparison: Mapping[str, Any], outcome: str, conclusion: str, *_: object) -> str:
+    from f2at.audit.page.comparison import render_comparison  # brings the templates, which few comparisons need
+
+    return render_comparison(comparison, conclusion, outcome)
+
+
+_OWN = (Shape("html", "also write it as a page, with a picture of every difference", _page),)
 EXIT_CODES = {"pass": 0, "fail": 3, "inconclusive": 4}
 
 
@@ -20,6 +28,7 @@ def run(arguments: Sequence[str], *, shapes: Sequence[Shape] = ()) -> int:
     A shape is rendered of the comparison, the gate's outcome and its conclusion in words, the candidate's report and
     the path of that.
     """
+    shapes = (*_OWN, *shapes)
     parser = _parser()
     add_shape_options(parser, shapes)
     options = parser.parse_args(arguments)

@@ -1,17 +1,12 @@
 """The report as a page: one self-contained HTML file, readable on a phone, on paper and in the dark."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping
-from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
-
 from f2at.audit.page import head, words
+from f2at.audit.page.environment import environment
 from f2at.audit.page.pictures import PLANES, gallery
 from f2at.audit.reports.earlier import upgraded
 from f2at.audit.suites import accuracy_name
@@ -62,7 +57,7 @@ def render_report(report: Mapping[str, Any], beside: Beside | None = None) -> st
     report = upgraded(report)
     classes, checks = report["model"]["classes"], words.checks(report)
     return (
-        _environment()
+        environment()
         .get_template("report.html")
         .render(
             report=report,
@@ -90,32 +85,6 @@ def render_report(report: Mapping[str, Any], beside: Beside | None = None) -> st
     )
 
 
-@cache
-def _environment() -> Environment:
-    """Kept, so that the templates are compiled once."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "percent": words.percent,
-        "parameters": words.parameters,
-        "count": words.count,
-        "shell": words.shell,
-        "prose": _prose,
-        "paper": _paper,
-    }
-    return environment
-
-
-def _prose(text: str) -> Markup:
-    """Text in which no option of a command breaks at its dashes."""
-    return Markup(re.sub(r"--[a-z][a-z-]*", r'<span class="nowrap">\g<0></span>', str(escape(text))))
-
-
 def _found_besides(report: Mapping[str, Any]) -> list[tuple[str, int]]:
     """What broke images that the suite had left standing: what it is, and how many."""
     besides = [
@@ -129,11 +98,6 @@ def _found_besides(report: Mapping[str, Any]) -> list[tuple[str, int]]:
         ),
     ]
     return [(text, number) for text, number in besides if number]
-
-
-def _paper(address: str) -> str:
-    """A source as one cites it in print: the page itself names no address that a browser could follow."""
-    return re.sub(r"^(https?://)?(www\.)?", "", address).replace("arxiv.org/abs/", "arXiv:")
 
 
 def _provenance(report: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:

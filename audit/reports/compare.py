@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
+from f2at.audit.provenance.repetition import model_name
 from f2at.audit.reports.corruption_error import corruption_error
 from f2at.audit.reports.difference import independent_interval, mcnemar_exact, paired_interval
 from f2at.audit.reports.statistics import CONFIDENCE, proportion
@@ -48,6 +49,7 @@ def compare_reports(baseline: Report, candidate: Report) -> dict[str, Any]:
     return {
         "threat_model": baseline["threat_model"],
         "models": _of_both(lambda r: r["model"].get("digest"), baseline, candidate),
+        "names": _of_both(model_name, baseline, candidate),
         "paired": paired,
         "method": PAIRED if paired else UNPAIRED,
         "same_attacks": not other_attacks,

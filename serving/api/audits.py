@@ -5,8 +5,10 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from f2at.audit.page.comparison import render_comparison
+from f2at.audit.reports.compare import compare_reports
 from f2at.audit.suites import CUSTOM, SUITES
 from f2at.serving.access.guard import caller_of
 from f2at.serving.access.scopes import ScopedRoute
@@ -15,7 +17,10 @@ from f2at.serving.api.backend import deployed
 from f2at.serving.api.json_body import read_json_object
 from f2at.serving.api.queries import read_choice, read_choices, read_digest, read_integer, read_seconds
 from f2at.serving.jobs.records import STATES, Filters
+from f2at.serving.problems import Problem
 
+# A page that contains its own styles and pictures, and loads nothing.
+REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
 _SUITES = (*SUITES, CUSTOM)
 
 
@@ -68,6 +73,45 @@ async def leaderboard(request: Request) -> Response:
     return JSONResponse({"rows": rows, "model": deployed(request).digest})
 
 
+async def compare(request: Request) -> Response:
+    """Two audits that are done, side by side, as `f2at compare` has them."""
+    return JSONResponse(await run_in_threadpool(_compared, request))
+
+
+async def compare_page(request: Request) -> Response:
+    """The same as a page."""
+    html = await run_in_threadpool(lambda: render_comparison(_compared(request)))
+    return HTMLResponse(html, headers={"Content-Security-Policy": REPORT_POLICY})
+
+
+def _compared(request: Request) -> dict[str, Any]:
+    records = deployed(request).audits
+    reports = []
+    for name in ("baseline", "candidate"):
+        identifier = request.query_params.get(name)
+        if identifier is None:
+            raise Problem(
+                422,
+                "invalid-argument",
+                f"{name} must be the id of an audit that is done; got none.",
+                argument=name,
+                accepted="the id of an audit that is done",
+                received=None,
+            )
+        reports.append(records.report(identifier))
+    try:
+        return compare_reports(*reports)
+    except ValueError as error:
+        raise Problem(
+            422,
+            "invalid-argument",
+            f"{error}.",
+            argument="candidate",
+            accepted="an audit in the same ball",
+            received=request.query_params["candidate"],
+        ) from error
+
+
 def _page(request: Request) -> tuple[int, int, Filters]:
     """The part of a list that the query asks for."""
     query = request.query_params
@@ -91,4 +135,6 @@ ROUTES = (
     ScopedRoute("/audits", audits, methods=["GET", "POST"], scope="audit"),
     ScopedRoute("/audits/{id}", audit, methods=["GET", "DELETE"], scope="audit"),
     ScopedRoute("/leaderboard", leaderboard, scope="audit"),
+    ScopedRoute("/compare", compare, scope="audit"),
+    ScopedRoute("/compare.html", compare_page, scope="audit"),
 )

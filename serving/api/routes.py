@@ -42,14 +42,13 @@ _PAGE = Path(str(files("f2at.serving"))) / "page"
 _POLL = 0.5  # seconds between polls of an audit that is being streamed
 _AT_ONCE = 1.0  # seconds that a model's description waits for the database
 _KEEP_ALIVE = 15.0  # seconds of silence after which a comment shows that the stream is alive
-# The page loads nothing from elsewhere; a report contains its own styles and pictures.
+# The page loads nothing from elsewhere.
 # The page allows inline styles for reports: one that needs an API key is fetched and shown as a blob of the page's
 # origin, under the page's policy.
 _PAGE_POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; "
     "base-uri 'none'"
 )
-_REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
 
 
 def create_app(backend: Backend) -> Starlette:
@@ -147,7 +146,7 @@ def create_app(backend: Backend) -> Starlette:
             "This server takes no bundle that its keys have not signed." if trusted else None,
         )
         html = await run_in_threadpool(render_report, await read_report(request), beside)
-        return HTMLResponse(html, headers={"Content-Security-Policy": _REPORT_POLICY})
+        return HTMLResponse(html, headers={"Content-Security-Policy": audits.REPORT_POLICY})
 
     async def events(request: Request) -> Response:
         identifier = request.path_params["id"]

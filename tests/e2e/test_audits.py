@@ -17,6 +17,7 @@ from dbos import DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus
 
 from f2at.audit import Audit, AuditRequest, run_audit
 from f2at.audit.opening.bundle import open_model
+from f2at.audit.reports.compare import compare_reports
 from f2at.audit.reports.report import deterministic_part
 from f2at.bundle.format import CLASSIFIER, GRADIENT, Bundle, write_bundle
 from f2at.images.sets.base import in_memory
@@ -241,6 +242,24 @@ def test_what_audits_found_is_side_by_side(server: "Server", bundle: Bundle) -> 
     for query in ("suite=x", "state=over", "model=x", "since=x", "limit=0"):
         answer = server.client.get(f"/leaderboard?{query}")
         assert (answer.status_code, answer.json()["argument"]) == (422, query.partition("=")[0])
+
+
+def test_two_audits_are_compared(server: "Server") -> None:
+    one, other = (
+        server.submit(**{**SHORT, "eps": eps, "seed": seed})["id"] for eps, seed in (("1/255", 0), ("1/255", 1))
+    )
+    wide = server.submit(**{**SHORT, "eps": "2/255"})["id"]
+    reports = [server.finish(identifier) for identifier in (one, other, wide)]
+    found = server.client.get(f"/compare?baseline={one}&candidate={other}").json()
+    assert found == json.loads(json.dumps(compare_reports(*reports[:2])))
+    page = server.client.get(f"/compare.html?baseline={one}&candidate={other}")
+    assert "Two audits compared" in page.text
+    for query, status in (
+        (f"baseline={one}", 422),
+        (f"baseline={one}&candidate={wide}", 422),
+        (f"baseline=no&candidate={one}", 404),
+    ):
+        assert server.client.get(f"/compare?{query}").status_code == status
 
 
 def test_audits_are_removed_and_listed_by_state(server: "Server") -> None:

@@ -77,6 +77,8 @@ def test_every_route_has_its_scope_and_what_is_unknown_is_not_open() -> None:
         "/predict": "predict",
         "/predict_batch": "predict",
         "/leaderboard": "audit",
+        "/compare": "audit",
+        "/compare.html": "audit",
         "/v2": OPEN,
         "/v2/health/live": OPEN,
         "/v2/health/ready": OPEN,
