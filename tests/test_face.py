@@ -64,7 +64,7 @@ def test_type_checkers_see_the_same_names() -> None:
 
 
 def test_a_name_that_is_not_there_is_answered_with_those_that_are() -> None:
-    with pytest.raises(AttributeError, match=r"no attribute 'audit_bundel'; it has AuditRequest, .*audit_bundle"):
+    with pytest.raises(AttributeError, match=r"no attribute 'audit_bundel'; it has AsyncClient, .*audit_bundle"):
         f2at.audit_bundel  # type: ignore[attr-defined]  # noqa: B018
 
 

@@ -132,9 +132,10 @@ def test_many_at_once_for_asyncio(server: "Server", bundle: Bundle) -> None:
             seen = [audit async for audit in client.follow(started.id)]
             # While another audit is waited for, predictions are made.
             other = await client.start_audit(**LIGHT)
-            waited, *answers = await asyncio.gather(client.wait(other.id), *map(client.predict, images[:4]))
-            assert (waited.id, waited.state) == (other.id, "done")
+            waiting = asyncio.create_task(client.wait(other.id))
+            answers = await asyncio.gather(*map(client.predict, images[:4]))
             assert [answer.index for answer in answers] == labels[:4].tolist()
+            assert ((await waiting).id, (await waiting).state) == (other.id, "done")
             assert [row.index for row in await client.predict_batch(list(images[:3]))] == labels[:3].tolist()
             assert (await client.report(started.id))["model"]["digest"] == bundle.digest
             assert (await client.report_page(started.id)).startswith("<!doctype html>")

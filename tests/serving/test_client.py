@@ -1,6 +1,7 @@
 """The clients when requests fail, and what they ask; tests/e2e/test_client.py tests them against real servers."""
 
 import asyncio
+import inspect
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, aclosing
@@ -82,6 +83,19 @@ def page(*names: str, following: str | None = None) -> Answer:
     links = {"next": following} if following else {}
     rows = [json.loads(audit("done", 4, name)) for name in names]
     return Answer(json.dumps({"audits": rows, "model": "sha256:0", "links": links}).encode())
+
+
+def test_both_have_the_same_methods() -> None:
+    blocking, waiting = (
+        {
+            name: list(inspect.signature(method).parameters.values())
+            for name, method in inspect.getmembers(kind, inspect.isfunction)
+            if name == "__init__" or not name.startswith("_")
+        }
+        for kind in (Client, AsyncClient)
+    )
+    assert blocking == waiting
+    assert {"predict", "follow", "close"} < set(blocking)
 
 
 @pytest.mark.parametrize("status", [429, 503])

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from f2at.images.decode import decode_image
 from f2at.images.preparation import Preparation
@@ -57,6 +57,24 @@ def test_an_opened_image_is_read_as_its_file_is(tmp_path: Path, orientation: int
     whole = Preparation((5, 5))
     expected, got = (decode_image(data, whole, max_pixels=100) for data in (path.read_bytes(), sent))
     assert np.array_equal(got, expected)
+
+
+@pytest.mark.parametrize("mode", ["P", "RGB", "L"])
+def test_what_is_seen_through_stays_so(mode: str) -> None:
+    file, picture = io.BytesIO(), Image.fromarray(RGB).convert(mode)
+    picture.save(file, "PNG", transparency=picture.getpixel((0, 0)))
+    with Image.open(file) as image:
+        sent = content(image)
+    expected, got = (decode_image(data, Preparation((5, 7)), max_pixels=100) for data in (file.getvalue(), sent))
+    assert np.array_equal(got, expected)
+
+
+def test_colour_profiles_are_sent() -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    file = io.BytesIO()
+    Image.fromarray(RGB).save(file, "JPEG", icc_profile=profile)
+    with Image.open(file) as image, Image.open(io.BytesIO(content(image))) as sent:
+        assert sent.info["icc_profile"] == profile
 
 
 @pytest.mark.parametrize(
