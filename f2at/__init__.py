@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from f2at.export.build import export_checkpoint
     from f2at.export.foreign import export_onnx
     from f2at.export.module import export_module
-    from f2at.serving.client import Client, ServiceError
+    from f2at.serving.client import AsyncClient, Client, ServiceError
     from f2at.training.loop import train
 
 __version__ = "0.2.0"
@@ -39,6 +39,7 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # in this spelling alone
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 __all__ = [
+    "AsyncClient",
     "AuditRequest",
     "Bundle",
     "Client",
@@ -64,6 +65,7 @@ __all__ = [
 
 # Where each name is at home, and the extra that brings what its module imports.
 _HOMES = {
+    "AsyncClient": ("f2at.serving.client", "serve"),
     "AuditRequest": ("f2at.audit.request", ""),
     "Bundle": ("f2at.bundle.format", ""),
     "Client": ("f2at.serving.client", "serve"),

@@ -64,13 +64,18 @@ def test_type_checkers_see_the_same_names() -> None:
 
 
 def test_a_name_that_is_not_there_is_answered_with_those_that_are() -> None:
-    with pytest.raises(AttributeError, match=r"no attribute 'audit_bundel'; it has AuditRequest, .*audit_bundle"):
+    with pytest.raises(AttributeError, match=r"no attribute 'audit_bundel'; it has AsyncClient, .*audit_bundle"):
         f2at.audit_bundel  # type: ignore[attr-defined]  # noqa: B018
 
 
 @pytest.mark.parametrize(
     ("name", "missing", "extra"),
-    [("train", "torch", "train"), ("audit_module", "torch", "train"), ("Client", "httpx", "serve")],
+    [
+        ("train", "torch", "train"),
+        ("audit_module", "torch", "train"),
+        ("Client", "httpx", "serve"),
+        ("AsyncClient", "httpx", "serve"),
+    ],
 )
 def test_what_an_extra_brings_names_the_extra(name: str, missing: str, extra: str) -> None:
     code = f"""
@@ -83,6 +88,16 @@ except ImportError as error:
     print(json.dumps(str(error)))
 """
     assert run(code) == f"f2at.{name} needs {missing}: pip install 'f2at[{extra}]'"
+
+
+def test_a_client_brings_neither_a_model_nor_a_server_nor_pictures() -> None:
+    code = """
+import json, sys
+import f2at
+f2at.Client, f2at.AsyncClient
+print(json.dumps(sorted({"PIL", "bentoml", "numpy", "onnxruntime", "starlette", "torch"} & sys.modules.keys())))
+"""
+    assert run(code) == []
 
 
 def test_the_version_is_said_once() -> None:

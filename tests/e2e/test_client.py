@@ -1,5 +1,6 @@
-"""The Python client and the curl lines of docs/api.md, against real servers."""
+"""The Python clients and the curl lines of docs/api.md, against real servers."""
 
+import asyncio
 import base64
 import io
 import json
@@ -22,7 +23,7 @@ from f2at.bundle.format import Bundle
 from f2at.images.png import png
 from f2at.serving.access.keys import add_key
 from f2at.serving.answers import Audit
-from f2at.serving.client import Client, ServiceError
+from f2at.serving.client import AsyncClient, Client, ServiceError
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Server
@@ -104,6 +105,50 @@ def test_an_audit_with_a_key(start_server: Callable[..., "Server"], bundle: Bund
         assert [row.state for row in client.audits()] == ["cancelled", "done"]
         assert {row.by for row in client.audits()} == {"client"}
     server.stop()
+
+
+def test_every_kind_of_image_gets_the_same_answer(server: "Server", bundle: Bundle, tmp_path: Path) -> None:
+    image = bundle.reference()[0][0]
+    path = tmp_path / "image.png"
+    path.write_bytes(png(image))
+    with Client(server.url) as client, path.open("rb") as file, Image.open(path) as opened:
+        answers = [client.predict(kind) for kind in (path, path.read_bytes(), file, image, opened)]
+        assert answers == [answers[0]] * 5
+        grey = [client.predict(kind) for kind in (image[..., 0], np.dstack([image[..., 0]] * 3))]
+        assert grey[0] == grey[1]
+        batch = client.predict_batch(bundle.reference()[0][:3])
+        assert [row.index for row in batch] == bundle.reference()[1][:3].tolist()
+
+
+def test_many_at_once_for_asyncio(server: "Server", bundle: Bundle) -> None:
+    images, labels = bundle.reference()
+
+    async def use() -> list[Audit]:
+        async with AsyncClient(server.url) as client, asyncio.timeout(200):
+            assert (await client.model())["digest"] == bundle.digest
+            with pytest.raises(ServiceError, match="samples must be at most 200"):
+                await client.start_audit(samples=201)
+            started = await client.start_audit(**LIGHT)
+            seen = [audit async for audit in client.follow(started.id)]
+            # While another audit is waited for, predictions are made.
+            other = await client.start_audit(**LIGHT)
+            waiting = asyncio.create_task(client.wait(other.id))
+            answers = await asyncio.gather(*map(client.predict, images[:4]))
+            assert [answer.index for answer in answers] == labels[:4].tolist()
+            assert ((await waiting).id, (await waiting).state) == (other.id, "done")
+            assert [row.index for row in await client.predict_batch(list(images[:3]))] == labels[:3].tolist()
+            assert (await client.report(started.id))["model"]["digest"] == bundle.digest
+            assert (await client.report_page(started.id)).startswith("<!doctype html>")
+            listed = [audit.id async for audit in client.audits()]
+            assert listed[:2] == [other.id, started.id]
+            assert await client.audit(started.id) == seen[-1]
+            slow = await client.start_audit(**{**LIGHT, "samples": 100})
+            assert (await client.cancel(slow.id)).state == "cancelled"
+            return seen
+
+    seen = asyncio.run(use())
+    assert seen[-1].state == "done"
+    assert all(before != after for before, after in pairwise(seen))
 
 
 def test_a_refusal_says_what_is_accepted(server: "Server") -> None:

@@ -67,7 +67,7 @@ def host(reply: Reply) -> Iterator[tuple[str, list[Asked]]]:
                 self.wfile.write(answer.body)
             self.close_connection = self.close_connection or answer.announced is not None
 
-        do_POST = do_GET  # noqa: N815
+        do_POST = do_DELETE = do_GET  # noqa: N815
 
         def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
             pass
