@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -47,8 +48,8 @@ async def _list(request: Request) -> Response:
     found = await run_in_threadpool(deployment.audits.list, limit + 1, offset, filters)
     links = {}
     if len(found) > limit:
-        following = request.url.include_query_params(limit=limit, offset=offset + limit)
-        links["next"] = f"{following.path}?{following.query}"
+        kept = [(k, v) for k, v in request.query_params.multi_items() if k not in ("limit", "offset")]
+        links["next"] = f"/audits?{urlencode([*kept, ('limit', limit), ('offset', offset + limit)], safe=',:')}"
     body = {"audits": [linked(audit) for audit in found[:limit]], "model": deployment.digest, "links": links}
     return JSONResponse(body)
 
@@ -119,7 +120,8 @@ def _page(request: Request) -> tuple[int, int, Filters]:
     offset = read_integer(query.get("offset", "0"), "offset", range(10**9))
 
     def given(name: str, read: Callable[[str, str], Any]) -> Any:
-        return None if query.get(name) is None else read(query[name], name)
+        values = query.getlist(name)  # several states may be given one by one
+        return read(",".join(values), name) if values else None
 
     filters = Filters(
         states=given("state", lambda text, name: read_choices(text, name, STATES)) or (),

@@ -45,6 +45,20 @@ def test_predicts(server: "Server", bundle: Bundle, tmp_path: Path) -> None:
         assert [row.index for row in batch] == labels[:3].tolist()
 
 
+def test_lists_are_filtered_and_ended_audits_removed(server: "Server") -> None:
+    with Client(server.url) as client:
+        done = client.wait(client.start_audit(**LIGHT).id)
+        assert done.state == "done"
+        assert client.leaderboard()["rows"][0]["audit"] == done.id
+        assert done.id in [
+            audit.id for audit in client.audits(state=["done", "failed"], suite="custom", since=done.created)
+        ]
+        assert done.id not in [audit.id for audit in client.audits(state="cancelled")]
+        client.delete(done.id)
+        with pytest.raises(ServiceError, match="There is no audit"):
+            client.audit(done.id)
+
+
 @pytest.mark.parametrize("planes", [1, 3, 8])
 def test_patterns_are_those_of_the_image(server: "Server", bundle: Bundle, planes: int) -> None:
     image = bundle.reference()[0][0]
@@ -194,7 +208,7 @@ def test_gives_up_when_patience_ends(narrow_server: "Server") -> None:
 
 
 REPOSITORY = Path(__file__).parents[2]
-ADDRESS = "http://127.0.0.1:3000"
+ADDRESS = "127.0.0.1:3000"
 
 
 def run(command: list[str], cwd: Path) -> str:
@@ -209,7 +223,7 @@ def run_examples(page: Path, url: str, cwd: Path) -> tuple[int, int]:
 
     `$ID` is the audit that a line with an Idempotency-Key has started. Returns how many of each there were.
     """
-    text = page.read_text(encoding="utf-8").replace("\\\n", " ").replace(ADDRESS, url)
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ").replace(ADDRESS, url.removeprefix("http://"))
     text = re.sub(r"samples(\W+)200", r"samples\g<1>2", text).replace("adaptive", "quick")
     lines = [line for line in text.splitlines() if line.startswith("curl ") and url in line]
     identifier = ""
