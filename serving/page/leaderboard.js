@@ -59,7 +59,7 @@ function columns(shown) {
   });
   return [
     { key: "model", title: "Model", value: called, cell: model },
-    { key: "suite", title: "Attacks", value: FILTERS.suite, cell: FILTERS.suite },
+    { key: "suite", title: "Suite", value: FILTERS.suite, cell: FILTERS.suite },
     { key: "ball", title: "Ball", value: ball, cell: ball },
     { key: "samples", title: "Images", descendingFirst: true, value: ({ samples }) => samples, cell: ({ samples }) => `${samples ?? ""}` },
     number("clean", "Not attacked", ({ clean }) => clean),

@@ -22,7 +22,7 @@ export function done() {
   $("key").value = ""; // it is in the storage now
   $("content").hidden = false;
   $("sign-out").hidden = !getKey();
-  if (asked) $("sign-out").focus(); // where the panel was, for who uses the keyboard
+  if (asked) $("predict-title").focus(); // the first of what has appeared
 }
 
 export function listen(begin) {
