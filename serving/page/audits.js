@@ -122,8 +122,7 @@ async function cancel(audit) {
 }
 
 async function remove(audit) {
-  const response = await api(`${audit.links.self}?purge=true`, { method: "DELETE" });
-  if (response.status !== 204) throw new Error("This server keeps its audits.");
+  await api(`${audit.links.self}?purge=true`, { method: "DELETE" });
   removed.add(audit.id);
   known.delete(audit.id);
   older = older?.replace(/offset=(\d+)/, (_, offset) => `offset=${Math.max(0, offset - 1)}`); // or one would be skipped

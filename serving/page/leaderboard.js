@@ -7,6 +7,7 @@ import { reportLink, reportOf } from "./report.js";
 import { sortedTable } from "./table.js";
 import { ball, day, ends, percent, shortDigest } from "./words.js";
 
+const MOST = 200; // audits that the server lists at a time
 const USUAL = "-robust"; // the order without another one in the address
 const FILTERS = { suite: ({ suite }) => suite, ball };
 const HIDDEN = [403, 404]; // for this key there is no table, or on this server
@@ -15,7 +16,7 @@ let linked = location.hash !== ""; // whether the address is about the table, an
 
 export async function refresh() {
   try {
-    rows = (await json("leaderboard")).rows;
+    rows = (await json(`leaderboard?limit=${MOST}`)).rows;
     show("leaderboard-error");
   } catch (error) {
     if (HIDDEN.includes(error.status)) rows = [];
@@ -40,7 +41,7 @@ function draw() {
   const table = sortedTable(columns(shown), shown, state.sort ?? USUAL, (sort) => choose({ sort }));
   table.setAttribute("aria-labelledby", "leaderboard-title");
   show("leaderboard-table", table);
-  $("leaderboard-count").textContent = `${shown.length} of ${rows.length} audits`;
+  $("leaderboard-count").textContent = `${shown.length} of ${rows.length < MOST ? rows.length : `the latest ${MOST}`} audits`;
   if (focused) [...table.querySelectorAll("button")].find(({ dataset }) => dataset.key === focused)?.focus(); // the new one
   if (linked) $("leaderboard").scrollIntoView();
   linked = false;

@@ -39,5 +39,5 @@ function audited(audit) {
   const weaker = audit.accuracy?.startsWith("accuracy ") ? `, ${underAttack(audit.accuracy)} only` : "";
   const text = `${percent(audit.clean.value)} right, ${percent(audit.robust.value)} under ${audit.suite} (${ball(audit)}${weaker}), `
     + `95 % interval ${ends(audit.robust)}. `;
-  return element("p", { id: "last-audit" }, text, reportLink(reportOf(audit.id), "the last audit", "Report"));
+  return element("p", { id: "last-audit" }, text, reportLink(reportOf(audit.audit ?? audit.id), "the last audit", "Report"));
 }

@@ -62,7 +62,7 @@ ROWS = [
     row(3, None, "quick", "l2", "0.5", 0.6),
     row(4, "foreign", "custom", "l1", "12", 0.65, accuracy="accuracy under black-box attacks"),
 ]
-LAST = {"id": "the-last", "suite": "adaptive", "norm": "linf", "eps": "8/255", "samples": 1000}
+LAST: dict[str, Any] = {"audit": "the-last", "suite": "adaptive", "norm": "linf", "eps": "8/255", "samples": 1000}
 LAST |= {"clean": share(0.757), "robust": share(0.39), "accuracy": "robust accuracy"}
 
 
@@ -244,7 +244,7 @@ def test_fits_and_can_be_read(page: Page, server: "Server", image: Path, size: t
     page.set_viewport_size({"width": size[0], "height": size[1]})
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     describe(page, threats={LONG: "A turned and shifted picture"}, last_audit=LAST)
-    page.route("**/leaderboard", lambda route: route.fulfill(json={"rows": ROWS}))
+    page.route("**/leaderboard?*", lambda route: route.fulfill(json={"rows": ROWS}))
     page.goto(server.url)
     page.locator("#file").set_input_files(image)
     page.get_by_text("More", exact=True).click()
@@ -326,11 +326,9 @@ def test_what_is_not_asked_for_is_left_out(page: Page, server: "Server") -> None
 
 def test_says_what_model_this_is(page: Page, server: "Server") -> None:
     page.goto(server.url)
-    expect(page.locator("#model .muted")).to_contain_text("10 classes")
-    before = page.locator("#model p").count()
     recipe = {"method": {"name": "f2at-fast"}}
     describe(page, dataset="cifar10", architecture={"name": "resnet18"}, recipe=recipe, last_audit=LAST)
-    page.reload()
+    page.goto(server.url)
     expect(page.locator("#model p").first).to_have_text("Dataset cifar10, architecture resnet18, method f2at-fast")
     expect(page.locator("#last-audit")).to_have_text(
         "75.7 % right, 39.0 % under adaptive (Linf 8/255), 95 % interval 36.0 to 42.1. Report"
@@ -338,10 +336,9 @@ def test_says_what_model_this_is(page: Page, server: "Server") -> None:
     expect(page.get_by_role("link", name="Report of the last audit")).to_have_attribute(
         "href", "audits/the-last/report.html"
     )
-    describe(page, dataset=None, architecture=None, recipe=None)
+    describe(page, dataset=None, architecture=None, recipe=None, last_audit=None)
     page.reload()
-    expect(page.locator("#model p")).to_have_count(1)
-    assert before <= 2
+    expect(page.locator("#model p")).to_have_text([re.compile("^10 classes")])
 
 
 @pytest.mark.parametrize(
@@ -390,7 +387,7 @@ def test_an_audit_is_removed_at_the_second_press(page: Page, narrow_server: "Ser
 
 
 def test_the_table_of_models_is_sorted_filtered_and_linked(page: Page, server: "Server") -> None:
-    page.route("**/leaderboard", lambda route: route.fulfill(json={"rows": ROWS}))
+    page.route("**/leaderboard?*", lambda route: route.fulfill(json={"rows": ROWS}))
     page.goto(server.url)
     table, names = page.locator("#leaderboard table"), page.locator("#leaderboard tbody th")
     expect(names).to_have_text(
@@ -415,8 +412,8 @@ def test_the_table_of_models_is_sorted_filtered_and_linked(page: Page, server: "
     expect(page.locator("#leaderboard")).to_be_in_viewport()
     link = table.get_by_role("link", name="Report of wide, adaptive, Linf 8/255")
     expect(link).to_have_attribute("href", "audits/audit-2/report.html")
-    page.unroute("**/leaderboard")
-    page.route("**/leaderboard", lambda route: route.fulfill(status=404, json={"detail": "Not found."}))
+    page.unroute("**/leaderboard?*")
+    page.route("**/leaderboard?*", lambda route: route.fulfill(status=404, json={"detail": "Not found."}))
     page.reload()
     expect(page.locator("#audits")).not_to_be_empty()
     expect(page.locator("#leaderboard")).to_be_hidden()
