@@ -442,3 +442,28 @@ def test_the_api_page_is_served_from_here(page: Page, server: "Server") -> None:
     page.goto(f"{server.url}/docs")
     for path in ("/predict", "/audits/{id}/report"):
         expect(page.locator(f'[data-path="{path}"]').first).to_be_visible()
+
+
+def test_an_audit_comes_into_the_header_and_the_table_and_is_removed(
+    page: Page, start_server: "Callable[..., Server]"
+) -> None:
+    server = start_server()
+    if server.client.get("/leaderboard").status_code == 404:
+        pytest.skip("this server has no leaderboard")
+    page.goto(server.url)
+    expect(page.locator("#audits")).to_have_text("None yet.")
+    expect(page.locator("#leaderboard")).to_be_hidden()
+    asked = server.submit(suite="custom", attacks=[{"name": "square", "queries": 1}], eps="1/255", samples=3)
+    robust = server.finish(asked["id"])["robust"]
+    page.reload()
+    low, high = (f"{100 * robust[end]:.1f}" for end in ("low", "high"))
+    under = f"{100 * robust['value']:.1f} % under custom (Linf 1/255, black-box attacks only)"
+    expect(page.locator("#last-audit")).to_contain_text(f"{under}, 95 % interval {low} to {high}.")
+    expect(page.locator("#leaderboard tbody tr")).to_have_count(1)
+    page.get_by_role("button", name="Remove audit").click()
+    page.get_by_role("button", name="Really remove?").click()
+    expect(page.locator("#audits")).to_have_text("None yet.")
+    expect(page.locator("#leaderboard")).to_be_hidden()
+    expect(page.locator("#last-audit")).to_have_count(0)
+    assert server.client.get(f"/audits/{asked['id']}").status_code == 404
+    server.stop()
