@@ -1,18 +1,19 @@
-// Audits: start, follow and stop them, and open their reports.
+// The list of audits: follow the running one, stop and remove them.
 
-import { events, json } from "./api.js";
-import { $, bar, element, failure, percent, shortDigest, show, underAttack } from "./dom.js";
-import { openReport } from "./report.js";
+import { api, events, json } from "./api.js";
+import { FINISHED, makeCard } from "./card.js";
+import { $, element, failure, show } from "./dom.js";
 import { drawTrend } from "./trend.js";
 
-const FINISHED = ["done", "failed", "cancelled"];
 const LATEST = 6; // audits shown before "Show older audits" is pressed
 const RETRY = 3000; // milliseconds
 const known = new Map(); // every audit that is drawn, by id
+const removed = new Set(); // ids, which an answer that was under way may still have
 let older = null; // path of the next page of older audits
 let timer = null;
 let followed = null; // id of the audit whose events are read: one at a time, browsers allow few connections to a server
 let following = null; // its AbortController
+let changed = () => {}; // called when an audit is done or removed
 
 const card = (id) => document.getElementById(`audit-${id}`);
 
@@ -30,10 +31,14 @@ export async function refresh() {
   if (!known.size) older = latest.links.next;
   for (const audit of latest.audits.toReversed()) draw(audit);
   $("audits").querySelector(":scope > .error")?.remove();
-  if (!known.size) show("audits", element("p", { className: "muted", textContent: "None yet." }));
+  sayNone();
   offerOlder();
   const waiting = latest.audits.filter((audit) => audit.state === "queued" && !audit.detail);
   follow(latest.audits.find((audit) => audit.state === "running") ?? waiting.at(-1));
+}
+
+function sayNone() {
+  if (!known.size) show("audits", element("p", { className: "muted", textContent: "None yet." }));
 }
 
 const folded = () => known.size > LATEST && $("audits").classList.contains("folded");
@@ -86,24 +91,17 @@ function later(milliseconds) {
   timer = setTimeout(refresh, milliseconds);
 }
 
+// Put an audit that has just been started on the list.
+export function add(audit) {
+  draw(audit);
+  refresh();
+}
+
 function draw(audit, place = "prepend") {
+  const before = known.get(audit.id);
+  if (removed.has(audit.id) || JSON.stringify(audit) === JSON.stringify(before)) return;
   known.set(audit.id, audit);
-  const { request, progress, state } = audit;
-  const title = `${request.suite}, ${request.norm === "l2" ? "L2" : "Linf"} ${request.eps}, ${request.samples} images`;
-  const actions = element("span", { className: "actions" }, element("span", { className: `state ${state}`, textContent: state }));
-  if (audit.links.report_html) actions.append(reportLink(audit.links, title));
-  if (!FINISHED.includes(state)) actions.append(cancelButton(audit, title));
-  const about = element("span", { className: "muted", textContent: `${shortDigest(audit.model)}, ${when(audit.created)}${audit.by ? `, by ${audit.by}` : ""}` });
-  about.title = audit.model;
-  const node = element("article", { className: "audit", id: `audit-${audit.id}` },
-    element("div", {}, element("span", {}, element("strong", { textContent: title }), " ", about), actions));
-  node.dataset.state = state;
-  node.setAttribute("aria-label", `Audit ${title}`);
-  if (audit.error || audit.detail) {
-    node.append(element("p", { className: audit.error ? "error" : "muted", textContent: audit.error ?? audit.detail }));
-  }
-  if (progress && state === "running") node.append(...running(progress));
-  if (progress?.done) node.append(state === "done" ? summary(progress) : table(progress.stages));
+  const node = makeCard(audit, { cancel, remove });
   const old = card(audit.id);
   const focused = old?.contains(document.activeElement) && document.activeElement.tagName;
   if (old) old.replaceWith(node);
@@ -112,86 +110,32 @@ function draw(audit, place = "prepend") {
     $("audits")[place](node);
   }
   if (focused) (node.querySelector(focused) ?? node.querySelector("a, button"))?.focus(); // keep a keyboard user's place
+  if (before && audit.state === "done") changed();
 }
 
-function running({ done, total, share, seconds_left: left }) {
-  const steps = `${done} of ${total} steps`;
-  if (left == null) return [bar(done, total, steps)];
-  return [bar(share, 1, `${percent(share)}, ${steps}`), element("span", { className: "muted", textContent: ` about ${duration(left)} left` })];
-}
-
-function duration(seconds) {
-  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
-  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
-}
-
-const when = (seconds) => `${new Date(1000 * seconds).toISOString().slice(0, 16)}Z`;
-
-function reportLink(links, title) {
-  const link = element("a", { href: links.report_html.slice(1), textContent: "Open report" });
-  link.setAttribute("aria-label", `Open report of ${title}`);
-  link.addEventListener("click", (event) => openReport(event, links));
-  return link;
-}
-
-function cancelButton(audit, title) {
-  const button = element("button", { className: "quiet", type: "button", textContent: "Cancel" });
-  button.setAttribute("aria-label", `Cancel audit ${title}`);
-  button.addEventListener("click", async () => {
-    button.disabled = true;
-    try {
-      draw(await json(audit.links.self, { method: "DELETE" }));
-    } catch (error) {
-      card(audit.id).append(failure(error));
-    }
-    refresh();
-  });
-  return button;
-}
-
-function summary({ stages, accuracy }) {
-  const [clean, worst] = [stages[0], stages.at(-1)];
-  const attacks = underAttack(accuracy);
-  const nothing = clean.robust && clean.robust === worst.robust ? " The attacks broke nothing: they may be too weak to tell." : "";
-  const text = `${clean.robust} of ${clean.samples} images are right without attack, and ${worst.robust} remain right ${attacks}.${nothing}`;
-  return element("p", { className: "summary", textContent: text });
-}
-
-function table(stages) {
-  const rows = stages.map((stage) => element("tr", {},
-    element("th", { scope: "row", textContent: stage.stage === "clean" ? "no attack" : stage.stage }),
-    element("td", {}, bar(stage.shards, stage.total, `${stage.stage}: ${stage.shards} of ${stage.total} parts`)),
-    element("td", { textContent: stage.shards ? `${stage.robust} of ${stage.samples}` : "" }),
-    element("td", { textContent: stage.shards ? percent(stage.robust / stage.samples) : "waiting" })));
-  const column = (text, colSpan) => element("th", { scope: "col", textContent: text, colSpan });
-  const head = element("tr", {}, column("Step", 1), column("Progress", 1), column("Right so far", 2));
-  return element("div", { className: "scroll" },
-    element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)));
-}
-
-async function start(event) {
-  event.preventDefault();
-  const button = event.target.querySelector("button");
-  button.disabled = true;
-  show("audit-error");
+async function cancel(audit) {
   try {
-    const values = Object.fromEntries(new FormData(event.target));
-    const body = JSON.stringify({ ...values, samples: Number(values.samples) });
-    // The key makes the request safe to repeat, should the browser retry it.
-    const headers = { "Content-Type": "application/json", "Idempotency-Key": randomKey() };
-    draw(await json("audits", { method: "POST", headers, body }));
-    refresh();
-  } catch (error) {
-    show("audit-error", failure(error));
+    draw(await json(audit.links.self, { method: "DELETE" }));
   } finally {
-    button.disabled = false;
+    refresh();
   }
 }
 
-// crypto.randomUUID exists on secure origins only, and the page may be served over plain HTTP.
-const randomKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+async function remove(audit) {
+  await api(`${audit.links.self}?purge=true`, { method: "DELETE" });
+  removed.add(audit.id);
+  known.delete(audit.id);
+  older = older?.replace(/offset=(\d+)/, (_, offset) => `offset=${Math.max(0, offset - 1)}`); // or one would be skipped
+  const node = card(audit.id);
+  const next = node.nextElementSibling ?? node.previousElementSibling;
+  node.remove();
+  (next?.querySelector("a, button") ?? $("audits-title")).focus(); // keep a keyboard user's place
+  sayNone();
+  offerOlder();
+  changed();
+}
 
-export function listen() {
-  $("audit-form").addEventListener("submit", start);
+export function listen(listener) {
+  changed = listener;
   $("older").addEventListener("click", showOlder);
 }

@@ -9,11 +9,8 @@ export function element(tag, properties = {}, ...children) {
 }
 
 export const show = (id, ...nodes) => $(id).replaceChildren(...nodes);
-export const percent = (value) => (100 * value).toFixed(1) + " %";
-export const shortDigest = (digest) => digest.replace(/^sha256:/, "").slice(0, 8);
-// Which attacks an accuracy is of: its name is "robust accuracy" only where they follow the model's gradients.
-export const underAttack = (name) => (name?.startsWith("accuracy ") ? name.slice(9) : "under every attack");
 export const failure = (error) => element("p", { className: "error", textContent: error.message });
+export const choices = (names) => names.map((name) => element("option", { textContent: name }));
 
 export function bar(value, max, label) {
   const node = element("progress", { max, value });

@@ -1,52 +1,40 @@
 // The page: classify an image, start audits, follow them live, review past ones. No dependencies, no build step.
 
-import { getKey, json, setKey } from "./api.js";
 import * as audits from "./audits.js";
-import { $, element, failure, show } from "./dom.js";
+import * as form from "./form.js";
+import * as leaderboard from "./leaderboard.js";
+import * as model from "./model.js";
 import * as prediction from "./predict.js";
+import * as signIn from "./sign-in.js";
 import * as trend from "./trend.js";
-
-let digest = null; // of the model that the page describes
-
-async function describe() {
-  const model = await json("model");
-  digest = model.digest;
-  const size = model.input_size.join(" x ");
-  show("model", `${model.classes.length} classes, ${size} pixels, runs on ${model.provider.replace("ExecutionProvider", "")}. `,
-    element("code", { textContent: model.digest.slice(0, 19), title: model.digest }));
-  return model;
-}
-
-// Preset what the model was trained with: the radius, and the bit-planes of its method.
-function fill({ limits, recipe, suites }) {
-  $("samples").max = limits.max_samples;
-  $("samples").value = Math.min(100, limits.max_samples);
-  $("eps").value = recipe?.attack?.eps ?? $("eps").value;
-  $("planes").value = recipe?.method?.planes ?? $("planes").value;
-  show("suite", ...Object.keys(suites).map((name) => element("option", { textContent: name })));
-  const explain = () => ($("suite-help").textContent = `${suites[$("suite").value]}.`);
-  $("suite").addEventListener("change", explain);
-  explain();
-}
 
 async function begin() {
   try {
-    fill(await describe());
+    const found = await model.describe();
+    signIn.done();
+    form.fill(found);
   } catch (error) {
-    show("model", failure(error));
-    $("key-form").hidden = error.status !== 401 && !getKey();
+    if (error.status === 401) {
+      signIn.ask(error);
+      return;
+    }
+    signIn.done();
+    model.fail(error);
   }
   audits.refresh();
+  leaderboard.refresh();
 }
 
-$("key-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  setKey($("key").value.trim());
-  begin();
-});
-prediction.listen((answer) => answer.model !== digest && describe()); // the model may be swapped at any time
-audits.listen();
+// What the header and the table say is of audits that are done.
+function update() {
+  model.describe().catch(() => {}); // it stays as it is
+  leaderboard.refresh();
+}
+
+signIn.listen(begin);
+prediction.listen(model.notice);
+form.listen(audits.add);
+audits.listen(update);
 trend.listen();
-$("key").value = getKey();
-$("key-form").hidden = !getKey();
+leaderboard.listen();
 begin();

@@ -1,10 +1,14 @@
 // An image, and the predictions for it and for its natural pattern.
 
 import { json } from "./api.js";
-import { $, bar, element, failure, percent, show } from "./dom.js";
+import { $, bar, element, failure, show } from "./dom.js";
 import { shrunk } from "./shrink.js";
+import { percent } from "./words.js";
 
 const MOST = 5; // classes shown
+const CLOSE = 0.5; // logits: a margin below which two classes are all but equal
+const UNSURE = "The model is unsure, and the image may show none of its classes. That is all its confidence can tell: of "
+  + "such images it may be sure, too.";
 let file = null;
 let report = () => {}; // called with every answer
 let asked = 0; // answers may arrive out of order; only the last request's is shown
@@ -44,7 +48,14 @@ function probabilities(answer) {
     element("p", { className: "answer" }, element("strong", { textContent: answer.label })),
     bars,
     element("p", { className: "muted", textContent: margin }),
+    ...(unsure(answer) ? [element("p", { className: "muted unsure", textContent: UNSURE })] : []),
   ];
+}
+
+// Whether the answer is clearly a guess: hardly likelier than by chance, or than the next class.
+function unsure({ margin, probabilities: all }) {
+  const shares = Object.values(all);
+  return margin < CLOSE || Math.max(...shares) < Math.min(2 / shares.length, 0.5);
 }
 
 function patterns({ label, patterns: found }) {

@@ -1,7 +1,17 @@
-// Open the page of a report.
+// Links to the pages of reports.
 
 import { api, getKey } from "./api.js";
-import { failure, show } from "./dom.js";
+import { element, failure, show } from "./dom.js";
+
+// Where the report of an audit is found, as a page and as JSON.
+export const reportOf = (id) => ({ report_html: `/audits/${id}/report.html`, report: `/audits/${id}/report` });
+
+export function reportLink(links, about, text = "Open report") {
+  const link = element("a", { href: links.report_html.slice(1), textContent: text });
+  link.setAttribute("aria-label", `${text} of ${about}`);
+  link.addEventListener("click", (event) => openReport(event, links));
+  return link;
+}
 
 // A link cannot send an API key, so with a key the page and the JSON that it links to are fetched and shown from memory.
 export async function openReport(event, links) {

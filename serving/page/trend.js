@@ -1,7 +1,8 @@
 // A plot of accuracy over past audits, model after model, with 95 % intervals.
 
-import { $, element, percent, shortDigest, show, underAttack } from "./dom.js";
+import { $, choices, show } from "./dom.js";
 import { openReport } from "./report.js";
+import { ball, day, percent, shortDigest, underAttack } from "./words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const Z = 1.959964; // of 95 %
@@ -15,7 +16,7 @@ export function wilson(k, n) {
   return [share + square / 2 - half, share + square / 2 + half].map((value) => value / (1 + square));
 }
 
-const like = ({ request }) => `${request.suite}, ${request.norm === "l2" ? "L2" : "Linf"} ${request.eps}`;
+const like = ({ request }) => `${request.suite}, ${ball(request)}`;
 
 // Only audits with the same attacks and radius are comparable: one plot for each such group, the latest first.
 export function drawTrend(all) {
@@ -25,7 +26,8 @@ export function drawTrend(all) {
   const choice = $("trend-choice");
   const names = [...new Set(audits.toReversed().map(like))];
   const chosen = names.includes(choice.value) ? choice.value : names[0];
-  choice.replaceChildren(...names.map((name) => element("option", { textContent: name, selected: name === chosen })));
+  choice.replaceChildren(...choices(names));
+  choice.value = chosen;
   redraw();
 }
 
@@ -56,8 +58,7 @@ function drawing(shown) {
       if (before) svg.append(node("line", { class: "change", x1: between, x2: between, y1: TOP, y2: HEIGHT - BOTTOM + 6 }));
       svg.append(text(shortDigest(audit.model), { x: x(index), y: HEIGHT - 10, "text-anchor": "middle", class: "digest" }));
     }
-    const date = new Date(1000 * audit.finished).toISOString().slice(0, 10);
-    svg.append(text(date, { x: x(index), y: HEIGHT - BOTTOM + 18, "text-anchor": "middle" }), points[index].mark);
+    svg.append(text(day(audit.finished), { x: x(index), y: HEIGHT - BOTTOM + 18, "text-anchor": "middle" }), points[index].mark);
   });
   return svg;
 }
