@@ -5,10 +5,11 @@ import { $, choices, element, failure, show } from "./dom.js";
 import * as fragment from "./fragment.js";
 import { reportLink, reportOf } from "./report.js";
 import { sortedTable } from "./table.js";
-import { ball, day, ends, percent, shortDigest } from "./words.js";
+import { ball, day, ends, level, percent, shortDigest } from "./words.js";
 
 const MOST = 200; // audits that the server lists at a time
 const USUAL = "-robust"; // the order without another one in the address
+const USUAL_LEVEL = 0.95; // of intervals, which the section states
 const FILTERS = { suite: ({ suite }) => suite, ball };
 const HIDDEN = [403, 404]; // for this key there is no table, or on this server
 let rows = [];
@@ -88,7 +89,9 @@ function model(row) {
 function figure(found) {
   if (found?.value == null) return "";
   const share = element("span", { className: "figure", textContent: percent(found.value) });
-  return found.low == null ? share : [share, " ", element("small", { textContent: ends(found) })];
+  if (found.low == null) return share;
+  const other = (found.confidence ?? USUAL_LEVEL) === USUAL_LEVEL ? "" : `, at ${level(found)}`;
+  return [share, " ", element("small", { textContent: ends(found) + other })];
 }
 
 // An accuracy that is not of attacks that follow the model's gradients says so.

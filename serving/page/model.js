@@ -3,7 +3,7 @@
 import { json } from "./api.js";
 import { $, element, failure, show } from "./dom.js";
 import { reportLink, reportOf } from "./report.js";
-import { ball, ends, percent, underAttack } from "./words.js";
+import { ball, ends, level, percent, underAttack } from "./words.js";
 
 let digest = null; // of the model that the page describes
 
@@ -38,6 +38,6 @@ function how({ classes, digest: full, input_size: size, provider }) {
 function audited(audit) {
   const weaker = audit.accuracy?.startsWith("accuracy ") ? `, ${underAttack(audit.accuracy).replace(/^under /, "")} only` : "";
   const text = `${percent(audit.clean.value)} right, ${percent(audit.robust.value)} under ${audit.suite} (${ball(audit)}${weaker}), `
-    + `95 % interval ${ends(audit.robust)}. `;
+    + `${level(audit.robust)} interval ${ends(audit.robust)}. `;
   return element("p", { id: "last-audit" }, text, reportLink(reportOf(audit.audit ?? audit.id), "the last audit", "Report"));
 }

@@ -17,5 +17,7 @@ export function title({ samples, suite, threats = [], min_robust_accuracy: thres
   return parts.join(", ");
 }
 
+export const level = ({ confidence = 0.95 }) => `${Number((100 * confidence).toFixed(2))} %`;
+
 // "36.0 to 42.1"
 export const ends = ({ low, high }) => `${(100 * low).toFixed(1)} to ${(100 * high).toFixed(1)}`;

@@ -59,7 +59,7 @@ def row(number: int, name: str | None, suite: str, norm: str, eps: str, robust: 
 ROWS = [
     row(1, "narrow", "adaptive", "linf", "8/255", 0.38),
     row(2, "wide", "adaptive", "linf", "8/255", 0.39, threats={LONG: share(0.5)}, worst_case=share(0.3)),
-    row(3, None, "quick", "l2", "0.5", 0.6),
+    row(3, None, "quick", "l2", "0.5", 0.6, clean=share(0.7) | {"confidence": 0.99}),
     row(4, "foreign", "custom", "l1", "12", 0.65, accuracy="accuracy under black-box attacks"),
 ]
 LAST: dict[str, Any] = {"audit": "the-last", "suite": "adaptive", "norm": "linf", "eps": "8/255", "samples": 1000}
@@ -395,6 +395,7 @@ def test_the_table_of_models_is_sorted_filtered_and_linked(page: Page, server: "
     )  # by what withstands attack
     expect(table.get_by_role("columnheader", name="Attacked", exact=True)).to_have_attribute("aria-sort", "descending")
     expect(table.get_by_role("row").nth(1)).to_contain_text("under black-box attacks")
+    expect(table.get_by_role("row").nth(2)).to_contain_text("67.0 to 73.1, at 99 %")
     table.get_by_role("button", name="Model").press("Enter")
     expect(names).to_have_text(["0b0b0b0b", "foreign 0a0a0a0a", "narrow 0a0a0a0a", "wide 0a0a0a0a"])
     expect(table.get_by_role("button", name="Model")).to_be_focused()
