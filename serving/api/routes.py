@@ -18,6 +18,7 @@ from starlette.staticfiles import StaticFiles
 
 from f2at.audit.page.html import Beside, render_report
 from f2at.audit.reports.report import without_examples
+from f2at.audit.suites import SUITES
 from f2at.bundle.keys import PrivateKey, read_private_key, sign
 from f2at.serving.access.guard import Caller, caller_of
 from f2at.serving.access.scopes import METRICS, OPEN, ScopedMount, ScopedRoute
@@ -40,6 +41,7 @@ from f2at.serving.settings import Settings
 _LOG = logging.getLogger("bentoml.f2at")
 _PAGE = Path(str(files("f2at.serving"))) / "page"
 _POLL = 0.5  # seconds between polls of an audit that is being streamed
+_LATEST = 20  # audits of a model, among which one is looked for that says much of it
 _AT_ONCE = 1.0  # seconds that a model's description waits for the database
 _KEEP_ALIVE = 15.0  # seconds of silence after which a comment shows that the stream is alive
 # The page loads nothing from elsewhere.
@@ -195,11 +197,16 @@ async def _no_database(_: Request, error: Exception) -> Response:
 
 
 async def _last_audit(deployment: Deployment) -> dict[str, Any] | None:
-    """What the newest audit of a model found; None where there is none, or the database does not say so at once."""
-    asked = run_in_threadpool(deployment.audits.figures, 1, 0, Filters(states=("done",), model=deployment.digest))
+    """What the newest audit of a model found, by a suite that claims strength if there is one among the latest.
+
+    None where there is no audit, or the database does not say so at once.
+    """
+    asked = run_in_threadpool(deployment.audits.figures, _LATEST, 0, Filters(("done",), model=deployment.digest))
     with suppress(TimeoutError, *UNAVAILABLE):
         async with asyncio.timeout(_AT_ONCE):
-            return next(iter(await asked), None)
+            rows = await asked
+            strong = (row for row in rows if row["suite"] in SUITES and SUITES[row["suite"]].strong)
+            return next(strong, next(iter(rows), None))
     return None
 
 

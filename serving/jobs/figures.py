@@ -12,10 +12,10 @@ def figures(report: Mapping[str, Any]) -> dict[str, Any]:
     "name" is what the model was trained with and on, as far as its manifest says; "clean", "robust", "worst_case" and
     each of "threats", by its text, are shares with their intervals; "accuracy" is what robust accuracy is called.
     """
-    model, request = report["model"], report["request"]
-    method = (model.get("recipe") or {}).get("method") or {}
-    architecture = model.get("architecture") or {}
-    parts = [method.get("name"), architecture.get("name"), model.get("dataset")]
+    manifest, request = report["model"].get("manifest", {}), report["request"]
+    method = (manifest.get("recipe") or {}).get("method") or {}
+    architecture = manifest.get("architecture") or {}
+    parts = [method.get("name"), architecture.get("name"), manifest.get("dataset")]
     return {
         "name": ", ".join(str(part) for part in parts if part) or None,
         "suite": request["suite"],

@@ -1,6 +1,7 @@
 // Every model and threat that was audited on this server, in a table to sort and to filter.
 
 import { json } from "./api.js";
+import * as comparison from "./comparison.js";
 import { $, choices, element, failure, show } from "./dom.js";
 import * as fragment from "./fragment.js";
 import { reportLink, reportOf } from "./report.js";
@@ -28,6 +29,7 @@ export async function refresh() {
 
 function draw() {
   $("leaderboard").hidden = !rows.length;
+  comparison.offer(rows);
   if (!rows.length) return;
   const state = fragment.read();
   for (const [name, of] of Object.entries(FILTERS)) {
@@ -105,4 +107,5 @@ export function listen() {
     $(`leaderboard-${name}`).addEventListener("change", ({ target }) => choose({ [name]: target.value }));
   }
   addEventListener("hashchange", draw);
+  comparison.listen();
 }

@@ -37,7 +37,7 @@ function how({ classes, digest: full, input_size: size, provider }) {
 
 function audited(audit) {
   const weaker = audit.accuracy?.startsWith("accuracy ") ? `, ${underAttack(audit.accuracy).replace(/^under /, "")} only` : "";
-  const text = `${percent(audit.clean.value)} right, ${percent(audit.robust.value)} under ${audit.suite} (${ball(audit)}${weaker}), `
+  const text = `${percent(audit.clean.value)} right, ${percent(audit.robust.value)} under ${audit.suite} (${ball(audit)}${weaker}), ${audit.samples} images, `
     + `${level(audit.robust)} interval ${ends(audit.robust)}. `;
   return element("p", { id: "last-audit" }, text, reportLink(reportOf(audit.audit ?? audit.id), "the last audit", "Report"));
 }

@@ -38,10 +38,11 @@ export async function predict(chosen = file) {
 
 function probabilities(answer) {
   const ranked = Object.entries(answer.probabilities).sort((a, b) => b[1] - a[1]).slice(0, MOST);
-  const bars = element("dl", { className: "bars" });
+  const bars = element("ul", { className: "bars" });
   for (const [name, probability] of ranked) {
     const text = percent(probability);
-    bars.append(element("dt", { textContent: name }), bar(probability, 1, `${name} ${text}`), element("dd", { textContent: text }));
+    const share = element("span", { className: "share", textContent: text });
+    bars.append(element("li", {}, element("span", { textContent: name }), bar(probability, 1, `${name} ${text}`), share));
   }
   const margin = `Ahead of the next class by ${answer.margin.toFixed(2)} (logits).`;
   return [

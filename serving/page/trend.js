@@ -1,7 +1,7 @@
 // A plot of accuracy over past audits, model after model, with 95 % intervals.
 
 import { $, choices, show } from "./dom.js";
-import { openReport } from "./report.js";
+import { openPage } from "./report.js";
 import { ball, day, percent, shortDigest, underAttack } from "./words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -71,7 +71,7 @@ function point(audit, x, y) {
     `${called} ${percent(found[name].share)} (${found[name].ends.map(percent).join(" to ")})`).join(", ");
   const title = `Model ${shortDigest(audit.model)}, ${audit.request.samples} images: ${words}`;
   const mark = node("a", { href: audit.links.report_html.slice(1), "aria-label": `${title}. Open report.` });
-  mark.addEventListener("click", (event) => openReport(event, audit.links));
+  mark.addEventListener("click", (event) => openPage(event, audit.links.report_html, audit.links.report));
   const hover = node("title");
   hover.textContent = title;
   mark.append(hover, node("rect", { class: "target", x: x - 16, y: TOP, width: 32, height: HEIGHT - TOP - BOTTOM }));

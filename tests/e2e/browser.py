@@ -1,9 +1,11 @@
 """What tests of pages share: Debian's Chromium, sizes of windows, and a measure of what can be read."""
 
 import shutil
+from importlib.resources import files
 
 CHROMIUM = shutil.which("chromium")
 MOST = 120_000  # milliseconds: a browser and an audit on a busy machine
+AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")  # Deque's checker
 PHONE, DESK = (390, 844), (1280, 900)
 
 # The contrast of every text with what is behind it, by WCAG's definition of relative luminance.
