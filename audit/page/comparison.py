@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from f2at.audit.page.environment import environment
-from f2at.audit.page.words import percent
 from f2at.audit.reports.compare import BETTER, WORSE
 
 _KINDS = {BETTER: "pass", WORSE: "fail"}
@@ -74,7 +73,8 @@ def _tested(comparison: Mapping[str, Any]) -> Iterator[Line]:
         if row["change"]:
             yield _line(row["name"], row["change"], same=row["same_attacks"])
         else:
-            yield Line(row["name"], *(row[side] and row[side]["robust"] for side in ("baseline", "candidate")))
+            old, new = (row[side] and row[side]["robust"] for side in ("baseline", "candidate"))
+            yield Line(row["name"], old, new)
 
 
 def _line(name: str, row: Mapping[str, Any], *, same: bool) -> Line:
@@ -89,7 +89,6 @@ def _line(name: str, row: Mapping[str, Any], *, same: bool) -> Line:
 def _shares(rows: list[Mapping[str, Any]], key: str | None = None) -> Iterator[Line]:
     """Rows that are shown and not tested."""
     for row in rows:
-        sides = [row[side] and (row[side][key] if key else row[side]) for side in ("baseline", "candidate")]
-        if all(side and side["n"] for side in sides):
-            change = f"{percent(sides[0]['value'])} to {percent(sides[1]['value'])}"
-            yield Line(row["name"], *sides, change)
+        old, new = (row[side] and (row[side][key] if key else row[side]) for side in ("baseline", "candidate"))
+        if old and new and old["n"] and new["n"]:
+            yield Line(row["name"], old, new)

@@ -169,7 +169,7 @@ class Records:
             yield from self.jobs.list_workflows(limit=limit, offset=offset, **asked)
             return
         pages = (self.jobs.list_workflows(limit=_TOGETHER, offset=at, **asked) for at in count(0, _TOGETHER))
-        every = chain.from_iterable(takewhile(len, pages))
+        every = chain.from_iterable(takewhile(bool, pages))
         passing = (status for status in every if filters.passes(Arguments.of(status)))
         yield from islice(passing, offset, offset + limit)
 

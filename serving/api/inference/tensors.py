@@ -156,7 +156,8 @@ def _read_outputs(value: Any) -> dict[str, bool] | None:
 
 
 def _parameters(entry: Mapping[str, Any], name: str) -> dict[str, Any]:
-    return _typed(entry.get("parameters", {}), dict, f"parameters of {name!r}", "an object")
+    found: dict[str, Any] = _typed(entry.get("parameters", {}), dict, f"parameters of {name!r}", "an object")
+    return found
 
 
 def _flat(values: list[Any]) -> list[Any]:
