@@ -1,6 +1,7 @@
 """`f2at audit --plan`: how many samples a verdict needs, and what they cost, before anything is attacked."""
 
 import argparse
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -11,9 +12,10 @@ from f2at.audit.meter import Meter
 from f2at.audit.page.words import count
 from f2at.audit.reports.power import MOST, POWER, outcome_chances, samples_needed, tolerance_power
 from f2at.audit.reports.statistics import better_than
+from f2at.audit.steps import SHARD_SIZE
 from f2at.audit.suites import FOR_THRESHOLDS
 
-_OPTIONS = ("expect", "tolerance", "apart")
+_OPTIONS = ("expect", "tolerance", "apart", "workers")
 
 
 class Question(NamedTuple):
@@ -30,7 +32,7 @@ def add_planning_options(group: argparse._ArgumentGroup) -> None:
         "--plan",
         action="store_true",
         help=f"attack nothing; say how many images a verdict needs that comes with probability {POWER:g}, and how long "
-        "they take",
+        "they take; with --samples alone, how long so many take",
     )
     group.add_argument("--expect", type=float, metavar="SHARE", help="accuracy under attack that is expected, 0 to 1")
     group.add_argument(
@@ -46,6 +48,13 @@ def add_planning_options(group: argparse._ArgumentGroup) -> None:
         help="of the images, on which just one of the two is right (default as if they had nothing in common)",
     )
 
+    group.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="also say how long so many workers take together, each as fast as this machine",
+    )
+
 
 def check_planning_options(options: argparse.Namespace) -> None:
     """Raise ValueError unless they fit together."""
@@ -54,14 +63,21 @@ def check_planning_options(options: argparse.Namespace) -> None:
             if getattr(options, name) is not None:
                 raise ValueError(f"{name} goes with --plan only")
         return
+    if options.workers is not None and options.workers < 1:
+        raise ValueError(f"workers must be at least 1; got {options.workers}")
+    if options.min_robust_accuracy is None and options.tolerance is None:
+        if options.samples is None:
+            raise ValueError(
+                "min-robust-accuracy or tolerance must be given for a plan: what is to be decided; or samples alone, "
+                "how many images are to be audited"
+            )
+        return
     if options.expect is None:
         raise ValueError("expect must be given for a plan: the accuracy under attack that is expected, from 0 to 1")
     if not 0 <= options.expect <= 1:
         raise ValueError(f"expect must be from 0 to 1; got {options.expect:g}")
     if options.tolerance is not None and not 0 < options.tolerance <= 100:
         raise ValueError(f"tolerance must be above 0, and at most 100 percentage points; got {options.tolerance:g}")
-    if options.min_robust_accuracy is None and options.tolerance is None:
-        raise ValueError("min-robust-accuracy or tolerance must be given for a plan: what is to be decided")
     if options.expect == options.min_robust_accuracy:
         raise ValueError(
             "expect must differ from min-robust-accuracy: at the threshold itself no number of images tells"
@@ -82,13 +98,18 @@ def plan(options: argparse.Namespace, request: AuditRequest, opened: Opened) -> 
             answer += f" (with {options.samples:,}: {question.power(options.samples):.2f})"
         lines.append(f"{question.text}: {answer}")
         most = max(most, needed or MOST)
+    if not lines:
+        most = options.samples
     available = len(opened.model.labelled(opened.data))
     audit = opened.audit(request.model_copy(update={"samples": min(most, available)}))
     seconds = Meter(audit, audit.measure()).seconds_left * max(1, most / available)
+    threats = f" and {count(len(request.threats), 'threat')}" if request.threats else ""
     lines.append(
-        f"{most:,} images by the suite {request.suite}: at most about {duration(seconds)} here, less where images fall "
-        "early"
+        f"{most:,} images by the suite {request.suite}{threats}: at most about {duration(seconds)} here, less where "
+        "images fall early"
     )
+    if options.workers is not None:
+        lines.append(f"{count(options.workers, 'worker')} as fast: {duration(shared(seconds, most, options.workers))}")
     if most > available:
         lines.append(f"the data has only {available:,} images")
     if options.min_robust_accuracy is not None and not (request.chosen_suite.strong or request.accept_weak):
@@ -96,6 +117,12 @@ def plan(options: argparse.Namespace, request: AuditRequest, opened: Opened) -> 
             f"the suite {request.suite} is weak: none passes by it; --suite {FOR_THRESHOLDS}, or --accept-weak"
         )
     return "\n".join(lines)
+
+
+def shared(seconds: float, images: int, workers: int) -> float:
+    """How long so many workers take together over what takes one so many seconds; no two work on one shard."""
+    shards = math.ceil(images / SHARD_SIZE)
+    return seconds * math.ceil(shards / workers) / shards
 
 
 def _beyond_chance(expected: float, chance: float) -> int:

@@ -1,6 +1,7 @@
 """The command line, on a bundle exported from a linear model."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from torch import nn
 from f2at.__main__ import main
 from f2at.attacks.objectives import OBJECTIVES
 from f2at.attacks.registry import ATTACKS
+from f2at.audit.commands.planning import shared
 from f2at.audit.provenance.notation import parse_attack
 from f2at.audit.reports.schema import report_schema
 from f2at.audit.reports.statistics import proportion
@@ -169,9 +171,30 @@ def test_a_plan_says_how_many_images_and_how_long(run: Run, tmp_path: Path) -> N
     )
 
 
+def test_a_plan_without_a_question_says_how_long_so_many_take(run: Run) -> None:
+    code, printed, _ = run("--plan", "--samples", "1000", "--threat", "jpeg", "--workers", "2")
+    assert code == 0
+    cost, together, available = printed.splitlines()
+    assert re.fullmatch(
+        r"1,000 images by the suite \w+ and 1 threat: at most about [\d:]+ here, less where images fall early", cost
+    )
+    assert re.fullmatch(r"2 workers as fast: [\d:]+", together)
+    assert available == "the data has only 36 images"
+
+
+@pytest.mark.parametrize(
+    ("images", "workers", "share"),
+    [(25, 2, 1), (50, 2, 1 / 2), (60, 2, 2 / 3), (1000, 4, 1 / 4), (1001, 4, 11 / 41), (10, 99, 1)],
+)
+def test_workers_share_shards_and_not_images(images: int, workers: int, share: float) -> None:
+    assert shared(60, images, workers) == pytest.approx(60 * share)
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
+        (["--workers", "2"], "workers goes with --plan only"),
+        (["--plan", "--samples", "9", "--workers", "0"], "workers must be at least 1; got 0"),
         (["--expect", "0.5"], "expect goes with --plan only"),
         (["--plan", "--min-robust-accuracy", "0.5"], "expect must be given for a plan"),
         (["--plan", "--expect", "0.5"], "min-robust-accuracy or tolerance must be given for a plan"),
@@ -496,6 +519,7 @@ def test_the_documentation_s_comparisons_run_as_they_are_printed(
         "tolerance": 3,
         "tolerance_clean": 3,
         "tolerance_robust": 3,
+        "threats": [],
         "outcome": "inconclusive",
     }
     assert main(clean) == 4
@@ -508,9 +532,12 @@ def test_the_documentation_s_plans_run_as_they_are_printed(
 ) -> None:
     shutil.copytree(bundle, tmp_path / "bundles/digits")
     monkeypatch.chdir(tmp_path)
-    for arguments in commands("audit", page="docs/audits.md", title="How many images?"):
+    *deciding, last = commands("audit", page="docs/audits.md", title="How many images?")
+    for arguments in deciding:
         assert main(arguments) == 0
         assert " images, with probability 0.9" in capsys.readouterr().out
+    assert main(last) == 0
+    assert "\n8 workers as fast: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
