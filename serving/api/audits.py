@@ -69,8 +69,9 @@ async def audit(request: Request) -> Response:
 
 async def leaderboard(request: Request) -> Response:
     """What the audits that are done found, the newest first."""
-    limit, offset, filters = _page(request)
-    rows = await run_in_threadpool(deployed(request).audits.figures, limit, offset, filters._replace(states=("done",)))
+    limit, offset, asked = _page(request)
+    done = Filters(("done",), asked.suite, asked.model, asked.since)
+    rows = await run_in_threadpool(deployed(request).audits.figures, limit, offset, done)
     return JSONResponse({"rows": rows, "model": deployed(request).digest})
 
 
@@ -97,7 +98,7 @@ def _compared(request: Request) -> dict[str, Any]:
                 f"{name} must be the id of an audit that is done; got none.",
                 argument=name,
                 accepted="the id of an audit that is done",
-                received=None,
+                received="none",
             )
         reports.append(records.report(identifier))
     try:
