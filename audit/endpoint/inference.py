@@ -16,7 +16,7 @@ from f2at.images.pixels import Images
 
 DTYPES = {"UINT8": "uint8", "FP16": "float16", "FP32": "float32", "FP64": "float64"}
 _MODEL = re.compile(r"/v2/models/[^/]+(/versions/[^/]+)?")
-_NUMBERS = 1_000_000  # about the most in a request
+_NUMBERS = 400_000  # about the most in a request: two megabytes of JSON
 _MOST = 32
 
 

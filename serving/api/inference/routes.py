@@ -35,6 +35,8 @@ def routes(settings: Callable[[], Settings], trouble: Callable[[], str | None]) 
         trouble: says why the server is not ready, if it is not.
     """
 
+    reading = asyncio.Lock()  # one body at a time: JSON takes many times its size in memory while it is read
+
     async def live(_: Request) -> Response:
         return JSONResponse({"live": True})
 
@@ -64,7 +66,8 @@ def routes(settings: Callable[[], Settings], trouble: Callable[[], str | None]) 
                 received=encoding[:40],
             )
         body, length = await request.body(), request.headers.get(_JSON_LENGTH)
-        question = await asyncio.to_thread(read_question, body, length)
+        async with reading:
+            question = await asyncio.to_thread(read_question, body, length)
         wanted = _wanted(question)
         predictions = await deployment.predictor.predict(await _pictures(request, deployment, question))
         outputs = [tensor for tensor in _outputs(predictions) if tensor.name in wanted]

@@ -16,6 +16,7 @@ from f2at.serving.problems import Problem
 
 _DATATYPES = {"FP32": np.float32, "INT64": np.int64, "UINT8": np.uint8}
 _LENGTH = struct.Struct("<I")  # before each element of a binary BYTES tensor
+MOST_JSON = 2 << 20  # bytes; what Python makes of them takes 50 times as many at worst
 _MOST_DIMENSIONS = 8
 _MOST_IN_JSON = 2**53  # larger whole numbers are not the same to every reader
 
@@ -64,11 +65,20 @@ def read_question(body: bytes, json_length: str | None) -> Question:
         json_length: how many bytes are JSON, the header Inference-Header-Content-Length; None: all.
 
     Raises:
-        Problem: 400, it is not such a request; the detail names the member.
+        Problem: 400, it is not such a request, the detail names the member; 413, too much of it is JSON.
     """
     if json_length is not None and not (json_length.isascii() and json_length.isdigit()):
         _refuse("Inference-Header-Content-Length", "a number of bytes", json_length[:40])
     length = len(body) if json_length is None else int(json_length)
+    if length > MOST_JSON:
+        raise Problem(
+            413,
+            "body-too-large",
+            f"At most {MOST_JSON} bytes may be JSON; send larger tensors as bytes (binary_data_size).",
+            argument="body",
+            accepted=f"at most {MOST_JSON} bytes of JSON",
+            received=f"{length} bytes",
+        )
     if length > len(body):
         _refuse("Inference-Header-Content-Length", f"at most {len(body)}, the length of the body", length)
     try:

@@ -127,6 +127,21 @@ def test_what_is_not_accepted_is_named(content: bytes, length: str | None, messa
     json.dumps(refused.value.body, allow_nan=False)
 
 
+def test_no_more_json_is_read_than_memory_is_meant_for() -> None:
+    pixels = np.zeros(3 << 20, np.uint8)
+    entry = {
+        "name": "images",
+        "datatype": "UINT8",
+        "shape": [pixels.size],
+        "parameters": {"binary_data_size": pixels.size},
+    }
+    head = body(entry)
+    assert read_question(head + pixels.tobytes(), str(len(head))).inputs["images"].shape == pixels.shape
+    with pytest.raises(Problem, match=r"At most 2097152 bytes may be JSON; send larger tensors as bytes") as refused:
+        read_question(b" " * (3 << 20), None)
+    assert refused.value.status == 413
+
+
 @pytest.mark.parametrize("part", [b"\1", b"\5\0\0\0abc", b"\0\0\0\0\1\0"])
 def test_elements_without_their_lengths_are_refused(part: bytes) -> None:
     head = body({"name": "a", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": len(part)}})
