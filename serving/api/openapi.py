@@ -17,6 +17,14 @@ from f2at.serving.answers import Audit, Prediction, Predictions
 
 _SCHEMAS = "#/components/schemas/"
 _METHODS = ("get", "post", "delete")
+# The groups of /docs, each with how its paths begin; the first that fits.
+_GROUPS = {
+    "Predictions": ("/predict",),
+    "Model": ("/model",),
+    "Audits": ("/audits", "/leaderboard", "/compare"),
+    "Open Inference Protocol": ("/v2",),
+    "Pages and operation": ("/",),
+}
 _GUARDED = {"401": "KeyRequired", "403": "Forbidden", "429": "TooMany", "503": "TryAgain"}
 
 
@@ -26,8 +34,10 @@ def document(routes: Sequence[Scoped]) -> dict[str, Any]:
     content: dict[str, Any] = yaml.safe_load(text)
     content["components"]["schemas"] |= {**_answers(), **_report(), **_request()}
     content["paths"] |= _versions(content["paths"])
+    content["tags"] = [{"name": name} for name in _GROUPS]
     for path, item in content["paths"].items():
         for method in item.keys() & set(_METHODS):
+            item[method]["tags"] = [next(name for name, starts in _GROUPS.items() if path.startswith(starts))]
             item[method]["responses"]["431"] = {"$ref": "#/components/responses/LargeHeaders"}
             _guard(item[method], needed_scope(routes, {"type": "http", "method": method.upper(), "path": path}))
     return content

@@ -41,6 +41,17 @@ def test_every_route_is_described() -> None:
     assert described == routes
 
 
+def test_every_operation_is_in_one_group() -> None:
+    content = document(ROUTES)
+    named = {
+        (path, *op["tags"]) for path, item in content["paths"].items() for op in item.values() if "operationId" in op
+    }
+    assert {tag for _, tag in named} == {tag["name"] for tag in content["tags"]}
+    assert ("/audits/{id}/report", "Audits") in named
+    assert ("/v2/models/{name}/infer", "Open Inference Protocol") in named
+    assert ("/metrics", "Pages and operation") in named
+
+
 def test_every_reference_leads_somewhere() -> None:
     content = document(ROUTES)
     for reference in references(content):
