@@ -149,8 +149,14 @@ def _same(models: Mapping[str, Any]) -> bool:
 
 
 def _levels(comparison: Mapping[str, Any]) -> str:
-    medians = [comparison["median_minimal_perturbation"][side]["levels"] for side in ("baseline", "candidate")]
-    return " -> ".join("beyond every radius" if m is None else f"{m:g} levels" for m in medians)
+    medians = [comparison["median_minimal_perturbation"][side] for side in ("baseline", "candidate")]
+    return " -> ".join(_level(median) for median in medians)
+
+
+def _level(median: Mapping[str, Any] | None) -> str:
+    if median is None:
+        return "not measured"
+    return "beyond every radius" if median["levels"] is None else f"{median['levels']:g} levels"
 
 
 def _cost(comparison: Mapping[str, Any]) -> str:

@@ -121,8 +121,8 @@ def plan(options: argparse.Namespace, request: AuditRequest, opened: Opened) -> 
 
 def shared(seconds: float, images: int, workers: int) -> float:
     """How long so many workers take together over what takes one so many seconds; no two work on one shard."""
-    shards = math.ceil(images / SHARD_SIZE)
-    return seconds * math.ceil(shards / workers) / shards
+    most = math.ceil(math.ceil(images / SHARD_SIZE) / workers) * SHARD_SIZE  # images of one worker
+    return seconds * min(1, most / images)
 
 
 def _beyond_chance(expected: float, chance: float) -> int:

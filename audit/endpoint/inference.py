@@ -16,7 +16,7 @@ from f2at.images.pixels import Images
 
 DTYPES = {"UINT8": "uint8", "FP16": "float16", "FP32": "float32", "FP64": "float64"}
 _MODEL = re.compile(r"/v2/models/[^/]+(/versions/[^/]+)?")
-_NUMBERS = 400_000  # about the most in a request: two megabytes of JSON
+_NUMBERS = 1_000_000  # about the most in a request: four megabytes of JSON where they are pixels
 _MOST = 32
 
 
@@ -72,7 +72,7 @@ class Inference:
         }
         if self._output is not None:
             content["outputs"] = [{"name": self._output}]
-        return Message(self._address, json.dumps(content).encode(), JSON)
+        return Message(self._address, json.dumps(content, separators=(",", ":")).encode(), JSON)
 
     def answers(self, value: Any, count: int) -> list[Answer]:
         """See `Interface`."""

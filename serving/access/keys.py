@@ -24,10 +24,10 @@ from f2at.serving.process.files import acquire_lock, replace_file
 _LOG = logging.getLogger("bentoml.f2at")
 
 SCOPES = {
-    "predict": "predictions and GET /model",
-    "audit": "audits: start, follow and cancel them, read reports",
+    "predict": "predictions, GET /model and models under /v2",
+    "audit": "audits: start, follow and cancel them, remove own ones, read and compare reports",
     "examples": "the pictures in reports, from which adversarial images can be copied",
-    "admin": "changing the model that is served",
+    "admin": "changing the model that is served; with audit, removing anybody's audits",
 }
 _TOKEN_BYTES = 32
 _PREFIX = "f2at_"  # lets people and secret scanners recognise a key

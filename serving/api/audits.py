@@ -57,8 +57,8 @@ async def _list(request: Request) -> Response:
 async def audit(request: Request) -> Response:
     """Look at an audit; DELETE stops it, and with `?purge=true` removes one that has ended."""
     records, identifier = deployed(request).audits, request.path_params["id"]
-    purge = read_choice(request.query_params.get("purge", "false"), "purge", ("true", "false")) == "true"
-    if request.method == "DELETE" and purge:
+    purge = request.query_params.get("purge", "false") if request.method == "DELETE" else "false"
+    if read_choice(purge, "purge", ("true", "false")) == "true":
         caller = caller_of(request)
         owner = None if "admin" in caller.scopes else caller.name
         await run_in_threadpool(records.remove, identifier, owner)

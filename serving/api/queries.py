@@ -8,7 +8,7 @@ from f2at.serving.problems import Problem
 
 _WHOLE = re.compile("0|[1-9][0-9]{0,8}")
 _DIGEST = re.compile("sha256:[0-9a-f]{1,64}")
-_SECONDS = re.compile(r"[0-9]{1,10}(\.[0-9]{1,6})?")
+_SECONDS = re.compile(r"[0-9]{1,10}(\.[0-9]{1,12})?")
 
 
 def read_integer(text: str, name: str, accepted: range, meaning: str = "") -> int:

@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeAlias, TypeVar
+from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
@@ -125,7 +126,7 @@ class Calls:
 
     def audit(self, identifier: str) -> Call[Audit]:
         """An audit."""
-        return Audit.model_validate((yield from self._json("GET", f"/audits/{identifier}")))
+        return Audit.model_validate((yield from self._json("GET", f"{_audit(identifier)}")))
 
     def audits(
         self,
@@ -135,7 +136,9 @@ class Calls:
         since: float | str | datetime | None,
     ) -> Walk[Audit]:
         """Audits, page by page."""
-        states = [state] if isinstance(state, str) else state and list(state)
+        states = [state] if isinstance(state, str) else None if state is None else list(state)
+        if states == []:  # of no state, there is none
+            return
         given = {"state": states, "suite": suite, "model": model, "since": _seconds(since)}
         query = {name: value for name, value in given.items() if value is not None}
         page = yield from self._json("GET", "/audits", params=query)
@@ -151,19 +154,19 @@ class Calls:
 
     def report(self, identifier: str) -> Call[dict[str, Any]]:
         """A report."""
-        return self._json("GET", f"/audits/{identifier}/report")
+        return self._json("GET", f"{_audit(identifier)}/report")
 
     def report_page(self, identifier: str) -> Call[str]:
         """A report's page."""
-        return (yield from self._answer(Send("GET", f"/audits/{identifier}/report.html"))).text
+        return (yield from self._answer(Send("GET", f"{_audit(identifier)}/report.html"))).text
 
     def cancel(self, identifier: str) -> Call[Audit]:
         """Stop an audit."""
-        return Audit.model_validate((yield from self._json("DELETE", f"/audits/{identifier}")))
+        return Audit.model_validate((yield from self._json("DELETE", f"{_audit(identifier)}")))
 
     def delete(self, identifier: str) -> Call[None]:
         """Remove an audit; if an answer was lost, one that is no longer there has been removed."""
-        send = Send("DELETE", f"/audits/{identifier}", {"params": {"purge": "true"}})
+        send = Send("DELETE", f"{_audit(identifier)}", {"params": {"purge": "true"}})
         yield from self._answer(send, done_before=404)
 
     def follow(self, identifier: str, timeout: float | None) -> Walk[Audit]:
@@ -179,7 +182,7 @@ class Calls:
                 if news.over:
                     return
                 if not (opened or _passed(deadline)):
-                    opened = yield from _opened(f"/audits/{identifier}/events")
+                    opened = yield from _opened(f"{_audit(identifier)}/events")
                 news = (yield from _event(deadline)) if opened else None
             yield Close()
             if _passed(deadline):
@@ -211,6 +214,13 @@ class Calls:
                 if response.status_code not in _RETRIED or time.monotonic() + wait > deadline:
                     raise ServiceError(response)
             yield Pause(wait)
+
+
+def _audit(identifier: str) -> str:
+    """The path of an audit; what cannot be an id names none, and no other either."""
+    if not identifier:
+        raise ValueError("identifier must be the id of an audit; got an empty text")
+    return f"/audits/{quote(identifier, safe='')}"
 
 
 def _opened(path: str) -> Call[bool]:

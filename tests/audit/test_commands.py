@@ -184,7 +184,15 @@ def test_a_plan_without_a_question_says_how_long_so_many_take(run: Run) -> None:
 
 @pytest.mark.parametrize(
     ("images", "workers", "share"),
-    [(25, 2, 1), (50, 2, 1 / 2), (60, 2, 2 / 3), (1000, 4, 1 / 4), (1001, 4, 11 / 41), (10, 99, 1)],
+    [
+        (25, 2, 1),
+        (30, 2, 25 / 30),
+        (50, 2, 1 / 2),
+        (60, 2, 50 / 60),
+        (1000, 4, 1 / 4),
+        (1001, 4, 275 / 1001),
+        (10, 99, 1),
+    ],
 )
 def test_workers_share_shards_and_not_images(images: int, workers: int, share: float) -> None:
     assert shared(60, images, workers) == pytest.approx(60 * share)

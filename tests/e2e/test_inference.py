@@ -101,7 +101,7 @@ def test_refusals_are_the_protocols(client: Any, server: "Server", bundle: Bundl
         client.infer("f2at", [tensor(images)], model_version="2")
     with pytest.raises(InferenceServerException, match=r"shape of 'images' must be \[1, 16, 16, 3\], of UINT8; images"):
         client.infer("f2at", [tensor(images[:, :8])])
-    with pytest.raises(InferenceServerException, match=r"for 1 to \d+ images; got \[500, 16, 16, 3\]"):
+    with pytest.raises(InferenceServerException, match=r"that of 1 to \d+ images; got \[500, 16, 16, 3\]"):
         client.infer("f2at", [tensor(np.repeat(images, 500, axis=0))])
     with pytest.raises(InferenceServerException, match=r"outputs must be among probabilities, .*; got logits"):
         client.infer("f2at", [tensor(images)], outputs=[triton.InferRequestedOutput("logits")])
@@ -118,7 +118,7 @@ def test_refusals_are_the_protocols(client: Any, server: "Server", bundle: Bundl
     refused = server.client.post("/v2/models/f2at/infer", json={"inputs": [broken]})
     assert refused.status_code in (415, 422)
     assert refused.json()["error"]
-    both = {"inputs": [broken, {"name": "images", "datatype": "UINT8", "shape": [0], "data": []}]}
+    both = {"inputs": [broken, {"name": "images", "datatype": "UINT8", "shape": [1], "data": [0]}]}
     assert "inputs must be one of images" in server.client.post("/v2/models/f2at/infer", json=both).json()["error"]
 
 

@@ -56,7 +56,7 @@ def routes(settings: Callable[[], Settings], trouble: Callable[[], str | None]) 
 
     async def infer(request: Request) -> Response:
         deployment = _named(request, settings())
-        if encoding := request.headers.get("content-encoding"):
+        if (encoding := request.headers.get("content-encoding", "identity")) != "identity":
             raise Problem(
                 415,
                 "unsupported-media-type",
@@ -65,9 +65,12 @@ def routes(settings: Callable[[], Settings], trouble: Callable[[], str | None]) 
                 accepted="none",
                 received=encoding[:40],
             )
-        body, length = await request.body(), request.headers.get(_JSON_LENGTH)
+        lengths = request.headers.getlist(_JSON_LENGTH)
+        if len(lengths) > 1:
+            raise _refused(_JSON_LENGTH, "given once", f"{len(lengths)} times")
+        body, most = await request.body(), deployment.predictor.settings.max_batch
         async with reading:
-            question = await asyncio.to_thread(read_question, body, length)
+            question = await asyncio.to_thread(read_question, body, next(iter(lengths), None), most_files=most)
         wanted = _wanted(question)
         predictions = await deployment.predictor.predict(await _pictures(request, deployment, question))
         outputs = [tensor for tensor in _outputs(predictions) if tensor.name in wanted]
@@ -137,7 +140,7 @@ async def _pictures(request: Request, deployment: Deployment, question: Question
     (tensor,) = question.inputs.values()
     most, count = deployment.predictor.settings.max_batch, tensor.shape[0] if tensor.shape else 0
     if not 1 <= count <= most:
-        raise _refused(f"shape of {tensor.name!r}", f"for 1 to {most} images", list(tensor.shape))
+        raise _refused(f"shape of {tensor.name!r}", f"that of 1 to {most} images", list(tensor.shape))
     values = tensor.values
     if tensor.name == _FILES:
         if not isinstance(values, list) or tensor.shape not in ((count,), (count, 1)):
@@ -158,7 +161,7 @@ def _wanted(question: Question) -> dict[str, bool]:
         return dict.fromkeys(names, question.binary)
     if unknown := question.outputs.keys() - set(names):
         raise _refused("outputs", f"among {', '.join(names)}", sorted(unknown)[0][:40])
-    return {name: binary or question.binary for name, binary in question.outputs.items()}
+    return {name: question.binary if binary is None else binary for name, binary in question.outputs.items()}
 
 
 def _outputs(predictions: list[Prediction]) -> list[Tensor]:

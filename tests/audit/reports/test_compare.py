@@ -367,6 +367,12 @@ def test_the_command_names_the_threats_that_count(
     assert json.loads(capsys.readouterr().out)["gate"]["threats"] == [LIGHT]
 
 
+def test_without_a_curve_no_distance_is_named(baseline: dict[str, Any]) -> None:
+    bare = audited(curve=False)
+    assert "median distance to an error: not measured -> not measured" in summary(compare_reports(bare, bare))
+    assert " levels -> not measured" in summary(compare_reports(baseline, bare))
+
+
 def test_clean_accuracy_gates_too(baseline: dict[str, Any]) -> None:
     old, new = ["broken"] * 60, ["wrong"] * 20 + ["broken"] * 40
     found = compare_reports(rewritten(baseline, old), rewritten(baseline, new))

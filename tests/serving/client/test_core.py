@@ -162,3 +162,13 @@ def test_no_stream_is_opened_after_the_deadline(clock: Clock) -> None:
     with pytest.raises(TimeoutError):
         play(follow(0), clock, shown("running"), every=1)
     assert clock.now == 1
+
+
+def test_an_id_names_one_audit_or_none() -> None:
+    call = core.Calls(1).audit("a#b/c?d")
+    step = next(call)
+    assert isinstance(step, core.Send)
+    assert step.path == "/audits/a%23b%2Fc%3Fd"
+    with pytest.raises(ValueError, match="identifier must be the id of an audit; got an empty text"):
+        next(core.Calls(1).delete(""))
+    assert list(core.Calls(1).audits([], None, None, None)) == []
