@@ -25,6 +25,7 @@ from benchmarks.faults import Deployment, backend, wait_for
 from benchmarks.fuzz.mutants import mutant
 from benchmarks.serving import resident
 from f2at.serving.process.launch import is_ready
+from f2at.serving.settings import Settings
 
 CHECKS: list[Any] = [
     checks.status_code_conformance,
@@ -132,8 +133,11 @@ def _fuzz_operations(client: httpx.Client, count: int, seed: int, done: str, out
             )
             @hypothesis.given(case=operation.as_strategy(mode), known=hypothesis.strategies.booleans())
             def one(case: Any, known: bool) -> None:
-                if known and "id" in case.path_parameters:
-                    case.path_parameters["id"] = done
+                names = {"id": done, "name": Settings.model_fields["model_name"].default}
+                for parameter in names.keys() & case.path_parameters.keys() if known else ():
+                    case.path_parameters[parameter] = names[parameter]
+                if known and case.query:
+                    case.query.pop("purge", None)  # the audit is needed further on
                 answer = case.call(base_url=str(client.base_url), timeout=30)
                 outcome.count(f"{case.method} {case.path}", answer.status_code)
                 case.validate_response(answer, checks=CHECKS)
