@@ -200,7 +200,8 @@ def test_progress_moves_within_a_step(audits: Audits, monkeypatch: pytest.Monkey
     audits.submit({**REQUEST, "samples": 5, "attacks": [{"name": "square", "queries": 100}]}, "told")
     while (audit := audits.get("told"))["state"] not in FINISHED:
         progress = audit["progress"]
-        if progress and progress["done"] == 1 and 0 < progress["share"] < 1 and progress["seconds_left"] > 0:
+        share = (progress or {}).get("share") or 0  # None until an attack's first evaluation was told of
+        if share and progress["done"] == 1 and 0 < share < 1 and progress["seconds_left"] > 0:
             seen.set()
         time.sleep(0.02)
     assert seen.is_set()
