@@ -57,6 +57,27 @@ class Problem(Exception):  # noqa: N818 (the RFC's own word)
         return JSONResponse(body, status_code=self.status, headers=self.headers, media_type=MEDIA_TYPE)
 
 
+def invalid(argument: str, accepted: Any, received: Any, *, status: int = 422, shown: str | None = None) -> Problem:
+    """The refusal of an argument, in the words that all of them have.
+
+    Args:
+        argument: at fault.
+        accepted: in its place; the message says that the argument must be that.
+        received: in JSON values, short enough to be sent back.
+        status: of the answer.
+        shown: how the message calls what was received, if not as Python writes it.
+    """
+    got = repr(received) if shown is None else shown
+    return Problem(
+        status,
+        "invalid-argument",
+        f"{argument} must be {accepted}; got {got}.",
+        argument=argument,
+        accepted=accepted,
+        received=received,
+    )
+
+
 def from_status(status: int, method: str, path: str) -> Problem:
     """The problem behind a bare HTTP error status, as frameworks answer for `method` on `path`."""
     try:

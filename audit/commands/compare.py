@@ -7,7 +7,7 @@ from typing import Any
 
 from f2at.audit.commands.outputs import check_outputs
 from f2at.audit.commands.shapes import Shape, add_shape_options, shape_files, write_shapes
-from f2at.audit.reports.compare import FAIL_ON, compare_reports, gate, tolerances_of
+from f2at.audit.reports.compare import FAIL_ON, compare_reports, counting_threats, gate, tolerances_of
 from f2at.audit.reports.files import read_report
 from f2at.command_line import Parser
 
@@ -40,7 +40,7 @@ def run(arguments: Sequence[str], *, shapes: Sequence[Shape] = ()) -> int:
     given = {name: getattr(options, name) for name in ("tolerance", "tolerance_clean", "tolerance_robust")}
     outcome = gate(comparison, **given, fail_on=options.fail_on, threats=options.gate)
     allowed = {f"tolerance_{name}": points for name, points in tolerances_of(**given).items()}
-    counting = [row for row in comparison["threats"] if row["gated"] or row["name"] in options.gate]
+    counting = counting_threats(comparison, options.gate)
     judged = {
         "fail_on": options.fail_on,
         "tolerance": options.tolerance,

@@ -101,19 +101,24 @@ def gate(
     """
     if fail_on not in FAIL_ON:
         raise ValueError(f"fail_on must be one of {', '.join(FAIL_ON)}; got {fail_on!r}")
-    known = [row["name"] for row in comparison["threats"]]
-    for name in threats:
-        if name not in known:
-            raise ValueError(f"threats must be among those of the reports ({', '.join(known) or 'none'}); got {name!r}")
+    counting = counting_threats(comparison, threats)
     tolerances = tolerances_of(tolerance=tolerance, tolerance_clean=tolerance_clean, tolerance_robust=tolerance_robust)
     outcomes = {_against(comparison[name], allowed) for name, allowed in tolerances.items()}
-    for row in comparison["threats"]:
-        if row["gated"] or row["name"] in threats:
-            outcomes.add(_against(row["change"], tolerances["robust"]) if row["change"] else "inconclusive")
-            outcomes.add("pass" if row["same_attacks"] else "inconclusive")
+    for row in counting:
+        outcomes.add(_against(row["change"], tolerances["robust"]) if row["change"] else "inconclusive")
+        outcomes.add("pass" if row["same_attacks"] else "inconclusive")
     if "fail" in outcomes or (fail_on == "any" and (comparison["warnings"] or comparison["flags"]["raised"])):
         return "fail"
     return "inconclusive" if "inconclusive" in outcomes or not comparison["same_attacks"] else "pass"
+
+
+def counting_threats(comparison: Mapping[str, Any], named: Collection[str]) -> list[Mapping[str, Any]]:
+    """The threats that `gate` goes by: those that count for the threshold of either audit, and those named besides."""
+    known = [row["name"] for row in comparison["threats"]]
+    for name in named:
+        if name not in known:
+            raise ValueError(f"threats must be among those of the reports ({', '.join(known) or 'none'}); got {name!r}")
+    return [row for row in comparison["threats"] if row["gated"] or row["name"] in named]
 
 
 def tolerances_of(**given: float | None) -> dict[str, float | None]:

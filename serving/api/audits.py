@@ -18,7 +18,7 @@ from f2at.serving.api.backend import deployed
 from f2at.serving.api.json_body import read_json_object
 from f2at.serving.api.queries import read_choice, read_choices, read_digest, read_integer, read_seconds
 from f2at.serving.jobs.records import STATES, Filters
-from f2at.serving.problems import Problem
+from f2at.serving.problems import Problem, invalid
 
 # A page that contains its own styles and pictures, and loads nothing.
 REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
@@ -69,9 +69,7 @@ async def audit(request: Request) -> Response:
 
 async def leaderboard(request: Request) -> Response:
     """What the audits that are done found, the newest first."""
-    limit, offset, asked = _page(request)
-    done = Filters(("done",), asked.suite, asked.model, asked.since)
-    rows = await run_in_threadpool(deployed(request).audits.figures, limit, offset, done)
+    rows = await run_in_threadpool(deployed(request).audits.figures, *_page(request))
     return JSONResponse({"rows": rows, "model": deployed(request).digest})
 
 
@@ -92,14 +90,7 @@ def _compared(request: Request) -> dict[str, Any]:
     for name in ("baseline", "candidate"):
         identifier = request.query_params.get(name)
         if identifier is None:
-            raise Problem(
-                422,
-                "invalid-argument",
-                f"{name} must be the id of an audit that is done; got none.",
-                argument=name,
-                accepted="the id of an audit that is done",
-                received="none",
-            )
+            raise invalid(name, "the id of an audit that is done", "none", shown="none")
         reports.append(records.report(identifier))
     try:
         return compare_reports(*reports)

@@ -1,5 +1,9 @@
 """Predictions over HTTP."""
 
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,6 +16,8 @@ from f2at.serving.api.queries import read_planes
 from f2at.serving.api.uploads import read_files
 from f2at.serving.decoding.pool import Decoders
 from f2at.serving.problems import Problem
+
+Pictures = Callable[[], NDArray[np.uint8]]
 
 
 async def predict(request: Request) -> Response:
@@ -35,10 +41,13 @@ async def predict_batch(request: Request) -> Response:
 
 
 async def _predict(request: Request, files: list[bytes], planes: int | None = None) -> list[Prediction]:
-    predictor = deployed(request).predictor
+    return await deployed(request).predictor.predict(await decoded(request, files), planes)
+
+
+async def decoded(request: Request, files: list[bytes]) -> Pictures:
+    """What gives the images in files, at the model's size: uint8 (N, H, W, 3)."""
     decoders: Decoders = request.state.decoders
-    pictures = await decoders.decode(files, predictor.bundle.preparation, caller_of(request).client)
-    return await predictor.predict(pictures, planes)
+    return await decoders.decode(files, deployed(request).bundle.preparation, caller_of(request).client)
 
 
 def _json(answer: BaseModel) -> Response:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from f2at.images.bitplanes import BITS
-from f2at.serving.problems import Problem
+from f2at.serving.problems import Problem, invalid
 
 _WHOLE = re.compile("0|[1-9][0-9]{0,8}")
 _DIGEST = re.compile("sha256:[0-9a-f]{1,64}")
@@ -49,7 +49,7 @@ def read_choice(text: str, name: str, accepted: Sequence[str]) -> str:
         Problem: 422, it is none of them.
     """
     if text not in accepted:
-        raise _refused(name, f"one of {', '.join(accepted)}", text)
+        raise invalid(name, f"one of {', '.join(accepted)}", text[:80])
     return text
 
 
@@ -61,17 +61,12 @@ def read_choices(text: str, name: str, accepted: Sequence[str]) -> tuple[str, ..
 def read_digest(text: str, name: str) -> str:
     """A digest, or its beginning. Raises Problem, 422, for what can be none."""
     if not _DIGEST.fullmatch(text):
-        raise _refused(name, "the digest of a model, sha256:..., or its beginning", text)
+        raise invalid(name, "the digest of a model, sha256:..., or its beginning", text[:80])
     return text
 
 
 def read_seconds(text: str, name: str) -> float:
     """A time, in seconds since 1970, as audits have them. Raises Problem, 422, for anything else."""
     if not _SECONDS.fullmatch(text):
-        raise _refused(name, "seconds since 1970", text)
+        raise invalid(name, "seconds since 1970", text[:80])
     return float(text)
-
-
-def _refused(name: str, accepted: str, received: str) -> Problem:
-    detail = f"{name} must be {accepted}; got {received[:80]!r}."
-    return Problem(422, "invalid-argument", detail, argument=name, accepted=accepted, received=received[:80])

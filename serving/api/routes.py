@@ -201,7 +201,7 @@ async def _last_audit(deployment: Deployment) -> dict[str, Any] | None:
 
     None where there is no audit, or the database does not say so at once.
     """
-    asked = run_in_threadpool(deployment.audits.figures, _LATEST, 0, Filters(("done",), model=deployment.digest))
+    asked = run_in_threadpool(deployment.audits.figures, _LATEST, 0, Filters(model=deployment.digest))
     with suppress(TimeoutError, *UNAVAILABLE):
         async with asyncio.timeout(_AT_ONCE):
             rows = await asked

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain, count, islice, takewhile
 from typing import Any, NamedTuple
@@ -46,7 +47,8 @@ class Arguments(NamedTuple):
         return cls(*status.input["args"])
 
 
-class Filters(NamedTuple):
+@dataclass(frozen=True)
+class Filters:
     """Which audits a list is of; what is None, or empty, lets all pass.
 
     Attributes:
@@ -104,8 +106,9 @@ class Records:
         return self._view(self._status(identifier))
 
     def figures(self, limit: int = 50, offset: int = 0, filters: Filters = EVERY) -> list[dict[str, Any]]:
-        """What the audits that are done found, as `f2at.serving.jobs.figures` has it, each with its id and links."""
-        return [self._figures(status) for status in self._passing(filters, offset, limit)]
+        """What audits that are done found, as `f2at.serving.jobs.figures` has it, each with its id and links."""
+        done = replace(filters, states=("done",))
+        return [self._figures(status) for status in self._passing(done, offset, limit)]
 
     def list(self, limit: int = 50, offset: int = 0, filters: Filters = EVERY) -> list[dict[str, Any]]:
         """Up to `limit` audits, newest first, after skipping `offset`, of those that pass."""

@@ -115,8 +115,10 @@ def _report(
     heartbeat = _heartbeat(identifier)
     results: dict[str, list[Result]] = {child: [] for child in shards}
     waiting, forecast, published = set(shards), Forecast(plan), None
-    begun = DBOS.get_workflow_status(identifier)
-    began = {"started": begun.dequeued_at / 1000} if begun and begun.dequeued_at else {}
+    status = DBOS.get_workflow_status(identifier)
+    assert status is not None
+    assert status.created_at is not None
+    began = {"started": status.dequeued_at / 1000} if status.dequeued_at else {}
     while waiting:
         started = time.monotonic()
         heartbeat(0)
@@ -145,9 +147,6 @@ def _report(
         if waiting:
             # Polling stays cheap, however many shards there are.
             time.sleep(min(max(_POLL, 20 * (time.monotonic() - started)), _LONGEST_POLL))
-    status = DBOS.get_workflow_status(identifier)
-    assert status is not None
-    assert status.created_at is not None
     report = plan.report(
         [result for found in results.values() for result in found],
         context=context,

@@ -39,5 +39,5 @@ function audited(audit) {
   const weaker = audit.accuracy?.startsWith("accuracy ") ? `, ${underAttack(audit.accuracy).replace(/^under /, "")} only` : "";
   const text = `${percent(audit.clean.value)} right, ${percent(audit.robust.value)} under ${audit.suite} (${ball(audit)}${weaker}), ${audit.samples} images, `
     + `${level(audit.robust)} interval ${ends(audit.robust)}. `;
-  return element("p", { id: "last-audit" }, text, reportLink(reportOf(audit.audit ?? audit.id), "the last audit", "Report"));
+  return element("p", { id: "last-audit" }, text, reportLink(reportOf(audit.audit), "the last audit", "Report"));
 }

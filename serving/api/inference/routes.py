@@ -5,26 +5,26 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from f2at import __version__
-from f2at.serving.access.guard import caller_of
 from f2at.serving.access.scopes import OPEN, ScopedRoute
 from f2at.serving.answers import Prediction
+from f2at.serving.api.backend import deployed
 from f2at.serving.api.inference.tensors import Question, Tensor, read_question, write_answer
-from f2at.serving.decoding.pool import Decoders
+from f2at.serving.api.predictions import Pictures, decoded
 from f2at.serving.model.deployment import Deployment
-from f2at.serving.problems import Problem
+from f2at.serving.problems import Problem, invalid
 from f2at.serving.settings import Settings
 
 PATH = "/v2"
 _MODELS = (PATH + "/models/{name}", PATH + "/models/{name}/versions/{version}")
 _TENSOR, _FILES = "images", "encoded"
+_SCORES = "probabilities"
+_OUTPUTS = {_SCORES: "FP32", "label": "BYTES", "index": "INT64", "margin": "FP32"}
 _JSON_LENGTH = "Inference-Header-Content-Length"
 _DIGITS = 12  # of a digest, which a version is
-Pictures = Callable[[], NDArray[np.uint8]]
 
 
 def routes(settings: Callable[[], Settings], trouble: Callable[[], str | None]) -> list[ScopedRoute]:
@@ -93,7 +93,7 @@ def routes(settings: Callable[[], Settings], trouble: Callable[[], str | None]) 
 
 def _named(request: Request, settings: Settings) -> Deployment:
     """The deployed model, if it is the one that the path names."""
-    deployment: Deployment = request.state.deployment
+    deployment = deployed(request)
     name, version = request.path_params["name"], request.path_params.get("version")
     known = _version(deployment)
     if name != settings.model_name or version not in (None, known):
@@ -124,10 +124,8 @@ def _metadata(name: str, deployment: Deployment) -> dict[str, Any]:
             {"name": _FILES, "datatype": "BYTES", "shape": [-1]},
         ],
         "outputs": [
-            {"name": "probabilities", "datatype": "FP32", "shape": [-1, len(bundle.classes)]},
-            {"name": "label", "datatype": "BYTES", "shape": [-1]},
-            {"name": "index", "datatype": "INT64", "shape": [-1]},
-            {"name": "margin", "datatype": "FP32", "shape": [-1]},
+            {"name": output, "datatype": datatype, "shape": [-1, len(bundle.classes)] if output == _SCORES else [-1]}
+            for output, datatype in _OUTPUTS.items()
         ],
     }
 
@@ -145,8 +143,7 @@ async def _pictures(request: Request, deployment: Deployment, question: Question
     if tensor.name == _FILES:
         if not isinstance(values, list) or tensor.shape not in ((count,), (count, 1)):
             raise _refused(f"shape of {_FILES!r}", "[N] or [N, 1], of BYTES", list(tensor.shape))
-        decoders: Decoders = request.state.decoders
-        return await decoders.decode(values, deployment.predictor.bundle.preparation, caller_of(request).client)
+        return await decoded(request, values)
     expected = (count, *deployment.predictor.bundle.input_size, 3)
     if isinstance(values, list) or tensor.shape != expected:
         accepted = f"{list(expected)}, of UINT8; images of other sizes go into {_FILES!r}, as files"
@@ -156,11 +153,10 @@ async def _pictures(request: Request, deployment: Deployment, question: Question
 
 def _wanted(question: Question) -> dict[str, bool]:
     """The outputs that are wanted, and whether as bytes."""
-    names = ("probabilities", "label", "index", "margin")
     if question.outputs is None:
-        return dict.fromkeys(names, question.binary)
-    if unknown := question.outputs.keys() - set(names):
-        raise _refused("outputs", f"among {', '.join(names)}", sorted(unknown)[0][:40])
+        return dict.fromkeys(_OUTPUTS, question.binary)
+    if unknown := question.outputs.keys() - _OUTPUTS.keys():
+        raise _refused("outputs", f"among {', '.join(_OUTPUTS)}", min(unknown)[:40])
     return {name: question.binary if binary is None else binary for name, binary in question.outputs.items()}
 
 
@@ -168,7 +164,7 @@ def _outputs(predictions: list[Prediction]) -> list[Tensor]:
     count = len(predictions)
     probabilities = np.array([list(each.probabilities.values()) for each in predictions], np.float32)
     return [
-        Tensor("probabilities", probabilities, probabilities.shape),
+        Tensor(_SCORES, probabilities, probabilities.shape),
         Tensor("label", [each.label.encode() for each in predictions], (count,)),
         Tensor("index", np.array([each.index for each in predictions], np.int64), (count,)),
         Tensor("margin", np.array([each.margin for each in predictions], np.float32), (count,)),
@@ -176,5 +172,4 @@ def _outputs(predictions: list[Prediction]) -> list[Tensor]:
 
 
 def _refused(argument: str, accepted: str, received: Any) -> Problem:
-    detail = f"{argument} must be {accepted}; got {received}."
-    return Problem(400, "invalid-argument", detail, argument=argument, accepted=accepted, received=received)
+    return invalid(argument, accepted, received, status=400, shown=str(received))

@@ -14,7 +14,7 @@ from typing import Any, Never
 import numpy as np
 from numpy.typing import NDArray
 
-from f2at.serving.problems import Problem
+from f2at.serving.problems import Problem, invalid
 
 _DATATYPES = {"FP32": np.float32, "INT64": np.int64, "UINT8": np.uint8}
 _LENGTH = struct.Struct("<I")  # before each element of a binary BYTES tensor
@@ -190,9 +190,9 @@ def _flat(values: list[Any]) -> list[Any]:
 
 
 def _numbers(name: str, values: list[Any]) -> Array:
-    if not all(type(value) is int and 0 <= value <= 255 for value in values):  # before numpy, which takes text for more
-        wrong = next(value for value in values if type(value) is not int or not 0 <= value <= 255)
-        _refuse(f"data of {name!r}", "whole numbers from 0 to 255", wrong)
+    for value in values:  # before numpy, which makes all of them text where one is
+        if type(value) is not int or not 0 <= value <= 255:
+            _refuse(f"data of {name!r}", "whole numbers from 0 to 255", value)
     return np.frombuffer(bytes(values), np.uint8)
 
 
@@ -246,14 +246,7 @@ def _no_constant(word: str) -> Never:
 def _refuse(argument: str, accepted: str, received: Any) -> Never:
     plain = received is None or (isinstance(received, int) and abs(received) <= _MOST_IN_JSON)
     shown = received if plain else _shortened(received)
-    raise Problem(
-        400,
-        "invalid-argument",
-        f"{argument} must be {accepted}; got {shown!r}.",
-        argument=argument,
-        accepted=accepted,
-        received=shown,
-    )
+    raise invalid(argument, accepted, shown, status=400)
 
 
 def _shortened(value: Any) -> str:
