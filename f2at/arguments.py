@@ -79,5 +79,5 @@ def _accepted(schema: Mapping[str, Any]) -> str:
     kind = _KINDS.get(schema["type"], "text")
     low, high = (schema.get(f"{end}imum", schema.get(f"{end}Items")) for end in ("min", "max"))
     if high is not None:
-        return f"{kind} {'of' if kind == 'a list' else 'from'} {low} to {high}"
+        return f"{kind} of {low or 0} to {high}" if kind == "a list" else f"{kind} from {low} to {high}"
     return kind if low is None else f"{kind} of at least {low}"

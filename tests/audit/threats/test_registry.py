@@ -105,7 +105,7 @@ def test_what_is_not_accepted_is_named(text: str, message: str) -> None:
         ({"gate": ["patch"]}, "gate", r"gate must be among the threats \(none\)"),
         ({"threats": "jpeg"}, "threats", "threats must be a list"),
         ({"threats": [5]}, "threats", 'threats must be texts such as "patch:area=2%"; got 5'),
-        ({"threats": ["jpeg"] * 17}, "threats", "threats must be a list of"),
+        ({"threats": ["jpeg"] * 17}, "threats", "threats must be a list of 0 to 16; got"),
     ],
 )
 def test_requests_that_do_not_fit_together_are_named(request_: dict[str, Any], argument: str, message: str) -> None:
