@@ -88,12 +88,24 @@ class Deployment:
             return False
         if victim == "arbiter":
             self._server.process.wait()
-            wait_for(
-                lambda: not any(map(_alive, found.values())), 60, "nothing is left of a server without its arbiter"
-            )
+            wait_for(lambda: not self._server.family.pids(), 60, "nothing is left of a server without its arbiter")
             self._server.stop()
             self.start()
         return True
+
+    def wait(self, what: str) -> None:
+        """Wait until the server is ready.
+
+        Raises:
+            FaultError: it exited, or is not ready within two minutes; `what` it should do, and the end of its log.
+        """
+        main = self._server.process
+        try:
+            wait_for(lambda: main.poll() is not None or is_ready(self.client), 120, what)
+            if main.returncode is not None:
+                raise FaultError(f"it exited with status {main.returncode}: {what}")
+        except FaultError as error:
+            raise FaultError(f"{error}\n{self._log.read_text(errors='replace')[-4000:]}") from None
 
     def stop(self) -> None:
         """Stop the server.
@@ -127,7 +139,7 @@ def run(
     draw, outcome = random.Random(seed), Outcome()
     deployment = Deployment(bundle, folder, environment or {})
     try:
-        wait_for(lambda: is_ready(deployment.client), 120, "the server starts")
+        deployment.wait("the server starts")
         while len(outcome.kills) < kills:
             until, steps = time.monotonic() + draw.uniform(0, 2 * pause), outcome.steps
             patience = until + (120 if len(outcome.kills) % 2 else 0)
@@ -137,7 +149,7 @@ def run(
             victim = draw.choice(VICTIMS)
             wait_for(lambda victim=victim: deployment.kill(victim), 120, f"{victim} is running")  # type: ignore[misc]
             outcome.kills.append(victim)
-        wait_for(lambda: is_ready(deployment.client), 120, "the server is ready again")
+        deployment.wait("the server is ready again")
         _check(deployment.client, outcome, _undisturbed(bundle, request))
     finally:
         deployment.stop()
@@ -217,13 +229,6 @@ def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None
 def backend(database: str | None) -> str:
     """The kind of database that a URL names; without one, a server uses SQLite."""
     return make_url(database).get_backend_name() if database else "sqlite"
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def main() -> None:

@@ -1,20 +1,22 @@
 """What Linux tells of processes, as in proc(5)."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
 def running(pid: int) -> bool:
-    """Whether a process is there, and has not ended."""
-    try:
-        return _fields(Path(f"/proc/{pid}/stat"))[0] != "Z"
-    except OSError:
-        return False
+    """Whether any thread of a process has not ended; the first may end before the others."""
+    return bool(states(pid) - {"X", "Z"})
 
 
 def states(pid: int) -> set[str]:
     """Those of its threads, a letter each."""
-    return {_fields(file)[0] for file in Path(f"/proc/{pid}/task").glob("*/stat")}
+    found = set()
+    for file in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with suppress(OSError):  # it ended just now
+            found.add(_fields(file)[0])
+    return found
 
 
 def processor_seconds(pid: int) -> float:

@@ -62,6 +62,10 @@ class Family:
             self.process.wait()
             raise
 
+    def pids(self) -> list[int]:
+        """The ids of its processes that are running; see `members`."""
+        return members(*self._name)
+
     def stop(self, number: int, patience: float) -> bool:
         """Send the first member a signal, and kill what is left `patience` seconds later, or a while after its end.
 
@@ -91,14 +95,24 @@ def members(leader: int, token: str) -> list[int]:
     mark = f"{VARIABLE}={token}".encode()
     found = []
     for folder in _PROCESSES.iterdir():
-        with suppress(OSError, ValueError):  # no process, another user's, or one that has just ended
+        with suppress(OSError, ValueError):  # no process, or one that has just ended
             pid = int(folder.name)
-            state, _, _, session, *_ = (folder / "stat").read_bytes().rpartition(b")")[2].split()
-            if state not in b"ZX" and (
-                int(session) == leader or mark in (folder / "environ").read_bytes().split(b"\0")
-            ):
+            if _belongs(folder / "task", leader, mark):
                 found.append(pid)
     return found
+
+
+def _belongs(threads: Path, leader: int, mark: bytes) -> bool:
+    """Whether a process is running and of the family, as any thread of it says that has not ended.
+
+    The first thread may end before the others, which then still hold the process's locks and ports.
+    """
+    for thread in threads.iterdir():
+        with suppress(OSError):  # has just ended, or is another user's
+            state, _, _, session, *_ = (thread / "stat").read_bytes().rpartition(b")")[2].split()
+            if state not in b"ZX":
+                return int(session) == leader or mark in (thread / "environ").read_bytes().split(b"\0")
+    return False
 
 
 def await_end(leader: int, token: str, *, deadline: float) -> bool:

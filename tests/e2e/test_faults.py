@@ -20,7 +20,6 @@ from f2at.audit.opening.bundle import open_model
 from f2at.audit.reports.report import deterministic_part
 from f2at.bundle.format import Bundle
 from f2at.images.sets.base import in_memory
-from f2at.serving.process.launch import is_ready
 
 if TYPE_CHECKING:
     from tests.conftest import NewDatabase, Outage
@@ -129,7 +128,7 @@ def test_a_server_ends_with_its_main_process_even_before_it_is_ready(bundle: Bun
     try:
         wait_for(lambda: "server process" in deployment.pids(), 60, "there is a server process")
         assert deployment.kill("arbiter")  # waits until nothing is left, and starts another
-        wait_for(lambda: is_ready(deployment.client), 120, "the next server starts")
+        deployment.wait("the next server starts")
     finally:
         deployment.stop()
 

@@ -40,6 +40,11 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[st
         assert not running(pid)
 
 
+def first_state(pid: int) -> str:
+    """Of the first thread of a process."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
 def pids(folder: Path) -> list[int]:
     return [int(path.name) for path in (folder / "pids").iterdir()]
 
@@ -98,6 +103,27 @@ def test_without_proc_the_group_is_ended(tmp_path: Path, monkeypatch: pytest.Mon
     )
     assert not server.stop()
     assert not any(map(running, pids(tmp_path)))
+
+
+def test_a_process_whose_first_thread_has_ended_is_running_still(tmp_path: Path) -> None:
+    code = (
+        "import ctypes, threading, time\n"
+        "threading.Thread(target=time.sleep, args=[60]).start()\n"
+        "ctypes.CDLL(None).pthread_exit(None)"
+    )
+    with (tmp_path / "log").open("wb") as log:
+        lone = family.Family([sys.executable, "-c", code], environment=None, cwd=None, output=log)
+    pid = lone.process.pid
+    try:
+        deadline = time.monotonic() + 30
+        while (state := first_state(pid)) != "Z" and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert state == "Z"
+        assert running(pid)
+        assert lone.pids() == [pid]
+    finally:
+        assert lone.stop(signal.SIGTERM, 30)
+    assert not running(pid)
 
 
 def test_one_that_cannot_be_guarded_is_ended_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
