@@ -9,15 +9,19 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from f2at.attacks.objectives import OBJECTIVES
+from f2at.attacks.objectives import OBJECTIVES, objective_weights
+from f2at.attacks.targets.torch_straight import StraightTarget
 from f2at.attacks.targets.torch_target import TorchTarget
+from f2at.audit.checks import check_data
+from f2at.audit.opening.straight import IMAGES, Straightened, straightened
 from f2at.audit.perform import perform
 from f2at.audit.plan import Audit
 from f2at.audit.provenance.context import Context
 from f2at.audit.request import AuditRequest
-from f2at.audit.steps import Step
+from f2at.audit.steps import Step, drawn
+from f2at.audit.subject import ToTarget
 from f2at.command_line import first_line
-from f2at.images.pixels import to_inputs
+from f2at.images.pixels import Images, Labels, to_inputs
 from f2at.images.sets.base import in_memory
 
 _REAL = (torch.float64, torch.bfloat16, torch.float16)  # what images are turned into for a module of such weights
@@ -39,7 +43,8 @@ def audit_module(
     Args:
         model: maps images (N, 3, H, W) in [0, 1] to logits (N, C), normalisation included; in eval mode. They are
             given in the type of its weights. Logits may come alone, as `.logits`, as `["logits"]`, or in a tuple or
-            mapping in which nothing else has their shape. Without gradients, suites without white-box attacks.
+            mapping in which nothing else has their shape. Where it hides its gradients behind what rounds, they are
+            those of `f2at.attacks.targets.torch_straight`. Without gradients, suites without white-box attacks.
         images: uint8 (N, H, W, 3), labelled images that the model was not trained on; an array or a tensor.
         labels: integers (N,); an array, a tensor or a list.
         request: what to do.
@@ -62,14 +67,21 @@ def audit_module(
             for name, module in (("model", model), ("surrogate", surrogate))
             if module is not None
         }
+
+        def to_target(array: NDArray[Any]) -> Tensor:
+            return torch.from_numpy(array).to(device)
+
+        check_data(data, request, classes, targets["model"])
+        rows = drawn(request, len(data))[:IMAGES]
+        other = targets["model"].straightened(data.read(rows), data.labels[rows], to_target)
         audit = Audit(
-            targets["model"],
+            targets["model"] if other is None else other.target,
             data,
             request,
             classes=classes,
-            model={"digest": module_digest(model)},
+            model={"digest": module_digest(model), **({} if other is None else other.description)},
             environment={"torch": torch.__version__, "device": _name(device)},
-            to_target=lambda array: torch.from_numpy(array).to(device),
+            to_target=to_target,
             surrogate=targets.get("surrogate"),
             surrogate_model=None if surrogate is None else {"digest": module_digest(surrogate)},
         )
@@ -86,6 +98,7 @@ class ModuleTarget(TorchTarget):
         name: what messages call it.
 
     Attributes:
+        given: the module as it came.
         gradients: whether it has any.
         obstacle: why not, in PyTorch's words.
 
@@ -96,6 +109,7 @@ class ModuleTarget(TorchTarget):
     def __init__(self, model: torch.nn.Module, inputs: Tensor, *, classes: int, name: str) -> None:
         if any(part.training for part in model.modules()):
             raise ValueError(f"{name} must be in eval mode; call its eval() first")
+        self.given = model
         super().__init__(Logits(model, classes, name), classes=classes)
         try:
             self.classes = self.logits(inputs).shape[1]
@@ -111,6 +125,30 @@ class ModuleTarget(TorchTarget):
             self.gradient(inputs, zeros, zeros + 1, torch.ones((len(inputs), len(OBJECTIVES)), device=inputs.device))
         except Exception as error:
             self.gradients, self.obstacle = False, first_line(error)
+
+    def straightened(self, images: Images, labels: Labels, to_target: ToTarget) -> Straightened | None:
+        """What to attack in its place, if it hides its gradients behind what rounds; see `f2at.audit.opening.straight`.
+
+        Args:
+            images: uint8 (N, H, W, 3), N >= 1.
+            labels: (N,).
+            to_target: moves a numpy array to its device.
+        """
+
+        def derive() -> Straightened | None:
+            target = StraightTarget(self.model, classes=self.classes, layers=self.given)
+            y = to_target(labels[:1])
+            weights = to_target(objective_weights(np, "margin", 1))
+            try:
+                target.gradient(to_target(to_inputs(images[:1])), y, y, weights)
+            except Exception:  # somebody's code, which then has what gradients it has
+                return None
+            return Straightened(target, target.passed, {"straight_through": list(target.passed)})
+
+        if self.gradients:
+            return straightened(self, derive, images, labels, to_target)
+        other = derive()
+        return other if other and other.passed else None
 
 
 class OutputError(ValueError):

@@ -41,6 +41,7 @@ from f2at.audit.stages import (
     Ball,
     Shard,
     correct,
+    leads,
     run_attack,
     run_clean,
     run_corruptions,
@@ -50,7 +51,7 @@ from f2at.audit.stages import (
 )
 from f2at.audit.steps import SHARD_SIZE, Step, drawn, in_order
 from f2at.audit.subject import Subject, ToTarget
-from f2at.audit.suites import CUSTOM, QUICK, accuracy_name, checked, probes
+from f2at.audit.suites import CUSTOM, QUICK, accuracy_name, chosen, probes
 from f2at.audit.threats.base import Tier
 from f2at.audit.threats.stages import Work, threat_stages
 from f2at.images.pixels import Labels, to_inputs
@@ -284,11 +285,12 @@ class Audit:
             len(few),
         )
 
-    def wavers(self, images: int = 8) -> bool:
-        """Whether the model answers the first images differently when it is asked twice."""
+    def wavers(self, images: int = 8, repeats: int = 4) -> bool:
+        """Whether the model answers the first images differently when it is asked again, a few times."""
         subject = Subject(self._target, self._to_target, None)
         inputs = to_inputs(self._images[:images])
-        return drift_of(subject.logits(inputs), subject.logits(inputs)) > REPEAT_TOLERANCE
+        first = subject.logits(inputs)
+        return any(drift_of(first, subject.logits(inputs)) > REPEAT_TOLERANCE for _ in range(repeats))
 
     @property
     def accuracy(self) -> str:
@@ -318,7 +320,7 @@ class Audit:
         every = self._suite.every.get(attack.name, 1)
         if previous:
             positions = correct(previous) if attack.name in self._suite.alone else surviving(previous)
-        return [p for p in positions if checked(p, every)]
+        return chosen(positions, every, leads(previous))
 
     def _positions(self, shard: int) -> Labels:
         return np.arange(shard * SHARD_SIZE, min((shard + 1) * SHARD_SIZE, len(self._labels)))

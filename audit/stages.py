@@ -70,7 +70,7 @@ def run_attack(
 ) -> dict[str, Any]:
     """Attack the samples of ``shard``, and keep pictures of the first ``examples`` to fall."""
     if not len(shard):
-        return {"attempted": [], "broken": None, "lost": [], "examples": []}
+        return {"attempted": [], "broken": None, "lost": [], "leads": [], "examples": []}
     found = subject.attack(attack, shard.images, shard.labels, eps=ball.eps, norm=ball.norm, rng=rng)
     images = snap(found, shard.images, eps=ball.eps, norm=ball.norm)
     scores = subject.scores(images, shard.labels)
@@ -82,6 +82,12 @@ def run_attack(
         "attempted": shard.positions.tolist(),
         "broken": _fallen(subject, shard, images, scores, broken, ball),
         "lost": shard.positions[in_floats & ~broken].tolist(),
+        "leads": [
+            [position, round(-margin, 6)]
+            for position, margin in zip(
+                shard.positions[~broken].tolist(), scores.margins[~broken].tolist(), strict=True
+            )
+        ],
         "examples": [
             {
                 "position": int(shard.positions[row]),
@@ -217,6 +223,14 @@ def surviving(previous: Sequence[Result]) -> list[int]:
     """Positions classified correctly and not broken by any attack so far."""
     fallen = {p for result in _all_fallen(previous) for p in result["positions"]}
     return [p for p in correct(previous) if p not in fallen]
+
+
+def leads(previous: Sequence[Result]) -> dict[int, float]:
+    """By how much the label's logit led where it led least under an attack so far, of the samples that stood it."""
+    least: dict[int, float] = {}
+    for position, lead in (pair for result in previous for pair in result.get("leads", ())):
+        least[position] = min(lead, least.get(position, math.inf))
+    return least
 
 
 def _walk_back(subject: Subject, clean: Images, images: Images, labels: Labels, norm: str) -> Images:

@@ -1,6 +1,7 @@
 """Suites: which attacks an audit runs, in which order and with which parameters, and what it measures besides."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -25,7 +26,7 @@ class Suite:
         attacks: each takes on the samples that still stand, unless it is named in `alone`.
         alone: attacks that take on every sample classified correctly, so that each has an accuracy of its own.
         every: attacks that run only as a check, on one sample in n, because they cost much and find little; on which,
-            `checked` says.
+            `chosen` says.
         followed: on how many samples, about, more steps and nearer errors are looked for.
     """
 
@@ -76,11 +77,23 @@ def accuracy_name(knowledge: Iterable[str]) -> str:
 
 
 def checked(position: int, every: int) -> bool:
-    """Whether a check on one sample in `every` takes on the one at this place: groups of five, so as to share batches.
-
-    Samples are in random order, so any choice by place is a random sample.
-    """
+    """Whether a check on one sample in `every` counts the one at this place: groups of five, so as to share batches."""
     return position // _GROUP % every == 0
+
+
+def chosen(standing: Sequence[int], every: int, leads: Mapping[int, float]) -> list[int]:
+    """Which of a shard's samples a check on one sample in `every` takes on: as many as `checked` counts of them.
+
+    These are the ones nearest to an error: where gradients mislead, what attacks without them find is there first.
+
+    Args:
+        standing: their places, ascending.
+        every: one in how many.
+        leads: how far the label's logit was ahead under the attacks so far, at most, by place; of any others nothing
+            is known.
+    """
+    count = sum(checked(position, every) for position in standing)
+    return sorted(sorted(standing, key=lambda position: leads.get(position, math.inf))[:count])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +175,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
             followed=25,
         ),
         "adaptive": Suite(
-            title="AutoAttack's verdict at about a twentieth of its cost; FAB-T and Square check some of the images",
+            title="AutoAttack's verdict at about a twentieth of its cost; FAB-T and Square check images near an error",
             claims="What AutoAttack leaves standing; at most 0.5 points more where both were run",
             strong=True,
             attacks=(

@@ -22,7 +22,7 @@ from f2at.gradient.straight import Straight, straight_through
 from f2at.gradient.trace import OPSET, Trace, input_of, needed, trace, upgraded, without_places
 
 IMAGES, WEIGHTS = "images", "weights"
-_MODEL, _OBJECTIVES, _ENTRY = "model/", "objectives/", "entry/"
+MODEL, _OBJECTIVES, _ENTRY = "model/", "objectives/", "entry/"  # what names begin with, by the part
 _PROBES = 3
 
 
@@ -49,20 +49,20 @@ class Classifier:
     @cached_property
     def traced(self) -> Trace:
         """The graph with the objectives behind it, names of its own prefixed."""
-        model = compose.add_prefix(self.model, _MODEL)
+        model = compose.add_prefix(self.model, MODEL)
         objectives = compose.add_prefix_graph(objectives_graph(self.classes).graph, _OBJECTIVES)
         indices = (LABELS, TARGETS)
         graph = helper.make_graph(
             [
                 *model.graph.node,
-                helper.make_node("Identity", [_MODEL + READ], [_OBJECTIVES + LOGITS]),
+                helper.make_node("Identity", [MODEL + READ], [_OBJECTIVES + LOGITS]),
                 *(helper.make_node("Identity", [name], [_OBJECTIVES + name]) for name in indices),
                 *objectives.node,
                 helper.make_node("Identity", [_OBJECTIVES + OBJECTIVES], [OBJECTIVES]),
             ],
             "classifier",
             [input_of(model), *(_integers(name, None) for name in indices)],
-            [_floats(OBJECTIVES, None, len(NAMES)), _floats(_MODEL + READ, None, self.classes)],
+            [_floats(OBJECTIVES, None, len(NAMES)), _floats(MODEL + READ, None, self.classes)],
             [*model.graph.initializer, *objectives.initializer],
         )
         joined = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
@@ -71,7 +71,7 @@ class Classifier:
     @cached_property
     def jumps(self) -> dict[str, Straight]:
         """What of the classifier rounds, takes signs or cuts off by thresholds; see `f2at.gradient.straight`."""
-        return straight_through(self.traced.model.graph.node, self.traced.tensors, _MODEL)
+        return straight_through(self.traced.model.graph.node, self.traced.tensors, MODEL)
 
 
 def read_classifier(
@@ -128,7 +128,7 @@ def classifier_graph(classifier: Classifier) -> Slim:
             *entry.nodes,
             helper.make_node("Identity", [entered], [traced.images]),
             *(without_places(node) for node in traced.model.graph.node),
-            helper.make_node("Identity", [_MODEL + READ], [LOGITS]),
+            helper.make_node("Identity", [MODEL + READ], [LOGITS]),
         ],
         [helper.make_tensor_value_info(IMAGES, TensorProto.UINT8, [batch, *classifier.entry.size, 3])],
         [_floats(LOGITS, batch, classifier.classes)],
@@ -162,7 +162,7 @@ def gradient_graph(classifier: Classifier, *, straight: bool = False) -> Slim:
             helper.make_node("Identity", [entered], [traced.images]),
             *traced.model.graph.node,
             *b.nodes,
-            helper.make_node("Identity", [_MODEL + READ], [LOGITS]),
+            helper.make_node("Identity", [MODEL + READ], [LOGITS]),
             helper.make_node("Identity", [gradient], [GRADIENT]),
         ],
         [

@@ -28,7 +28,7 @@ UNSHIPPED = {"benchmarks"}  # imported by its own name; the others are f2at.NAME
 # What runs in production, where no PyTorch is installed: these modules, and all that they import.
 TRAINING_ONLY = ["torch", "torchvision", "lightning_fabric", "safetensors", "sklearn", "onnxscript", "timm", "tomli_w"]
 # These say by their name or their docstring that they are about PyTorch modules, and nothing above imports them.
-ABOUT_TORCH = {"f2at.attacks.targets.torch_target", "f2at.audit.module"}
+ABOUT_TORCH = {"f2at.attacks.targets.torch_straight", "f2at.attacks.targets.torch_target", "f2at.audit.module"}
 
 
 def modules(package: str) -> list[Path]:

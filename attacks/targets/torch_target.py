@@ -1,6 +1,6 @@
 """A PyTorch model as a target, for training, validation and audits on a GPU.
 
-The only module of attacks that imports torch.
+This and `torch_straight` alone import torch in attacks.
 """
 
 import torch

@@ -10,14 +10,16 @@ import onnx
 from f2at.attacks.targets.onnx_target import OnnxTarget
 from f2at.audit import AuditRequest, Step
 from f2at.audit.opening.model import Model
+from f2at.audit.opening.straight import Straightened, straightened
 from f2at.audit.perform import perform
 from f2at.audit.provenance.context import Context
 from f2at.audit.provenance.repetition import Origin
 from f2at.bundle.format import CLASSIFIER, GRADIENT, Bundle, load_bundle
 from f2at.bundle.memory import images_at_once
 from f2at.bundle.places import without_places
-from f2at.bundle.runtime import active_provider, create_session
+from f2at.bundle.runtime import RUNTIME_ERRORS, active_provider, create_session
 from f2at.files import name_of
+from f2at.gradient.classifier import MODEL, gradient_graph, read_classifier
 from f2at.gradient.reverse import passed_through
 from f2at.images.sets.base import in_memory
 from f2at.images.sets.opening import open_labelled
@@ -67,8 +69,28 @@ def open_model(bundle: Bundle, *, threads: int) -> Model:
     classifier, gradient = (create_session(graph, threads=threads, plan_memory=False) for graph in graphs)
     models = [onnx.load_model_from_string(graph) for graph in graphs]
     at_once, passed = [images_at_once(model) for model in models], passed_through(models[1])
+    quantized = bundle.precision != "float32"
+    target = OnnxTarget(classifier, gradient, at_once=at_once, quantized=quantized)
+
+    @cache
+    def other() -> Straightened | None:
+        """What its graph makes of gradients where those that came with it vanish."""
+        source = onnx.load_model_from_string(bundle.files[CLASSIFIER])
+        try:
+            graph = gradient_graph(read_classifier(source, scores="logits", size=bundle.input_size), straight=True)
+            session = create_session(graph, threads=threads, plan_memory=False)
+        except (ValueError, NotImplementedError):
+            return None  # there are none
+        except RUNTIME_ERRORS:
+            return None
+        both = [at_once[0], images_at_once(graph.model)]
+        named = [name.removeprefix(MODEL) for name in passed_through(graph.model)]  # as the file had them
+        return Straightened(
+            OnnxTarget(classifier, session, at_once=both, quantized=quantized), named, {"straight_through": named}
+        )
+
     return Model(
-        OnnxTarget(classifier, gradient, at_once=at_once, quantized=bundle.precision != "float32"),
+        target,
         bundle.classes,
         bundle.preparation,
         {
@@ -83,6 +105,7 @@ def open_model(bundle: Bundle, *, threads: int) -> Model:
         },
         Origin(model=_name(bundle), options={"threads": threads or None}),
         own=cache(lambda: in_memory(*bundle.reference())),
+        straighten=None if passed else lambda images, labels: straightened(target, other, images, labels),
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from f2at.attacks.target import Target
 from f2at.audit import Audit, AuditRequest
+from f2at.audit.checks import check_data
 from f2at.audit.opening.preprocessing import IMAGES
 from f2at.audit.opening.straight import IMAGES as LOOKED_AT
 from f2at.audit.opening.straight import Straightened
@@ -66,6 +67,7 @@ class Model(NamedTuple):
         own, data = data is None, self.labelled(data)
         target, description, order = self.target, self.description, drawn(request, len(data))
         if self.straighten is not None:
+            check_data(data, request, data.names or self.classes, target)
             rows = order[:LOOKED_AT]
             if (other := self.straighten(data.read(rows), data.labels[rows])) is not None:
                 target, description = other.target, {**description, **other.description}

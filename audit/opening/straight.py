@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from f2at.attacks.objectives import objective_weights
 from f2at.attacks.target import Target
+from f2at.audit.subject import Subject, ToTarget
 from f2at.command_line import shortened
 from f2at.images.pixels import Images, Labels, to_inputs
 
@@ -26,7 +26,11 @@ class Straightened(NamedTuple):
 
 
 def straightened(
-    target: Target, derive: Callable[[], Straightened | None], images: Images, labels: Labels
+    target: Target,
+    derive: Callable[[], Straightened | None],
+    images: Images,
+    labels: Labels,
+    to_target: ToTarget = np.asarray,
 ) -> Straightened | None:
     """What to attack in place of a model whose gradients vanish at nearly all of the images though its answers differ.
 
@@ -37,18 +41,21 @@ def straightened(
         derive: makes the other, if there is one; it may take long, and is called where gradients vanish.
         images: uint8 (N, H, W, 3) of the model's size, N >= 1.
         labels: (N,).
+        to_target: moves a numpy array to the target's library and device.
     """
+    subject = Subject(target, to_target, None)
     # The first few tell nearly always, and of a large model every gradient takes its time.
     enough = (1 - _VANISHING) * len(images)
-    if any(_followed(target, images[:n], labels[:n]).sum() > enough for n in (_FIRST, len(images))):
+    if any(_followed(subject, images[:n], labels[:n]).sum() > enough for n in (_FIRST, len(images))):
         return None
-    logits = target.logits(to_inputs(images))
+    logits = subject.logits(to_inputs(images))
     if not (logits != logits[:1]).any():
         return None
     other = derive()
-    if other is None or not other.passed or _followed(other.target, images, labels).mean() < _VANISHING:
+    if other is None or not other.passed:
         return None
-    return other
+    followed = _followed(Subject(other.target, to_target, None), images, labels)
+    return other if followed.mean() >= _VANISHING else None
 
 
 def saying(passed: Sequence[str]) -> str:
@@ -56,15 +63,13 @@ def saying(passed: Sequence[str]) -> str:
     return f"the gradient is passed straight through {shortened(passed, _NAMED) or 'nothing, since nothing jumps'}"
 
 
-def _followed(target: Target, images: Images, labels: Labels) -> NDArray[np.bool_]:
+def _followed(subject: Subject, images: Images, labels: Labels) -> NDArray[np.bool_]:
     """At which images the gradient of the margin or of the cross-entropy points anywhere."""
     found = np.zeros(len(images), dtype=bool)
     for objective in ("margin", "cross_entropy"):
         rows = np.flatnonzero(~found)
         if not len(rows):
             break
-        weights = objective_weights(np, objective, len(rows))
-        y = labels[rows]
-        gradients = target.gradient(to_inputs(images[rows]), y, y, weights).gradient.reshape(len(rows), -1)
+        gradients = subject.gradients(images[rows], labels[rows], objective).reshape(len(rows), -1)
         found[rows] = (np.isfinite(gradients) & (gradients != 0)).any(axis=1)
     return found

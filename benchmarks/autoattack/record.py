@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks.autoattack.passes import Clock, Passes
-from f2at.audit.suites import checked
+from f2at.audit.suites import chosen
 from f2at.images.pixels import Images, to_inputs
 
 STANDS, CLEAN = -1, 0
@@ -120,10 +120,10 @@ def run_chunk(
     clean = judge(rows - rows[0], to_inputs(images))
     samples["broken_by"][clean.wrong] = CLEAN
     samples["margin"], samples["grid_margin"] = clean.margins, clean.grid_margins
+    leads: dict[int, float] = {}
     for place, attack in enumerate(attacks):
-        chosen = [checked(row, every[place] if every else 1) for row in rows.tolist()]
-        taken = (samples["broken_by"] == STANDS) & np.array(chosen)
-        standing = np.flatnonzero(taken)
+        stood = rows[samples["broken_by"] == STANDS].tolist()
+        standing = np.array(chosen(stood, every[place] if every else 1, leads), np.int64) - rows[0]
         if not len(standing):
             continue
         before = passes.forward.copy(), passes.backward.copy()
@@ -139,6 +139,8 @@ def run_chunk(
         passes.apply_verdict(standing, verdicts.wrong)
         samples["broken_by"][standing[verdicts.wrong]] = 1 + place
         samples["grid_margin"][standing] = verdicts.grid_margins
+        for row, margin in zip(rows[standing].tolist(), verdicts.grid_margins.tolist(), strict=True):
+            leads[row] = min(-margin, leads.get(row, np.inf))
         samples["margin"][standing] = np.maximum(samples["margin"][standing], verdicts.margins)
     samples["margin"] = np.maximum(samples["margin"], passes.margins)
     samples["fell"] = np.where(samples["broken_by"] > CLEAN, passes.fell, -1)

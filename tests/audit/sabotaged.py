@@ -68,12 +68,15 @@ def jpeg(model: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def random_resize(model: nn.Module, inputs: Tensor) -> Tensor:
-    """Made smaller at random, and put somewhere (Xie et al. 2018, arXiv 1711.01991)."""
-    size = int(torch.randint(6, SIDE + 1, ()))
-    left, above = (int(torch.randint(0, SIDE - size + 1, ())) for _ in range(2))
-    small = nn.functional.interpolate(inputs, size=(size, size))
-    pads = (left, SIDE - size - left, above, SIDE - size - above)
-    return nothing(model, nn.functional.pad(small, pads, value=_MEAN))
+    """Each made smaller at random, and put somewhere (Xie et al. 2018, arXiv 1711.01991)."""
+
+    def moved(image: Tensor) -> Tensor:
+        size = int(torch.randint(6, SIDE + 1, ()))
+        left, above = (int(torch.randint(0, SIDE - size + 1, ())) for _ in range(2))
+        small = nn.functional.interpolate(image[None], size=(size, size))
+        return nn.functional.pad(small, (left, SIDE - size - left, above, SIDE - size - above), value=_MEAN)
+
+    return nothing(model, torch.cat([moved(image) for image in inputs]))
 
 
 class Ensemble(nn.Module):

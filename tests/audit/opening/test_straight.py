@@ -13,6 +13,7 @@ from f2at.audit.opening.bundle import open_bundle
 from f2at.audit.opening.model import Model
 from f2at.audit.opening.onnx import audit_onnx, open_onnx
 from f2at.export.foreign import export_onnx
+from f2at.gradient.reverse import passed_through
 from f2at.images.pixels import to_inputs
 from f2at.images.sets.base import in_memory
 from tests.gradient.networks import SIDE, logits_of, network
@@ -156,3 +157,19 @@ def test_a_bundle_states_what_its_gradients_pass(tmp_path: Path) -> None:
     report = report_of(open_bundle(tmp_path / "bundle", threads=1))
     assert report["model"]["straight_through"] == ["hidden_1"]
     assert report["robust"]["k"] < report["clean"]["k"]
+
+
+@pytest.mark.slow
+def test_a_bundle_whose_gradients_vanish_is_passed_straight_through(tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", images=IMAGES, labels=LABELS)
+    bundle = export_onnx(zeroed(tmp_path / "zeroed.onnx"), tmp_path / "data.npz", tmp_path / "bundle")
+    assert passed_through(onnx.load_model_from_string(bundle.files["gradient.onnx"])) == []
+    report = report_of(open_bundle(tmp_path / "bundle", threads=1))
+    assert report["model"]["straight_through"] == ["hidden_1"]
+    assert report["robust"]["k"] < report["clean"]["k"]
+
+
+def test_what_does_not_fit_is_said_before_gradients_are_looked_at(tmp_path: Path) -> None:
+    model = opened(in_front(tmp_path / "plain.onnx"))
+    with pytest.raises(ValueError, match="classes must be 4 names, one for each output; got 5"):
+        model._replace(classes=list("abcde")).audit(DATA, REQUEST)
