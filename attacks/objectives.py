@@ -48,6 +48,13 @@ def objectives(logits: Any, labels: Any, targets: Any, xp: Any = None) -> Any:
     return xp.stack([cross_entropy, dlr, targeted_dlr, margin, difference], axis=1)
 
 
+def margins(logits: Any, labels: Any) -> Any:
+    """The objective "margin" alone, for attacks that ask for it alone, again and again: (N, C), (N,) -> (N,)."""
+    xp = array_namespace(logits)
+    is_label = xp.arange(logits.shape[1], device=device(logits)) == labels[:, None]
+    return xp.max(xp.where(is_label, -xp.inf, logits), axis=1) - _select(xp, logits, is_label)
+
+
 def objective_weights(xp: Any, name: str, n: int, *, device: Any = None) -> Any:
     """Weights (n, J), float32, that pick the objective `name` for each of n samples."""
     if name not in OBJECTIVES:

@@ -12,7 +12,7 @@ import numpy as np
 from array_api_compat import array_namespace, device
 from numpy.typing import NDArray
 
-from f2at.attacks.objectives import OBJECTIVES, objectives
+from f2at.attacks.objectives import margins
 from f2at.attacks.survivors import Survivors, misclassified
 from f2at.attacks.target import Target
 from f2at.attacks.threat import as_draws, check_attack, check_counts, project, unit
@@ -47,8 +47,7 @@ def square(
 
     def score(images: Any, labels: Any) -> tuple[Any, Any]:
         logits = target.logits(images)
-        margin = objectives(logits, labels, labels)[:, OBJECTIVES.index("margin")]
-        return margin, misclassified(logits, labels)
+        return margins(logits, labels), misclassified(logits, labels)
 
     survivors, clean = Survivors(inputs), inputs
     current = start(clean, eps, rng)

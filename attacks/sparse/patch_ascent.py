@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from array_api_compat import array_namespace, device
 
-from f2at.attacks.objectives import OBJECTIVES, objective_weights, objectives
+from f2at.attacks.objectives import OBJECTIVES, margins, objective_weights
 from f2at.attacks.sparse.arguments import check_patch
 from f2at.attacks.sparse.squares import fitted, inside, sums
 from f2at.attacks.survivors import Survivors, misclassified
@@ -85,7 +85,7 @@ def patch_ascent(
 
     def try_out(images: Any, labels: Any) -> tuple[Any, Any]:
         logits = target.logits(images)
-        return objectives(logits, labels, labels)[:, _MARGIN], misclassified(logits, labels)
+        return margins(logits, labels), misclassified(logits, labels)
 
     margin, gradient, broken = evaluate(inputs, labels)
     _, clean, labels, gradient, margin = survivors.drop(broken, inputs, inputs, labels, gradient, margin)

@@ -8,7 +8,7 @@ import numpy as np
 from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
-from f2at.attacks.objectives import OBJECTIVES, objectives
+from f2at.attacks.objectives import margins
 from f2at.attacks.sparse.arguments import check_patch
 from f2at.attacks.sparse.squares import fitted, paste
 from f2at.attacks.survivors import Survivors, misclassified
@@ -48,7 +48,7 @@ def patch_rs(
 
     def score(images: Any, labels: Any) -> tuple[Any, Any]:
         logits = target.logits(images)
-        return objectives(logits, labels, labels)[:, OBJECTIVES.index("margin")], misclassified(logits, labels)
+        return margins(logits, labels), misclassified(logits, labels)
 
     survivors = Survivors(inputs)
     if len(survivors) == 0:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, device
 
-from f2at.attacks.objectives import OBJECTIVES, objectives
+from f2at.attacks.objectives import margins
 from f2at.attacks.sparse.arguments import check_pixels
 from f2at.attacks.survivors import Survivors, misclassified
 from f2at.attacks.target import Target
@@ -62,7 +62,7 @@ def sparse_rs(
 
     def score(images: Any, labels: Any) -> tuple[Any, Any]:
         logits = target.logits(xp.reshape(images, (images.shape[0], channels, height, width)))
-        return objectives(logits, labels, labels)[:, OBJECTIVES.index("margin")], misclassified(logits, labels)
+        return margins(logits, labels), misclassified(logits, labels)
 
     survivors = Survivors(inputs)
     if n == 0:

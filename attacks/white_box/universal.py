@@ -12,7 +12,7 @@ import numpy as np
 from array_api_compat import array_namespace, device
 from numpy.typing import NDArray
 
-from f2at.attacks.objectives import OBJECTIVES, objective_weights, objectives
+from f2at.attacks.objectives import OBJECTIVES, margins, objective_weights
 from f2at.attacks.survivors import misclassified
 from f2at.attacks.target import Target
 from f2at.attacks.threat import as_draws, check_attack, check_counts
@@ -68,8 +68,8 @@ def universal(
             size = eps * step_size * max((1 + math.cos(math.pi * number / len(orders))) / 2, _LEAST)
             change = xp.clip(change + size * xp.sign(total), min=-eps, max=eps)
         logits = target.logits(xp.clip(inputs + change, min=0.0, max=1.0))
-        margins = objectives(logits, labels, labels)[:, _MARGIN]
-        score = int(xp.sum(xp.astype(misclassified(logits, labels), xp.int64))), float(xp.mean(margins))
+        wrong = int(xp.sum(xp.astype(misclassified(logits, labels), xp.int64)))
+        score = wrong, float(xp.mean(margins(logits, labels)))
         found.append((score, change))
     return max(found, key=lambda entry: entry[0])[1]
 
@@ -79,10 +79,10 @@ def most_of_universal(parameters: Mapping[str, Any], images: int) -> int:
     return int(parameters["restarts"]) * (int(parameters["passes"]) + 1) * images
 
 
-def _slope(margins: Any, softness: float) -> Any:
-    """Of a sigmoid of the margins (N,), so many times their mean size wide."""
-    xp = array_namespace(margins)
-    scaled = xp.abs(margins) / (softness * xp.mean(xp.abs(margins)) + _TINY)
+def _slope(values: Any, softness: float) -> Any:
+    """Of a sigmoid of margins (N,), so many times their mean size wide."""
+    xp = array_namespace(values)
+    scaled = xp.abs(values) / (softness * xp.mean(xp.abs(values)) + _TINY)
     falling = xp.exp(-scaled)
     return falling / (1 + falling) ** 2
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from f2at.attacks.objectives import OBJECTIVES, objective_weights, objectives
+from f2at.attacks.objectives import OBJECTIVES, margins, objective_weights, objectives
 
 
 def named(logits: Any, labels: Any, targets: Any) -> dict[str, Any]:
@@ -45,6 +45,16 @@ def test_two_classes_have_no_scale() -> None:
     found = named(np.array([[4.0, 1.0]]), np.array([0]), np.array([1]))
     for name in ("dlr", "targeted_dlr", "margin", "logit_difference"):
         np.testing.assert_allclose(found[name], [-3.0])
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4, 10])
+def test_the_margin_alone_is_the_same(classes: int) -> None:
+    logits, labels, targets = batch(classes)
+    logits[0, 1] = math.nan
+    expected = named(logits, labels, targets)["margin"]
+    torch.testing.assert_close(margins(logits, labels), expected, rtol=0, atol=0, equal_nan=True)
+    alone = margins(logits.numpy(), labels.numpy())
+    np.testing.assert_array_equal(alone, expected.numpy())
 
 
 @pytest.mark.parametrize("classes", [2, 3, 4, 10])
