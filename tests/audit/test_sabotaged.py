@@ -6,13 +6,15 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
 
 from f2at.audit import AuditRequest
 from f2at.audit.module import audit_module
 from f2at.audit.opening.onnx import audit_onnx
 from tests.audit import sabotaged
-from tests.audit.sabotaged import CLASSES, EPS, MODELS, NAMES, SIDE, images, labels_of, linear
+from tests.audit.sabotaged import CLASSES, EPS, MODELS, NAMES, SIDE, Sabotaged, images, labels_of, linear, nothing
 
 REQUEST = AuditRequest(suite="adaptive", eps=EPS, curve=False, examples=0)
 
@@ -64,6 +66,18 @@ def test_a_module_that_rounds_is_broken_by_gradients_passed_straight_through() -
     assert report["clean"]["k"] == 10
     assert broken(report)["multi-targeted"] == 10
     assert raised(report) == set()
+
+
+def test_a_module_without_any_gradient_gets_one_straight_through() -> None:
+    """PyTorch has none to give through integers."""
+
+    def eight_bit(model: nn.Module, inputs: Tensor) -> Tensor:
+        return nothing(model, (inputs * 255).to(torch.uint8).float() / 255)
+
+    model = nn.Sequential(Sabotaged(eight_bit)).eval()
+    report = audit_module(model, images(), labels_of(model), REQUEST, classes=NAMES)
+    assert report["model"]["straight_through"] == ["0: cast to integers"]
+    assert report["clean"]["k"] == broken(report)["multi-targeted"] == 10
 
 
 def save(path: Path, *, hidden: bool, thresholds: bool = False) -> Path:
