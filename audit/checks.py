@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from f2at.attacks.target import Target, has_gradients, has_scores
 from f2at.audit.request import AuditRequest
-from f2at.audit.suites import SUITES
+from f2at.audit.suites import CUSTOM, QUICK, SUITES
+from f2at.audit.threats.base import Shape, Tier
+from f2at.audit.threats.stages import threat_stages
 from f2at.images.labelled import check_names, check_range
 from f2at.images.sets.base import LabelledSet
 
@@ -40,6 +42,21 @@ def check_models(request: AuditRequest, target: Target, surrogate: Target | None
         raise ValueError(f"surrogate must be a model with gradients; got one without{_obstacle(surrogate)}")
     if surrogate is not None and surrogate.classes != target.classes:
         raise ValueError(f"surrogate must have {target.classes} classes, as the model; got {surrogate.classes}")
+
+
+def tier_of(request: AuditRequest, *, gradients: bool = True, scores: bool = True) -> Tier:
+    """How an audit goes about its threats, of a model that has gradients and scores or not."""
+    suite = request.chosen_suite
+    return Tier(
+        quick=request.suite == QUICK,
+        gradients=gradients and (suite.needs_gradients or request.suite == CUSTOM),
+        scores=scores and bool(suite.needs_scores),
+    )
+
+
+def check_threats(request: AuditRequest, shape: Shape, samples: int) -> None:
+    """Raise ValueError unless every threat leaves something to so many images, (H, W, 3), of a model with gradients."""
+    threat_stages(request.chosen_threats, tier_of(request), shape, samples=samples, curve=request.curve)
 
 
 def _obstacle(target: Target) -> str:

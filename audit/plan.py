@@ -24,7 +24,7 @@ import numpy as np
 from f2at.attacks.attack import Attack
 from f2at.attacks.target import Target, has_gradients, has_scores
 from f2at.audit.budget import Budget
-from f2at.audit.checks import check_data, check_models
+from f2at.audit.checks import check_data, check_models, tier_of
 from f2at.audit.cost import Cost, Pace, attack_cost, measure_pace, measurement_cost
 from f2at.audit.probe import REPEAT_TOLERANCE, drift_of
 from f2at.audit.provenance.context import Context
@@ -51,8 +51,7 @@ from f2at.audit.stages import (
 )
 from f2at.audit.steps import SHARD_SIZE, Step, drawn, in_order
 from f2at.audit.subject import Subject, ToTarget
-from f2at.audit.suites import CUSTOM, QUICK, accuracy_name, chosen, probes
-from f2at.audit.threats.base import Tier
+from f2at.audit.suites import accuracy_name, chosen, probes
 from f2at.audit.threats.stages import Work, threat_stages
 from f2at.images.pixels import Labels, to_inputs
 from f2at.images.sets.base import LabelledSet
@@ -120,11 +119,7 @@ class Audit:
         self._probes = probes(
             self._suite, norm=request.norm, gradients=has_gradients(target), scores=has_scores(target)
         )
-        self._tier = Tier(
-            quick=request.suite == QUICK,
-            gradients=has_gradients(target) and (self._suite.needs_gradients or request.suite == CUSTOM),
-            scores=has_scores(target) and bool(self._suite.needs_scores),
-        )
+        self._tier = tier_of(request, gradients=has_gradients(target), scores=has_scores(target))
         added = threat_stages(
             request.chosen_threats, self._tier, self._images.shape[1:], samples=n, curve=request.curve
         )

@@ -1,7 +1,7 @@
 """Errors as RFC 9457 problem details: what was wrong, what is accepted, what was received."""
 
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Self
 
 from starlette.responses import JSONResponse
 
@@ -49,6 +49,11 @@ class Problem(Exception):  # noqa: N818 (the RFC's own word)
             "received": received,
             **extensions,
         }
+
+    def about(self, argument: str) -> Self:
+        """The same problem, with the argument at fault as this request names it."""
+        self.body["argument"] = argument
+        return self
 
     def response(self) -> JSONResponse:
         """The problem as a response, with the request id that is in the log."""

@@ -91,7 +91,10 @@ def _compared(request: Request) -> dict[str, Any]:
         identifier = request.query_params.get(name)
         if identifier is None:
             raise invalid(name, "the id of an audit that is done", "none", shown="none")
-        reports.append(records.report(identifier))
+        try:
+            reports.append(records.report(identifier))
+        except Problem as problem:
+            raise problem.about(name) from None
     try:
         return compare_reports(*reports)
     except ValueError as error:

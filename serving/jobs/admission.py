@@ -3,6 +3,7 @@
 from typing import Any
 
 from f2at.arguments import ArgumentError
+from f2at.audit.checks import check_threats
 from f2at.audit.cost import most_evaluations
 from f2at.audit.provenance.context import Context
 from f2at.audit.request import AuditRequest
@@ -31,7 +32,12 @@ def read_context(values: Any) -> dict[str, Any] | None:
 
 
 def read_request(
-    values: dict[str, Any], *, max_samples: int, max_evaluations: int | None, surrogate: bool
+    values: dict[str, Any],
+    *,
+    max_samples: int,
+    max_evaluations: int | None,
+    surrogate: bool,
+    size: tuple[int, int],
 ) -> AuditRequest:
     """The request in `values`, with the number of samples filled in.
 
@@ -40,6 +46,7 @@ def read_request(
         max_samples: the most images that may be drawn, and how many are if the request does not say.
         max_evaluations: the most model evaluations that the attacks may need; None: any number.
         surrogate: whether the server has a surrogate model for transfer attacks.
+        size: (H, W) of the model's images.
 
     Raises:
         Problem: 422, with the argument, what is accepted and what was received.
@@ -68,6 +75,17 @@ def read_request(
             accepted=f"1 to {max_samples}",
             received=samples,
         )
+    try:
+        check_threats(request, (*size, 3), samples)
+    except ValueError as error:
+        raise Problem(
+            422,
+            "invalid-argument",
+            f"{error}.",
+            argument="threats",
+            accepted="threats that fit the suite, the number of samples and the size of the model's images",
+            received=list(request.threats),
+        ) from error
     cost = most_evaluations(request, samples)
     if max_evaluations is not None and cost > max_evaluations:
         raise Problem(

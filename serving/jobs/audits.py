@@ -25,7 +25,10 @@ QUEUE = "audits"
 
 
 class Audits(Records):
-    """The audits of one database, for the model `digest`; `surrogate` is that of the model for transfer attacks."""
+    """The audits of one database, for the model `digest`; `surrogate` is that of the model for transfer attacks.
+
+    size: (H, W) of the model's images.
+    """
 
     version: str
 
@@ -34,6 +37,7 @@ class Audits(Records):
         url: str,
         digest: str,
         *,
+        size: tuple[int, int],
         reference_images: int,
         max_audits: int,
         max_samples: int,
@@ -46,6 +50,7 @@ class Audits(Records):
         super().__init__(self._connection.enter_context(connect(url)))
         self.digest = digest
         self.surrogate = surrogate
+        self._size = size
         self.version = application_version(digest, surrogate)
         self.max_audits = max_audits
         self._max_audits_per_key = max_audits_per_key
@@ -96,6 +101,7 @@ class Audits(Records):
             max_samples=self.max_samples,
             max_evaluations=self._max_evaluations,
             surrogate=self.surrogate is not None,
+            size=self._size,
         ).model_dump()
         identifier = str(uuid4()) if key is None else _identifier(key, by)
         if key is not None and (existing := self._find(identifier)):

@@ -60,6 +60,7 @@ class Switch:
             settings.database_url,
             bundle.digest,
             surrogate=surrogate.digest if surrogate else None,
+            size=bundle.input_size,
             reference_images=predictor.reference_images,
             max_audits=settings.max_audits,
             max_audits_per_key=settings.max_audits_per_key,

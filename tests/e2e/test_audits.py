@@ -218,7 +218,7 @@ def test_a_stopped_and_a_killed_server_resume_to_the_same_numbers(
 
 def test_an_audit_waits_for_its_own_model(server: "Server") -> None:
     url = f"sqlite:///{server.environment['F2AT_STATE']}/audits.sqlite"
-    other = Audits(url, "sha256:other", reference_images=200, max_audits=9, max_samples=200)
+    other = Audits(url, "sha256:other", size=(8, 8), reference_images=200, max_audits=9, max_samples=200)
     audit, _ = other.submit(SHORT, "of-another-model")
     other.close()
     server.finish(server.submit(**SHORT)["id"])  # submitted later, and not held up
@@ -254,12 +254,15 @@ def test_two_audits_are_compared(server: "Server") -> None:
     assert found == json.loads(json.dumps(compare_reports(*reports[:2])))
     page = server.client.get(f"/compare.html?baseline={one}&candidate={other}")
     assert "Two audits compared" in page.text
-    for query, status in (
-        (f"baseline={one}", 422),
-        (f"baseline={one}&candidate={wide}", 422),
-        (f"baseline=no&candidate={one}", 404),
+    for query, status, argument in (
+        (f"baseline={one}", 422, "candidate"),
+        (f"baseline={one}&candidate={wide}", 422, "candidate"),
+        (f"baseline=no&candidate={one}", 404, "baseline"),
+        (f"baseline={one}&candidate=no", 404, "candidate"),
     ):
-        assert server.client.get(f"/compare?{query}").status_code == status
+        for path in ("/compare", "/compare.html"):
+            answer = server.client.get(f"{path}?{query}")
+            assert (answer.status_code, answer.json()["argument"]) == (status, argument)
 
 
 def test_audits_are_removed_and_listed_by_state(server: "Server") -> None:
@@ -369,7 +372,7 @@ class Fleet:
 
     def __init__(self, url: str, bundle: Bundle, folder: Path) -> None:
         self.url, self.bundle, self.folder = url, bundle, folder
-        self.audits = Audits(url, bundle.digest, reference_images=200, max_audits=9, max_samples=200)
+        self.audits = Audits(url, bundle.digest, size=(8, 8), reference_images=200, max_audits=9, max_samples=200)
         self.workers: dict[str, subprocess.Popen[bytes]] = {}  # by their name in the job engine
 
     def add(self) -> None:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 def test_a_worker_deletes_what_is_older_than_f2at_keep_days(bundle: Bundle, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/audits.sqlite"
-    audits = Audits(url, bundle.digest, reference_images=200, max_audits=9, max_samples=200)
+    audits = Audits(url, bundle.digest, size=(8, 8), reference_images=200, max_audits=9, max_samples=200)
     for key in ("old", "new"):
         audits.submit({}, key)
         audits.cancel(key)

@@ -97,7 +97,7 @@ def test_a_stopped_server_loses_neither_predictions_nor_audits(
         assert client.list_workflows(workflow_ids=["handed-back"])[0].status == "ENQUEUED"
     elsewhere = {**server.environment, "F2AT_STATE": str(tmp_path / "elsewhere"), "F2AT_DATABASE_URL": url}
     worker = subprocess.Popen([sys.executable, "-m", "f2at", "worker"], env=elsewhere)
-    audits = Audits(url, bundle.digest, reference_images=200, max_audits=9, max_samples=200)
+    audits = Audits(url, bundle.digest, size=(8, 8), reference_images=200, max_audits=9, max_samples=200)
     try:
         wait_for(lambda: audits.get("handed-back")["state"] == "done", seconds=240)
         report = audits.report("handed-back")

@@ -164,7 +164,7 @@ def test_the_process_that_sends_may_be_one_of_its_own_and_be_killed_at_any_time(
 ) -> None:
     """It holds its answer back until the process is gone, so that it cannot know that it was taken: it sends again."""
     url = new_database()
-    audits = Audits(url, "sha256:one", reference_images=200, max_audits=9, max_samples=200)
+    audits = Audits(url, "sha256:one", size=(8, 8), reference_images=200, max_audits=9, max_samples=200)
     sending: subprocess.Popen[bytes]
 
     def kill(number: int) -> Callable[[Any], None]:
@@ -199,7 +199,7 @@ def test_the_process_that_sends_may_be_one_of_its_own_and_be_killed_at_any_time(
 
 def test_another_process_takes_over_from_one_that_is_gone(new_database: "NewDatabase", tmp_path: Path) -> None:
     url, held = new_database(), threading.Event()
-    audits = Audits(url, "sha256:one", reference_images=200, max_audits=9, max_samples=200)
+    audits = Audits(url, "sha256:one", size=(8, 8), reference_images=200, max_audits=9, max_samples=200)
     with receiving(lambda _: held.wait(60)) as receiver:
         settings = webhook_settings(tmp_path, receiver.url) | {"F2AT_DATABASE_URL": url, "F2AT_TAKEOVER": "2"}
         with process(tmp_path, settings | {"F2AT_STATE": str(tmp_path / "one")}) as first:

@@ -7,6 +7,7 @@ import pytest
 import f2at.serving
 from f2at.serving.jobs.admission import read_request
 from f2at.serving.problems import Problem, from_status
+from tests.audit.grey import grey_audit
 
 FOLDER = Path(f2at.serving.__file__).parent
 MEMBERS = ("argument", "accepted", "received")
@@ -67,7 +68,7 @@ def test_a_failure_of_the_server_has_the_members_too() -> None:
 )
 def test_requests_of_audits_are_refused_by_argument(values: dict[str, Any], argument: str, accepted: str) -> None:
     with pytest.raises(Problem) as caught:
-        read_request(values, max_samples=100, max_evaluations=None, surrogate=False)
+        read_request(values, max_samples=100, max_evaluations=None, surrogate=False, size=(8, 8))
     body = caught.value.body
     assert (body["status"], body["argument"], body["received"]) == (422, argument, values[argument])
     assert body["accepted"].startswith(accepted)
@@ -75,7 +76,7 @@ def test_requests_of_audits_are_refused_by_argument(values: dict[str, Any], argu
 
 def test_an_unknown_argument_is_answered_with_those_there_are() -> None:
     with pytest.raises(Problem) as caught:
-        read_request({"epz": 1}, max_samples=100, max_evaluations=None, surrogate=False)
+        read_request({"epz": 1}, max_samples=100, max_evaluations=None, surrogate=False, size=(8, 8))
     body = caught.value.body
     assert (body["argument"], body["received"]) == ("epz", 1)
     assert body["accepted"][:3] == ["suite", "eps", "norm"]
@@ -83,7 +84,9 @@ def test_an_unknown_argument_is_answered_with_those_there_are() -> None:
 
 def test_threats_count_in_what_an_audit_may_take() -> None:
     def read(most: int, **values: Any) -> Any:
-        return read_request({"samples": 10, **values}, max_samples=100, max_evaluations=most, surrogate=False)
+        return read_request(
+            {"samples": 10, **values}, max_samples=100, max_evaluations=most, surrogate=False, size=(8, 8)
+        )
 
     alone = {"attacks": [{"name": "fgsm"}], "suite": "custom"}
     assert read(10, **alone).samples == 10
@@ -92,6 +95,32 @@ def test_threats_count_in_what_an_audit_may_take() -> None:
     assert read(190, threats=["jpeg:quality=10"], **alone).threats == ["jpeg:quality=10"]
 
 
+@pytest.mark.parametrize("suite", ["quick", "adaptive", "black-box", "labels", "custom"])
+@pytest.mark.parametrize("samples", [25, 26])
+@pytest.mark.parametrize("threat", ["universal", "l0:pixels=16", "l0:pixels=17", "patch", "l1", "jpeg", "corruptions"])
+def test_the_service_refuses_the_threats_that_an_audit_does(suite: str, samples: int, threat: str) -> None:
+    """Of a model with gradients and scores, of 4 x 4 pixels, as every bundle is."""
+    values: dict[str, Any] = {"suite": suite, "samples": samples, "threats": [threat]}
+    if suite == "custom":
+        values["attacks"] = [{"name": "square"}]
+
+    def read() -> object:
+        return read_request(values, max_samples=100, max_evaluations=None, surrogate=False, size=(4, 4))
+
+    refusal = None
+    try:
+        grey_audit([9] * 30, **values)
+    except ValueError as error:
+        refusal = f"{error}."
+    if refusal is None:
+        read()
+        return
+    with pytest.raises(Problem) as caught:
+        read()
+    body = caught.value.body
+    assert (body["status"], body["argument"], body["detail"]) == (422, "threats", refusal)
+
+
 def test_the_number_of_samples_is_spelt_out() -> None:
-    request = read_request({"eps": 0.03}, max_samples=100, max_evaluations=None, surrogate=False)
+    request = read_request({"eps": 0.03}, max_samples=100, max_evaluations=None, surrogate=False, size=(8, 8))
     assert (request.samples, request.eps) == (100, "0.03")

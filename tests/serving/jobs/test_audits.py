@@ -28,7 +28,7 @@ def url(new_database: "NewDatabase") -> str:
 
 @pytest.fixture
 def audits(url: str) -> Iterator[Audits]:
-    store = Audits(url, "sha256:one", reference_images=50, max_audits=3, max_samples=40)
+    store = Audits(url, "sha256:one", size=(8, 8), reference_images=50, max_audits=3, max_samples=40)
     yield store
     store.close()
 
@@ -166,7 +166,9 @@ def test_transfer_attacks_need_a_surrogate(audits: Audits, url: str) -> None:
     with pytest.raises(Problem, match="F2AT_SURROGATE") as caught:
         audits.submit(TRANSFER, None)
     assert caught.value.status == 422
-    other = Audits(url, "sha256:one", surrogate="sha256:two", reference_images=50, max_audits=1, max_samples=40)
+    other = Audits(
+        url, "sha256:one", surrogate="sha256:two", size=(8, 8), reference_images=50, max_audits=1, max_samples=40
+    )
     audit, _ = other.submit(TRANSFER, None)
     other.close()
     assert audit["state"] == "queued"
@@ -175,7 +177,9 @@ def test_transfer_attacks_need_a_surrogate(audits: Audits, url: str) -> None:
 
 def test_what_would_cost_too_much_is_refused(url: str) -> None:
     # Of 40 samples: 7 queries each are allowed, 8 are not.
-    audits = Audits(url, "sha256:one", reference_images=50, max_audits=3, max_samples=40, max_evaluations=300)
+    audits = Audits(
+        url, "sha256:one", size=(8, 8), reference_images=50, max_audits=3, max_samples=40, max_evaluations=300
+    )
 
     def square(queries: int, samples: int) -> dict[str, Any]:
         return {"suite": "custom", "attacks": [{"name": "square", "queries": queries}], "samples": samples}
@@ -199,7 +203,9 @@ def test_the_queue_is_bounded(audits: Audits) -> None:
 
 
 def test_a_race_for_the_last_places_has_no_more_winners_than_places(url: str) -> None:
-    one, two = (Audits(url, "sha256:one", reference_images=9, max_audits=3, max_samples=9) for _ in range(2))
+    one, two = (
+        Audits(url, "sha256:one", size=(8, 8), reference_images=9, max_audits=3, max_samples=9) for _ in range(2)
+    )
     stores = (one, two)  # as two processes have them
 
     def submit(number: int) -> bool:
@@ -216,7 +222,9 @@ def test_a_race_for_the_last_places_has_no_more_winners_than_places(url: str) ->
 
 
 def test_a_key_has_its_share_of_the_queue(url: str) -> None:
-    store = Audits(url, "sha256:one", reference_images=50, max_audits=3, max_samples=40, max_audits_per_key=2)
+    store = Audits(
+        url, "sha256:one", size=(8, 8), reference_images=50, max_audits=3, max_samples=40, max_audits_per_key=2
+    )
     mine = [store.submit({"seed": seed}, None, by="ci")[0] for seed in range(2)]
     with pytest.raises(Problem, match="2 audits of the key 'ci' are queued or running") as caught:
         store.submit({"seed": 2}, None, by="ci")
@@ -242,7 +250,7 @@ def test_cancelling(audits: Audits) -> None:
 
 
 def test_an_audit_of_another_model_is_shown_as_waiting(audits: Audits, url: str) -> None:
-    other = Audits(url, "sha256:two", reference_images=50, max_audits=1, max_samples=40)
+    other = Audits(url, "sha256:two", size=(8, 8), reference_images=50, max_audits=1, max_samples=40)
     audit, _ = other.submit({}, None)
     other.close()
     assert "another model" in audits.get(audit["id"])["detail"]

@@ -22,7 +22,7 @@ DUMPS = Path(__file__).parent / "data"  # made by `sqlite3 FILE .dump` after thr
 
 
 def open_audits(url: str) -> Audits:
-    return Audits(url, "sha256:new", reference_images=30, max_audits=9, max_samples=30)
+    return Audits(url, "sha256:new", size=(8, 8), reference_images=30, max_audits=9, max_samples=30)
 
 
 def test_a_request_gives_up_on_a_locked_database_and_nothing_is_done_twice(

@@ -37,7 +37,12 @@ def test_audits_are_counted_and_a_database_that_fails_takes_nothing_else_away(
 ) -> None:
     monkeypatch.setattr(metrics, "_LIFETIME", -1.0)
     audits = Audits(
-        f"sqlite:///{tmp_path}/audits.sqlite", "sha256:one", reference_images=9, max_audits=9, max_samples=9
+        f"sqlite:///{tmp_path}/audits.sqlite",
+        "sha256:one",
+        size=(8, 8),
+        reference_images=9,
+        max_audits=9,
+        max_samples=9,
     )
     collector = metrics.AuditCollector(lambda: audits)
     audits.submit({}, "first")

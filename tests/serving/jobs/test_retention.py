@@ -24,7 +24,7 @@ def url(new_database: "NewDatabase") -> str:
 @pytest.fixture
 def audits(url: str) -> Iterator[Audits]:
     """Audits that ended 0, 1, ... 24 days (and a minute) ago, and one that has not ended."""
-    store = Audits(url, "sha256:one", reference_images=50, max_audits=30, max_samples=40)
+    store = Audits(url, "sha256:one", size=(8, 8), reference_images=50, max_audits=30, max_samples=40)
     engine = server_engine(url)
     table = "workflow_status" if url.startswith("sqlite") else "dbos.workflow_status"
     for days in range(25):

@@ -136,7 +136,7 @@ def url(new_database: "NewDatabase") -> str:
 @pytest.fixture(scope="module")
 def audits(url: str) -> Iterator[Audits]:
     """The audits of a database, with the job engine running them."""
-    store = Audits(url, DIGEST, reference_images=len(IMAGES), max_audits=9, max_samples=len(IMAGES))
+    store = Audits(url, DIGEST, size=(8, 8), reference_images=len(IMAGES), max_audits=9, max_samples=len(IMAGES))
     DBOS(
         config={
             "name": APPLICATION,

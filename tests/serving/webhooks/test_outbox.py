@@ -27,7 +27,7 @@ def url(new_database: "NewDatabase") -> str:
 
 @pytest.fixture
 def audits(url: str) -> Iterator[Audits]:
-    store = Audits(url, "sha256:one", reference_images=9, max_audits=99, max_samples=9)
+    store = Audits(url, "sha256:one", size=(8, 8), reference_images=9, max_audits=99, max_samples=9)
     yield store
     store.close()
 
