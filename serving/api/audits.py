@@ -46,12 +46,18 @@ async def _list(request: Request) -> Response:
     deployment, limit, offset, filters = deployed(request), *_page(request)
     # One more, to see whether there is a next page.
     found = await run_in_threadpool(deployment.audits.list, limit + 1, offset, filters)
-    links = {}
-    if len(found) > limit:
-        kept = [(k, v) for k, v in request.query_params.multi_items() if k not in ("limit", "offset")]
-        links["next"] = f"/audits?{urlencode([*kept, ('limit', limit), ('offset', offset + limit)], safe=',:')}"
+    links = _links(request, limit, offset, len(found))
     body = {"audits": [linked(audit) for audit in found[:limit]], "model": deployment.digest, "links": links}
     return JSONResponse(body)
+
+
+def _links(request: Request, limit: int, offset: int, found: int) -> dict[str, str]:
+    """The path of the next page, if more than a page was found."""
+    if found <= limit:
+        return {}
+    kept = [(k, v) for k, v in request.query_params.multi_items() if k not in ("limit", "offset")]
+    query = urlencode([*kept, ("limit", limit), ("offset", offset + limit)], safe=",:")
+    return {"next": f"{request.url.path}?{query}"}
 
 
 async def audit(request: Request) -> Response:
@@ -69,8 +75,12 @@ async def audit(request: Request) -> Response:
 
 async def leaderboard(request: Request) -> Response:
     """What the audits that are done found, the newest first."""
-    rows = await run_in_threadpool(deployed(request).audits.figures, *_page(request))
-    return JSONResponse({"rows": rows, "model": deployed(request).digest})
+    deployment, limit, offset, filters = deployed(request), *_page(request)
+    if filters.states:
+        raise invalid("state", "left out: all of these audits are done", ",".join(filters.states))
+    rows = await run_in_threadpool(deployment.audits.figures, limit + 1, offset, filters)
+    links = _links(request, limit, offset, len(rows))
+    return JSONResponse({"rows": rows[:limit], "model": deployment.digest, "links": links})
 
 
 async def compare(request: Request) -> Response:

@@ -66,9 +66,11 @@ class AsyncClient:
         """What is served: digest, classes, input size, recipe, limits."""
         return await self._call(self._calls.model())
 
-    async def leaderboard(self) -> dict[str, Any]:
-        """The models of this service side by side, by their audits."""
-        return await self._call(self._calls.leaderboard())
+    def leaderboard(
+        self, *, suite: str | None = None, model: str | None = None, since: float | str | datetime | None = None
+    ) -> AsyncIterator[dict[str, Any]]:
+        """What the audits that are done found, the newest first, a row for each; see `Client.leaderboard`."""
+        return self._walk(self._calls.leaderboard(suite, model, since))
 
     async def start_audit(self, *, idempotency_key: str | None = None, **request: Any) -> Audit:
         """Start an audit, such as `suite="adaptive", eps="8/255", samples=200`; see `Client.start_audit`."""

@@ -5,7 +5,7 @@ it. No step is taken here, so the same call serves threads and event loops, and 
 """
 
 import time
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -115,9 +115,12 @@ class Calls:
         """What is served."""
         return self._json("GET", "/model")
 
-    def leaderboard(self) -> Call[dict[str, Any]]:
-        """The models that were audited."""
-        return self._json("GET", "/leaderboard")
+    def leaderboard(
+        self, suite: str | None, model: str | None, since: float | str | datetime | None
+    ) -> Walk[dict[str, Any]]:
+        """What audits found, page by page."""
+        query = _given(suite=suite, model=model, since=_seconds(since))
+        return self._pages("/leaderboard", query, "rows", "audit", dict)
 
     def start_audit(self, key: str | None, request: Mapping[str, Any]) -> Call[Audit]:
         """A new audit, named by `key`, or by a new name."""
@@ -139,18 +142,22 @@ class Calls:
         states = [state] if isinstance(state, str) else None if state is None else list(state)
         if states == []:  # of no state, there is none
             return
-        given = {"state": states, "suite": suite, "model": model, "since": _seconds(since)}
-        query = {name: value for name, value in given.items() if value is not None}
-        page = yield from self._json("GET", "/audits", params=query)
+        query = _given(state=states, suite=suite, model=model, since=_seconds(since))
+        yield from self._pages("/audits", query, "audits", "id", Audit.model_validate)
+
+    def _pages(
+        self, path: str | None, query: Mapping[str, Any], name: str, key: str, read: Callable[[dict[str, Any]], T]
+    ) -> Walk[T]:
+        """The entries that a list has under `name`, each once, by the `key` of its audit."""
         seen: set[str] = set()  # an audit started meanwhile moves the others to later pages
-        while True:
-            for audit in map(Audit.model_validate, page["audits"]):
-                if audit.id not in seen:
-                    seen.add(audit.id)
-                    yield Item(audit)
-            if not (path := page["links"].get("next")):  # which has the filters in it
-                return
-            page = yield from self._json("GET", path)
+        options = {"params": query}
+        while path:
+            page = yield from self._json("GET", path, **options)
+            for entry in page[name]:
+                if entry[key] not in seen:
+                    seen.add(entry[key])
+                    yield Item(read(entry))
+            path, options = page["links"].get("next"), {}  # which has the filters in it
 
     def report(self, identifier: str) -> Call[dict[str, Any]]:
         """A report."""
@@ -257,6 +264,11 @@ def _event(deadline: float | None) -> Call[Audit | None]:
 def _pause(response: httpx.Response) -> float:
     asked = retry_after(response.headers.get("Retry-After", ""))
     return 1.0 if asked is None else min(asked, _LONGEST_PAUSE)
+
+
+def _given(**query: Any) -> dict[str, Any]:
+    """What of a query is not None."""
+    return {name: value for name, value in query.items() if value is not None}
 
 
 def _seconds(since: float | str | datetime | None) -> float | str | None:

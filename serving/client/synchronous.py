@@ -76,9 +76,11 @@ class Client:
         """What is served: digest, classes, input size, recipe, limits."""
         return self._call(self._calls.model())
 
-    def leaderboard(self) -> dict[str, Any]:
-        """The models of this service side by side, by their audits."""
-        return self._call(self._calls.leaderboard())
+    def leaderboard(
+        self, *, suite: str | None = None, model: str | None = None, since: float | str | datetime | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """What the audits that are done found, the newest first, a row for each; see `audits` for the filters."""
+        return self._walk(self._calls.leaderboard(suite, model, since))
 
     def start_audit(self, *, idempotency_key: str | None = None, **request: Any) -> Audit:
         """Start an audit, such as `suite="adaptive", eps="8/255", samples=200`; see `f2at.audit.AuditRequest`.

@@ -249,7 +249,10 @@ def test_what_cannot_be_deleted_is_an_error(connect: Opened, status: int) -> Non
 def test_the_rest_of_the_routes(connect: Opened) -> None:
     prediction = b'{"label": "7", "index": 7, "probabilities": {"7": 1.0}, "margin": 3.5, "model": "sha256:0"}'
     answers = {
-        "GET /leaderboard": b'{"rows": []}',
+        "GET /leaderboard?suite=quick": (
+            b'{"rows": [{"audit": "a"}, {"audit": "b"}], "links": {"next": "/leaderboard?offset=2"}}'
+        ),
+        "GET /leaderboard?offset=2": b'{"rows": [{"audit": "b"}, {"audit": "c"}], "links": {}}',
         "GET /audits/a": audit("done", 4),
         "GET /audits/a/report": b'{"robust": 1}',
         "GET /audits/a/report.html": b"<!doctype html>",
@@ -258,7 +261,7 @@ def test_the_rest_of_the_routes(connect: Opened) -> None:
         "POST /predict_batch": b'{"model": "sha256:0", "predictions": [%b, %b]}' % (prediction, prediction),
     }
     with host(lambda asked: Answer(answers[f"{asked.method} {asked.path}"])) as (url, asked), connect(url) as client:
-        assert client.leaderboard() == {"rows": []}
+        assert [row["audit"] for row in client.leaderboard(suite="quick")] == ["a", "b", "c"]
         assert client.audit("a").state == "done"
         assert client.report("a") == {"robust": 1}
         assert client.report_page("a") == "<!doctype html>"
