@@ -176,7 +176,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
         ),
         "adaptive": Suite(
             title="AutoAttack's verdict at about a twentieth of its cost; FAB-T and Square check images near an error",
-            claims="What AutoAttack leaves standing; at most 0.5 points more where both were run",
+            claims="What AutoAttack leaves standing; where both were run, a point more at most, or a flag was raised",
             strong=True,
             attacks=(
                 replace(ATTACKS["multi-targeted"], norms=("linf", "l2")),
