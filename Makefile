@@ -6,7 +6,7 @@ MODEL ?= demo-f2at
 CORES := $(shell $(PYTHON) -c "import os; print(os.cpu_count())")
 # At a low priority, or audit workers, whose own is the lowest, would wait for minutes where all cores are busy. The tests
 # of a file stay together and share servers.
-PYTEST := OMP_NUM_THREADS=1 nice -n 15 $(BIN)/pytest --dist loadfile --no-loadscope-reorder --numprocesses
+PYTEST := OMP_NUM_THREADS=1 nice -n 15 $(BIN)/pytest --durations 12 --dist loadfile --no-loadscope-reorder --numprocesses
 FAST := $(CORES) -m "not slow"
 # Half as many processes again as there are cores, since tests of servers wait a lot.
 SLOW := $(shell expr $(CORES) + $(CORES) / 2) -m slow
