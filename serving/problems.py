@@ -51,8 +51,9 @@ class Problem(Exception):  # noqa: N818 (the RFC's own word)
         }
 
     def about(self, argument: str) -> Self:
-        """The same problem, with the argument at fault as this request names it."""
-        self.body["argument"] = argument
+        """The same problem, with the argument at fault, if one is, as this request names it."""
+        if self.body["argument"] is not None:
+            self.body["argument"] = argument
         return self
 
     def response(self) -> JSONResponse:

@@ -46,18 +46,18 @@ async def _list(request: Request) -> Response:
     deployment, limit, offset, filters = deployed(request), *_page(request)
     # One more, to see whether there is a next page.
     found = await run_in_threadpool(deployment.audits.list, limit + 1, offset, filters)
-    links = _links(request, limit, offset, len(found))
+    links = _links("/audits", request, limit, offset, len(found))
     body = {"audits": [linked(audit) for audit in found[:limit]], "model": deployment.digest, "links": links}
     return JSONResponse(body)
 
 
-def _links(request: Request, limit: int, offset: int, found: int) -> dict[str, str]:
-    """The path of the next page, if more than a page was found."""
+def _links(path: str, request: Request, limit: int, offset: int, found: int) -> dict[str, str]:
+    """The next page of the list at `path`, if more than a page was found."""
     if found <= limit:
         return {}
     kept = [(k, v) for k, v in request.query_params.multi_items() if k not in ("limit", "offset")]
     query = urlencode([*kept, ("limit", limit), ("offset", offset + limit)], safe=",:")
-    return {"next": f"{request.url.path}?{query}"}
+    return {"next": f"{path}?{query}"}
 
 
 async def audit(request: Request) -> Response:
@@ -79,7 +79,7 @@ async def leaderboard(request: Request) -> Response:
     if filters.states:
         raise invalid("state", "left out: all of these audits are done", ",".join(filters.states))
     rows = await run_in_threadpool(deployment.audits.figures, limit + 1, offset, filters)
-    links = _links(request, limit, offset, len(rows))
+    links = _links("/leaderboard", request, limit, offset, len(rows))
     return JSONResponse({"rows": rows[:limit], "model": deployment.digest, "links": links})
 
 

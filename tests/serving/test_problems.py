@@ -74,6 +74,11 @@ def test_requests_of_audits_are_refused_by_argument(values: dict[str, Any], argu
     assert body["accepted"].startswith(accepted)
 
 
+def test_a_problem_of_an_argument_can_be_named_as_the_request_has_it() -> None:
+    assert from_status(404, "GET", "/x").about("baseline").body["argument"] == "baseline"
+    assert from_status(500, "GET", "/x").about("baseline").body["argument"] is None
+
+
 def test_an_unknown_argument_is_answered_with_those_there_are() -> None:
     with pytest.raises(Problem) as caught:
         read_request({"epz": 1}, max_samples=100, max_evaluations=None, surrogate=False, size=(8, 8))
