@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from f2at.attacks.attack import Attack
 from f2at.attacks.target import Target, has_gradients, has_scores
 from f2at.audit.budget import Budget
-from f2at.audit.checks import check_data, check_models, tier_of
-from f2at.audit.cost import Cost, Pace, attack_cost, measure_pace, measurement_cost
+from f2at.audit.checks import check_data, check_models
+from f2at.audit.cost import Cost, Pace, attack_cost, measure_pace
+from f2at.audit.outline import Outline
 from f2at.audit.probe import REPEAT_TOLERANCE, drift_of
 from f2at.audit.provenance.context import Context
 from f2at.audit.provenance.harness import describe_environment, describe_harness
@@ -37,22 +37,18 @@ from f2at.audit.stages import (
     CORRUPTIONS,
     CURVE,
     ITERATIONS,
-    STAGES,
     Ball,
     Shard,
-    correct,
-    leads,
     run_attack,
     run_clean,
     run_corruptions,
     run_curve,
     run_iterations,
-    surviving,
 )
 from f2at.audit.steps import SHARD_SIZE, Step, drawn, in_order
 from f2at.audit.subject import Subject, ToTarget
-from f2at.audit.suites import accuracy_name, chosen, probes
-from f2at.audit.threats.stages import Work, threat_stages
+from f2at.audit.suites import accuracy_name
+from f2at.audit.threats.stages import Work
 from f2at.images.pixels import Labels, to_inputs
 from f2at.images.sets.base import LabelledSet
 
@@ -114,18 +110,11 @@ class Audit:
         self._indices = drawn(request, len(data))
         n = len(self._indices)
         self._images, self._labels = data.read(self._indices), data.labels[self._indices]
-        self._suite = request.chosen_suite
-        self._curve_positions = range(0, n, math.ceil(n / self._suite.followed))
-        self._probes = probes(
-            self._suite, norm=request.norm, gradients=has_gradients(target), scores=has_scores(target)
+        self._outline = outline = Outline.of(
+            request, n, self._images.shape[1:], gradients=has_gradients(target), scores=has_scores(target)
         )
-        self._tier = tier_of(request, gradients=has_gradients(target), scores=has_scores(target))
-        added = threat_stages(
-            request.chosen_threats, self._tier, self._images.shape[1:], samples=n, curve=request.curve
-        )
-        self._threats = {step.name: step for step in added}
-        measured = (ITERATIONS, *((CURVE,) if request.curve else ()), CORRUPTIONS)
-        stages = (CLEAN, *(attack.name for attack in self._suite.attacks), *measured, *self._threats)
+        self._suite, self._probes, self._curve_positions = outline.suite, outline.probes, outline.followed
+        self._threats, stages = outline.threats, outline.stages
         depth = len(stages)
         self.steps = tuple(
             Step(index, shard=index // depth, place=index % depth, stage=stages[index % depth])
@@ -193,7 +182,7 @@ class Audit:
             outcome = self._threats[step.stage].run(work)
         else:
             attack = self._suite.attacks[step.place - 1]
-            attacked = self._attacked(positions, attack, previous)
+            attacked = self._outline.attacked(attack, positions, previous)
             attack, allowed = self._budget.share(step.index, attack, len(attacked))
             outcome = run_attack(subject, shard.at([] if allowed == 0 else attacked), ball, attack, rng, shown)
             outcome |= {} if allowed is None else {"allowed": allowed}
@@ -238,7 +227,7 @@ class Audit:
             self.request,
             probes=self._probes,
             threat_stages=tuple(self._threats.values()),
-            tier=self._tier,
+            tier=self._outline.tier,
             results=in_order(results, self.steps),
             indices=self._indices.tolist(),
             labels=self._labels.tolist(),
@@ -260,15 +249,11 @@ class Audit:
 
     def cost(self, step: Step, previous: Sequence[Mapping[str, Any]] = ()) -> Cost:
         """About the most evaluations that a step takes; the more of its shard's results are known, the closer."""
-        positions = self._positions(step.shard).tolist()
-        if step.stage in STAGES:
-            cost = measurement_cost(step.stage, len(positions), len(self._followed(positions)), self._probes)
-            return self._drawn(cost)
-        if step.stage in self._threats:
-            return self._drawn(self._threats[step.stage].cost(len(positions), len(self._followed(positions))))
-        attack = self._suite.attacks[step.place - 1]
-        attacked = len(self._attacked(positions, attack, previous))
-        return self._drawn(attack_cost(self._budget.share(step.index, attack, attacked)[0], attacked))
+        positions, attack = self._positions(step.shard).tolist(), self._outline.attack(step.stage)
+        if attack is None:
+            return self._outline.stage_cost(step.stage, positions)
+        attacked = len(self._outline.attacked(attack, positions, previous))
+        return self._outline.drawn(attack_cost(self._budget.share(step.index, attack, attacked)[0], attacked))
 
     def measure(self, images: int = 2) -> Pace:
         """The model's pace, on the first images of the audit."""
@@ -298,24 +283,9 @@ class Audit:
         parts = [self._harness["digest"], self.request.model_dump(), self._model, self._surrogate_model, self._data]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("ascii")).hexdigest()
 
-    def _drawn(self, cost: Cost) -> Cost:
-        """With the evaluations that stand for one, where a model answers at random."""
-        request = self.request
-        return Cost(
-            cost.forwards * max(request.samples_per_gradient, request.draws),
-            cost.gradients * request.samples_per_gradient,
-        )
-
     def _followed(self, positions: Sequence[int]) -> list[int]:
         """Those of a shard's samples that are followed beyond the suite."""
-        return [p for p in positions if p in self._curve_positions]
-
-    def _attacked(self, positions: Sequence[int], attack: Attack, previous: Sequence[Mapping[str, Any]]) -> list[int]:
-        """Those of a shard's samples that an attack takes on; with no results yet, those that it may."""
-        every = self._suite.every.get(attack.name, 1)
-        if previous:
-            positions = correct(previous) if attack.name in self._suite.alone else surviving(previous)
-        return chosen(positions, every, leads(previous))
+        return self._outline.of_followed(positions)
 
     def _positions(self, shard: int) -> Labels:
         return np.arange(shard * SHARD_SIZE, min((shard + 1) * SHARD_SIZE, len(self._labels)))

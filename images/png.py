@@ -23,6 +23,11 @@ def base64_png(picture: Picture, *, compress_level: int = -1) -> str:
     return base64.b64encode(png(picture, compress_level=compress_level)).decode("ascii")
 
 
+def data_url(picture: Picture) -> str:
+    """The same as a data: URL."""
+    return f"data:image/png;base64,{base64_png(picture)}"
+
+
 def read_base64_png(text: str) -> NDArray[np.uint8]:
     """The pixels (H, W, 3) of a PNG file in base64."""
     with Image.open(io.BytesIO(base64.b64decode(text)), formats=["PNG"]) as image:

@@ -42,6 +42,35 @@ class Predictions(BaseModel):
     model: str = Field(description="digest of the model that answered")
 
 
+class Sample(BaseModel):
+    """One of the model's reference images."""
+
+    place: int = Field(description="its place among the reference images")
+    label: str = Field(description="name of its class")
+    index: int = Field(description="position of that in the classes of the model")
+    image: str = Field(description="a data: URL of a PNG file")
+
+
+class Samples(BaseModel):
+    """A few reference images, of different classes where there are."""
+
+    samples: list[Sample]
+    model: str = Field(description="digest of the model whose they are")
+
+
+class Estimate(BaseModel):
+    """What an audit would take."""
+
+    most_evaluations: int = Field(
+        description="the most evaluations of the model, forward and gradient, that the attacks take"
+    )
+    most_seconds: float | None = Field(
+        description="about the most seconds that one worker takes, by the pace of the newest audit of the same model "
+        "here; null: none has run yet. Time in the queue is not in it"
+    )
+    model: str = Field(description="digest of the model that would be audited")
+
+
 class Stage(BaseModel):
     """Progress of one stage of an audit: no attack, each attack, the curve."""
 

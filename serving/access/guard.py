@@ -20,7 +20,7 @@ from f2at.serving.problems import Problem
 from f2at.serving.settings import Settings
 
 _BURST = 10  # seconds' worth of requests allowed at once
-_WITHOUT_KEYS = frozenset({"predict", "examples"})  # what other machines may do when no keys are configured
+_WITHOUT_KEYS = frozenset({"predict"})  # what other machines may do when no keys are configured
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ _LOG = logging.getLogger("bentoml.f2at")
 SCOPES = {
     "predict": "predictions, GET /model and models under /v2",
     "audit": "audits: start, follow and cancel them, remove own ones, read and compare reports",
-    "examples": "the pictures in reports, from which adversarial images can be copied",
+    "examples": "samples of the reference images, and with audit the pictures in reports, among them adversarial ones",
     "admin": "changing the model that is served; with audit, removing anybody's audits",
 }
 _TOKEN_BYTES = 32

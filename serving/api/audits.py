@@ -42,6 +42,14 @@ async def _submit(request: Request) -> Response:
     return JSONResponse(linked(audit), status_code=202 if new else 200, headers={"Location": audit_path(audit)})
 
 
+async def estimate(request: Request) -> Response:
+    """What an audit would take; its own route, since a server that knows none must not start the audit instead."""
+    values = await read_json_object(request)
+    deployment = deployed(request)
+    found = await run_in_threadpool(deployment.audits.estimate, values)
+    return JSONResponse({**found, "model": deployment.digest})
+
+
 async def _list(request: Request) -> Response:
     deployment, limit, offset, filters = deployed(request), *_page(request)
     # One more, to see whether there is a next page.
@@ -141,6 +149,8 @@ ROUTES = (
     # One route per path, so that a 405 names every method in Allow.
     ScopedRoute("/audits", audits, methods=["GET", "POST"], scope="audit"),
     ScopedRoute("/audits/{id}", audit, methods=["GET", "DELETE"], scope="audit"),
+    # Not below /audits, where it would be the path of an audit of that name.
+    ScopedRoute("/estimate", estimate, methods=["POST"], scope="audit"),
     ScopedRoute("/leaderboard", leaderboard, scope="audit"),
     ScopedRoute("/compare", compare, scope="audit"),
     ScopedRoute("/compare.html", compare_page, scope="audit"),

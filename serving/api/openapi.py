@@ -13,7 +13,7 @@ from f2at.audit.provenance.context import Context
 from f2at.audit.reports.schema import report_schema
 from f2at.audit.request import AuditRequest
 from f2at.serving.access.scopes import METRICS, OPEN, Scoped, needed_scope
-from f2at.serving.answers import Audit, Prediction, Predictions
+from f2at.serving.answers import Audit, Estimate, Prediction, Predictions, Samples
 
 _SCHEMAS = "#/components/schemas/"
 _METHODS = ("get", "post", "delete")
@@ -21,7 +21,7 @@ _METHODS = ("get", "post", "delete")
 _GROUPS = {
     "Predictions": ("/predict",),
     "Model": ("/model",),
-    "Audits": ("/audits", "/leaderboard", "/compare"),
+    "Audits": ("/audits", "/estimate", "/leaderboard", "/compare"),
     "Open Inference Protocol": ("/v2",),
     "Pages and operation": ("/",),
 }
@@ -65,7 +65,7 @@ def _versions(paths: dict[str, Any]) -> dict[str, Any]:
 
 
 def _answers() -> dict[str, Any]:
-    models = [(model, "validation") for model in (Prediction, Predictions, Audit)]
+    models = [(model, "validation") for model in (Prediction, Predictions, Samples, Audit, Estimate)]
     _, schema = models_json_schema(models, ref_template=_SCHEMAS + "{model}")  # type: ignore[arg-type]
     definitions: dict[str, Any] = schema["$defs"]
     return definitions

@@ -22,7 +22,7 @@ from f2at.audit.suites import SUITES
 from f2at.bundle.keys import PrivateKey, read_private_key, sign
 from f2at.serving.access.guard import Caller, caller_of
 from f2at.serving.access.scopes import METRICS, OPEN, ScopedMount, ScopedRoute
-from f2at.serving.answers import linked
+from f2at.serving.answers import Samples, linked
 from f2at.serving.api import audits, inference
 from f2at.serving.api.backend import Backend, deployed
 from f2at.serving.api.changes import requested_change
@@ -69,6 +69,11 @@ def create_app(backend: Backend) -> Starlette:
             return await swap(request)
         deployment = deployed(request)
         return JSONResponse({**_described(deployment), "last_audit": await _last_audit(deployment)})
+
+    async def samples(request: Request) -> Response:
+        deployment = deployed(request)
+        found = Samples(samples=deployment.predictor.samples, model=deployment.digest)
+        return JSONResponse(found.model_dump())
 
     async def swap(request: Request) -> Response:
         values = await read_json_object(request)
@@ -168,6 +173,7 @@ def create_app(backend: Backend) -> Starlette:
         ScopedRoute("/metrics", metrics, scope=METRICS),
         # One route per path, so that a 405 names every method in Allow.
         ScopedRoute("/model", model, methods=["GET", "POST"], scope="admin", read_scope="predict"),
+        ScopedRoute("/model/samples", samples, scope="examples"),
         *audits.ROUTES,
         ScopedRoute("/audits/{id}/events", events, scope="audit"),
         ScopedRoute("/audits/{id}/report", report, scope="audit"),

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar, assert_never
 
 import httpx
 
-from f2at.serving.answers import Audit, Prediction
+from f2at.serving.answers import Audit, Estimate, Prediction, Sample
 from f2at.serving.client import core
 from f2at.serving.client.inputs import Image, Images, content, contents
 
@@ -66,6 +66,10 @@ class AsyncClient:
         """What is served: digest, classes, input size, recipe, limits."""
         return await self._call(self._calls.model())
 
+    async def samples(self) -> list[Sample]:
+        """A few of the model's reference images; see `Client.samples`."""
+        return await self._call(self._calls.samples())
+
     def leaderboard(
         self, *, suite: str | None = None, model: str | None = None, since: float | str | datetime | None = None
     ) -> AsyncIterator[dict[str, Any]]:
@@ -75,6 +79,10 @@ class AsyncClient:
     async def start_audit(self, *, idempotency_key: str | None = None, **request: Any) -> Audit:
         """Start an audit, such as `suite="adaptive", eps="8/255", samples=200`; see `Client.start_audit`."""
         return await self._call(self._calls.start_audit(idempotency_key, request))
+
+    async def estimate(self, **request: Any) -> Estimate:
+        """What an audit would take at most; see `Client.estimate`."""
+        return await self._call(self._calls.estimate(request))
 
     def audits(
         self,

@@ -15,7 +15,7 @@ from uuid import uuid4
 import httpx
 
 from f2at.retry_after import retry_after
-from f2at.serving.answers import Audit, Prediction, Predictions
+from f2at.serving.answers import Audit, Estimate, Prediction, Predictions, Sample, Samples
 from f2at.serving.client.errors import ServiceError
 
 URL = "http://127.0.0.1:3000"
@@ -115,6 +115,10 @@ class Calls:
         """What is served."""
         return self._json("GET", "/model")
 
+    def samples(self) -> Call[list[Sample]]:
+        """A few reference images."""
+        return Samples.model_validate((yield from self._json("GET", "/model/samples"))).samples
+
     def leaderboard(
         self, suite: str | None, model: str | None, since: float | str | datetime | None
     ) -> Walk[dict[str, Any]]:
@@ -126,6 +130,10 @@ class Calls:
         """A new audit, named by `key`, or by a new name."""
         named = {"Idempotency-Key": key or str(uuid4())}
         return Audit.model_validate((yield from self._json("POST", "/audits", json=request, headers=named)))
+
+    def estimate(self, request: Mapping[str, Any]) -> Call[Estimate]:
+        """What an audit would take."""
+        return Estimate.model_validate((yield from self._json("POST", "/estimate", json=request)))
 
     def audit(self, identifier: str) -> Call[Audit]:
         """An audit."""

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar, assert_never
 
 import httpx
 
-from f2at.serving.answers import Audit, Prediction
+from f2at.serving.answers import Audit, Estimate, Prediction, Sample
 from f2at.serving.client import core
 from f2at.serving.client.inputs import Image, Images, content, contents
 
@@ -76,6 +76,10 @@ class Client:
         """What is served: digest, classes, input size, recipe, limits."""
         return self._call(self._calls.model())
 
+    def samples(self) -> list[Sample]:
+        """A few of the model's reference images, as data: URLs of PNG files, for who may see them."""
+        return self._call(self._calls.samples())
+
     def leaderboard(
         self, *, suite: str | None = None, model: str | None = None, since: float | str | datetime | None = None
     ) -> Iterator[dict[str, Any]]:
@@ -89,6 +93,10 @@ class Client:
         program that was killed and restarted starts nothing twice. The default is a new name.
         """
         return self._call(self._calls.start_audit(idempotency_key, request))
+
+    def estimate(self, **request: Any) -> Estimate:
+        """What an audit would take at most; takes what `start_audit` takes, refuses the same, and starts none."""
+        return self._call(self._calls.estimate(request))
 
     def audits(
         self,

@@ -13,15 +13,19 @@ from dbos import WorkflowStatus
 from dbos import error as dbos_error
 
 from f2at.arguments import NAME
+from f2at.audit.cost import Pace, most_evaluations
+from f2at.audit.outline import Outline
+from f2at.audit.request import AuditRequest
 from f2at.serving.jobs.admission import read_context, read_request
 from f2at.serving.jobs.database import prepare_database
 from f2at.serving.jobs.health import Health
-from f2at.serving.jobs.records import FINISHED, WORKFLOW, Arguments, Records, connect
+from f2at.serving.jobs.records import ENDED, FINISHED, PROGRESS, WORKFLOW, Arguments, Records, connect
 from f2at.serving.jobs.turns import Turns
 from f2at.serving.jobs.version import application_version
 from f2at.serving.problems import Problem
 
 QUEUE = "audits"
+_LATEST = 20  # audits among which one is looked for that knows the pace of the model
 
 
 class Audits(Records):
@@ -95,14 +99,8 @@ class Audits(Records):
                 accepted=NAME.pattern,
                 received=key[:80],
             )
-        context = read_context(values.get("context"))
-        request = read_request(
-            {name: value for name, value in values.items() if name != "context"},
-            max_samples=self.max_samples,
-            max_evaluations=self._max_evaluations,
-            surrogate=self.surrogate is not None,
-            size=self._size,
-        ).model_dump()
+        accepted, context = self._accepted(values)
+        request = accepted.model_dump()
         identifier = str(uuid4()) if key is None else _identifier(key, by)
         if key is not None and (existing := self._find(identifier)):
             return self._same(existing, key, request, context), False
@@ -126,6 +124,25 @@ class Audits(Records):
             assert key is not None
             return self._same(self._status(identifier), key, request, context), False
         return self.get(identifier), True
+
+    def estimate(self, values: dict[str, Any]) -> dict[str, Any]:
+        """What an audit would take that `submit` is asked for with the same values; nothing is started.
+
+        Returns:
+            `most_evaluations`, as F2AT_MAX_EVALUATIONS counts them, and `most_seconds`, about the most that one worker
+            takes; None before an audit of this model has run here.
+
+        Raises:
+            Problem: 422 an invalid request.
+        """
+        request, _ = self._accepted(values)
+        assert request.samples is not None
+        pace = self._pace()
+        cost = Outline.of(request, request.samples, (*self._size, 3)).cost
+        return {
+            "most_evaluations": most_evaluations(request, request.samples),
+            "most_seconds": None if pace is None else round(pace.seconds(cost), 1),
+        }
 
     def cancel(self, identifier: str) -> dict[str, Any]:
         """Stop an audit: at once if it is queued, within a second or so if it runs; 409 if it has ended already."""
@@ -175,6 +192,35 @@ class Audits(Records):
                 state=audit["state"],
             )
         self.jobs.delete_workflows([identifier], delete_children=True)
+
+    def _accepted(self, values: dict[str, Any]) -> tuple[AuditRequest, dict[str, Any] | None]:
+        """What is asked for, and what its owner says of it; 422 if this server does not take it."""
+        context = read_context(values.get("context"))
+        request = read_request(
+            {name: value for name, value in values.items() if name != "context"},
+            max_samples=self.max_samples,
+            max_evaluations=self._max_evaluations,
+            surrogate=self.surrogate is not None,
+            size=self._size,
+        )
+        return request, context
+
+    def _pace(self) -> Pace | None:
+        """That of the model, by the newest audit that knows it; of this version, which other code may not be like."""
+        begun = self.jobs.list_workflows(
+            name=WORKFLOW,
+            status=["PENDING", *ENDED],
+            app_version=self.version,
+            limit=_LATEST,
+            sort_desc=True,
+            load_input=False,
+            load_output=False,
+        )
+        for status in begun:
+            told = self.jobs.get_event(status.workflow_id, PROGRESS, timeout_seconds=0) or {}
+            if told.get("pace"):
+                return Pace(**told["pace"])
+        return None
 
     def _same(
         self, status: WorkflowStatus, key: str, request: dict[str, Any], context: dict[str, Any] | None

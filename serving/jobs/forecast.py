@@ -9,13 +9,18 @@ from f2at.audit.meter import Meter
 
 
 class Forecast:
-    """Follows the shards of an audit by their results, and within a step by what their workers tell."""
+    """Follows the shards of an audit by their results, and within a step by what their workers tell.
+
+    Attributes:
+        pace: of the model, as observed so far; None before there is one.
+    """
 
     def __init__(self, plan: Audit) -> None:
         self._plan = plan
         self._meter = Meter(plan, Pace(0.0, 0.0))
         self._known = [0] * len(plan.shards)  # results of each shard
         self._seconds, self._cost = 0.0, Cost(0, 0)
+        self.pace: Pace | None = None
 
     def of(
         self, shards: Sequence[Sequence[Mapping[str, Any]]], working: Mapping[int, Mapping[str, Any] | None]
@@ -36,10 +41,10 @@ class Forecast:
                 self._meter.reach(step, told["evaluated"])
                 seconds += told["seconds"]
                 cost = _sum(cost, _part(self._plan.cost(step, shards[number]), told["evaluated"]))
-        pace = observed_pace(seconds, cost)
-        if pace is None:
+        self.pace = observed_pace(seconds, cost)
+        if self.pace is None:
             return {"share": None, "seconds_left": None}
-        self._meter.pace = pace
+        self._meter.pace = self.pace
         left = self._meter.seconds_left / max(1, len(working))
         return {"share": round(self._meter.share, 3), "seconds_left": round(left, 1)}
 

@@ -229,7 +229,7 @@ class Records:
             "created": _seconds(status.created_at),
             "started": _seconds(status.dequeued_at) or told.get("started"),  # the engine forgets it at a cancellation
             "finished": _seconds(status.completed_at),
-            "progress": {key: value for key, value in told.items() if key != "started"} or None,
+            "progress": {key: value for key, value in told.items() if key not in ("started", "pace")} or None,
         }
         if audit["state"] == "failed":
             error = self._status(status.workflow_id, load_output=True).error

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from f2at.images.bitplanes import natural_pattern, perturbed_pattern
-from f2at.images.png import base64_png
+from f2at.images.png import data_url
 from f2at.serving.answers import Patterns, Prediction
 
 
@@ -16,10 +16,6 @@ def compare(image: NDArray[np.uint8], whole: Prediction, natural: Prediction, pl
         index=natural.index,
         margin=natural.margin,
         agrees=natural.index == whole.index,
-        natural=_data_url(natural_pattern(image, planes=planes)),
-        perturbed=_data_url(perturbed_pattern(image, planes=planes)),
+        natural=data_url(natural_pattern(image, planes=planes)),
+        perturbed=data_url(perturbed_pattern(image, planes=planes)),
     )
-
-
-def _data_url(image: NDArray[np.uint8]) -> str:
-    return f"data:image/png;base64,{base64_png(image)}"

@@ -24,6 +24,7 @@ from f2at.bundle.runtime import active_provider, create_session
 from f2at.images.bitplanes import natural_pattern
 from f2at.serving.answers import Prediction
 from f2at.serving.model import patterns
+from f2at.serving.model.samples import sample_images
 from f2at.serving.problems import Problem
 from f2at.serving.process.metrics import PENDING
 from f2at.serving.settings import Settings
@@ -52,7 +53,9 @@ class Predictor:
     def __init__(self, bundle: Bundle, settings: Settings) -> None:
         self.bundle = bundle
         self.settings = settings
-        self.reference_images = len(bundle.reference()[1])
+        images, labels = bundle.reference()
+        self.reference_images = len(labels)
+        self.samples = sample_images(images, labels, bundle.classes)  # now, since each reading unpacks them all
         self._session = create_session(bundle.files[CLASSIFIER], threads=settings.threads)
         self._executor = ThreadPoolExecutor(self._WORKERS, thread_name_prefix="predict")
         self._ready = deque[tuple[_Job, NDArray[np.uint8]]]()  # decoded, waiting for the next run

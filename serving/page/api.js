@@ -6,7 +6,7 @@ export const getKey = () => sessionStorage.getItem(KEY) ?? "";
 export const setKey = (key) => (key ? sessionStorage.setItem(KEY, key) : sessionStorage.removeItem(KEY));
 
 // The response to `path`, relative to the page, which a proxy may serve below a prefix. Throws an error whose message is
-// the problem's detail, with the answer's status if there was an answer.
+// the problem's detail, with the answer's status and the argument at fault if there was an answer.
 export async function api(path, options = {}) {
   const headers = new Headers(options.headers);
   if (getKey()) headers.set("Authorization", `Bearer ${getKey()}`);
@@ -19,7 +19,7 @@ export async function api(path, options = {}) {
   }
   if (response.ok) return response;
   const problem = await response.json().catch(() => ({}));
-  throw Object.assign(new Error(problem.detail ?? response.statusText), { status: response.status });
+  throw Object.assign(new Error(problem.detail ?? response.statusText), { status: response.status, argument: problem.argument });
 }
 
 export const json = async (path, options) => (await api(path, options)).json();

@@ -2,7 +2,7 @@
 
 import { bar, element, failure } from "./dom.js";
 import { reportLink } from "./report.js";
-import { percent, shortDigest, title, underAttack } from "./words.js";
+import { duration, percent, shortDigest, title, underAttack } from "./words.js";
 
 export const FINISHED = ["done", "failed", "cancelled"];
 
@@ -77,11 +77,6 @@ function running({ done, total, share, seconds_left: left }) {
   const steps = `${done} of ${total} steps`;
   if (left == null) return [bar(done, total, steps)];
   return [bar(share, 1, `${percent(share)}, ${steps}`), element("span", { className: "muted", textContent: ` about ${duration(left)} left` })];
-}
-
-function duration(seconds) {
-  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
-  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
 
 const when = (seconds) => `${new Date(1000 * seconds).toISOString().slice(0, 16)}Z`;

@@ -2,6 +2,7 @@
 
 import { json } from "./api.js";
 import { $, choices, element, failure, show } from "./dom.js";
+import { duration } from "./words.js";
 
 // What a radius is in each norm, and the usual one.
 const RADII = {
@@ -9,9 +10,13 @@ const RADII = {
   l2: ["Length of the change", "0.5", "The root of the sum of squares over all values of an image, each from 0 to 1."],
   l1: ["Sum of all changes", "12", "The sum over all values of an image, each from 0 to 1."],
 };
+const FIELDS = { min_robust_accuracy: "threshold", threats: "threats-part" }; // ids, where they are no argument's name
+const PAUSE = 500; // milliseconds without a change after which an estimate is asked for
 let suites = {};
 let usual = {}; // radius that each norm starts with
 let started = () => {}; // called with every new audit
+let timer = null;
+let asked = 0; // answers may arrive out of order; only the last request's is shown
 
 // Preset what the model was trained against.
 export function fill({ limits, recipe, suites: known, threats = {} }) {
@@ -29,6 +34,7 @@ export function fill({ limits, recipe, suites: known, threats = {} }) {
   show("threats", ...Object.entries(threats).map(([text, name]) => choice(text, name)));
   $("threats-part").hidden = !Object.keys(threats).length;
   explain();
+  estimate();
 }
 
 function choice(text, name) {
@@ -60,18 +66,64 @@ function request(form) {
   return body;
 }
 
+const post = (path, headers = {}) => json(path, {
+  method: "POST",
+  headers: { "Content-Type": "application/json", ...headers },
+  body: JSON.stringify(request($("audit-form"))),
+});
+
+// What an audit as the form has it would take, or why the server would refuse it.
+export async function estimate() {
+  const question = ++asked;
+  let text = "";
+  try {
+    if ($("audit-form").matches(":valid")) text = expectation(await post("estimate"));
+    if (question === asked) refuse(null);
+  } catch (error) {
+    if (question === asked && error.status === 422) refuse(error); // anything else is said when an audit is started
+  }
+  if (question === asked) $("estimate").textContent = text;
+}
+
+function expectation({ most_evaluations: evaluations, most_seconds: seconds }) {
+  if (seconds != null) return `It takes at most about ${duration(seconds)}, less where images fall early.`;
+  const count = evaluations.toLocaleString("en");
+  return `At most ${count} evaluations of the model in attacks; how long they take here is known after the first audit.`;
+}
+
+function estimateLater() {
+  asked += 1; // what is still to come is of another request
+  clearTimeout(timer);
+  timer = setTimeout(estimate, PAUSE);
+}
+
+// Say why a request was refused, at the field that is at fault; null: it was not.
+function refuse(error) {
+  for (const field of document.querySelectorAll("#audit-form [aria-invalid]")) {
+    field.removeAttribute("aria-invalid");
+    field.removeAttribute("aria-errormessage");
+  }
+  show("audit-error", ...(error ? [failure(error)] : []));
+  const field = error?.argument && $(FIELDS[error.argument] ?? error.argument);
+  if (!field || !$("audit-form").contains(field)) return;
+  const control = field.matches("fieldset") ? field.querySelector("input:checked") : field;
+  control?.setAttribute("aria-invalid", "true");
+  control?.setAttribute("aria-errormessage", "audit-error");
+  field.closest("details")?.setAttribute("open", "");
+}
+
 async function start(event) {
   event.preventDefault();
-  const form = event.target;
-  const button = form.querySelector("button");
+  const button = event.target.querySelector("button");
   button.disabled = true;
-  show("audit-error");
+  clearTimeout(timer);
+  asked += 1; // what is said from here on is of the audit
+  refuse(null);
   try {
     // The key makes the request safe to repeat, should the browser retry it.
-    const headers = { "Content-Type": "application/json", "Idempotency-Key": randomKey() };
-    started(await json("audits", { method: "POST", headers, body: JSON.stringify(request(form)) }));
+    started(await post("audits", { "Idempotency-Key": randomKey() }));
   } catch (error) {
-    show("audit-error", failure(error));
+    refuse(error);
   } finally {
     button.disabled = false;
   }
@@ -85,6 +137,7 @@ export function listen(begun) {
   $("audit-form").addEventListener("submit", start);
   $("norm").addEventListener("change", changeNorm);
   $("suite").addEventListener("change", explain);
+  $("audit-form").addEventListener("input", estimateLater);
   // The browser cannot point at a field that is folded away.
   $("audit-form").addEventListener("invalid", ({ target }) => target.closest("details")?.setAttribute("open", ""), true);
 }

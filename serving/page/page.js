@@ -5,6 +5,7 @@ import * as form from "./form.js";
 import * as leaderboard from "./leaderboard.js";
 import * as model from "./model.js";
 import * as prediction from "./predict.js";
+import * as samples from "./samples.js";
 import * as signIn from "./sign-in.js";
 import * as trend from "./trend.js";
 
@@ -21,18 +22,26 @@ async function begin() {
     signIn.done();
     model.fail(error);
   }
+  samples.refresh();
   audits.refresh();
   leaderboard.refresh();
 }
 
-// What the header and the table say is of audits that are done.
+// The model may have been swapped, and its samples with it.
+function notice(answer) {
+  if (model.notice(answer)) samples.refresh();
+}
+
+// What the header, the table and the estimate say is of audits that are done.
 function update() {
   model.describe().catch(() => {}); // it stays as it is
+  form.estimate();
   leaderboard.refresh();
 }
 
 signIn.listen(begin);
-prediction.listen(model.notice);
+prediction.listen(notice);
+samples.listen(prediction.predict);
 form.listen(audits.add);
 audits.listen(update);
 trend.listen();

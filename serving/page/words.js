@@ -5,6 +5,12 @@ const NORMS = { linf: "Linf", l2: "L2", l1: "L1" };
 export const percent = (value) => (100 * value).toFixed(1) + " %";
 export const shortDigest = (digest) => digest.replace(/^sha256:/, "").slice(0, 8);
 export const day = (seconds) => new Date(1000 * seconds).toISOString().slice(0, 10);
+
+export function duration(seconds) {
+  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
+  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+}
+
 export const ball = ({ norm, eps }) => `${NORMS[norm] ?? norm} ${eps}`;
 
 // Which attacks an accuracy is of: its name is "robust accuracy" only where they follow the model's gradients.

@@ -76,6 +76,8 @@ def test_every_route_has_its_scope_and_what_is_unknown_is_not_open() -> None:
         "/model": "predict",
         "/predict": "predict",
         "/predict_batch": "predict",
+        "/model/samples": "examples",
+        "/estimate": "audit",
         "/leaderboard": "audit",
         "/compare": "audit",
         "/compare.html": "audit",
