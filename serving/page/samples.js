@@ -18,7 +18,7 @@ export async function refresh() {
 
 function button({ label, image }) {
   const node = element("button", { className: "sample", type: "button", title: label }, element("img", { src: image, alt: "" }));
-  node.setAttribute("aria-label", `Test image of class ${label}`);
+  node.setAttribute("aria-label", `Sample of class ${label}`);
   node.addEventListener("click", () => chosen(file(label, image)));
   return node;
 }

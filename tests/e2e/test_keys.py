@@ -29,6 +29,8 @@ ROUTES = [
     ("POST", "/predict_batch", "predict", 200),
     ("GET", "/model", "predict", 200),
     ("POST", "/model", "admin", 422),
+    ("GET", "/model/samples", "examples", 200),
+    ("POST", "/estimate", "audit", 422),
     ("GET", "/audits", "audit", 200),
     ("POST", "/audits", "audit", 422),
     ("GET", "/audits/audit:one", "audit", 200),

@@ -288,7 +288,7 @@ def test_an_audit_is_asked_for_in_full(page: Page, narrow_server: "Server") -> N
     page.get_by_label("A sticker").check()
     page.get_by_label("Required robust accuracy, %").fill("12.5")
     page.get_by_label("Seed").fill("7")
-    with page.expect_request(lambda request: request.method == "POST") as asked:
+    with page.expect_request(lambda request: request.method == "POST" and request.url.endswith("/audits")) as asked:
         page.get_by_role("button", name="Start audit").click()
     assert asked.value.post_data_json == {
         "suite": "quick",
@@ -313,7 +313,7 @@ def test_an_audit_is_asked_for_in_full(page: Page, narrow_server: "Server") -> N
 def test_what_is_not_asked_for_is_left_out(page: Page, server: "Server") -> None:
     page.route("**/audits", lambda route: route.fulfill(status=422, json={"detail": "Not now."}))
     page.goto(server.url)
-    with page.expect_request(lambda request: request.method == "POST") as asked:
+    with page.expect_request(lambda request: request.method == "POST" and request.url.endswith("/audits")) as asked:
         start_audit(page, samples=1)
     assert asked.value.post_data_json == {"suite": "quick", "norm": "linf", "eps": "1/255", "samples": 1}
     expect(page.locator("#audit-error .error")).to_have_text("Not now.")
@@ -418,6 +418,57 @@ def test_the_table_of_models_is_sorted_filtered_and_linked(page: Page, server: "
     page.reload()
     expect(page.locator("#audits")).not_to_be_empty()
     expect(page.locator("#leaderboard")).to_be_hidden()
+
+
+def test_a_sample_image_is_tried_where_samples_may_be_seen(
+    page: Page, start_server: "Callable[..., Server]", bundle: Bundle, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys.json"
+    seeing, blind = (add_key(keys, name, ["predict", name]) for name in ("examples", "audit"))
+    server = start_server(F2AT_KEYS=str(keys))
+    server.client.headers["Authorization"] = f"Bearer {seeing}"
+    sample = server.client.get("/model/samples").raise_for_status().json()["samples"][1]
+    image = bundle.reference()[0][sample["place"]]
+    page.goto(server.url)
+    page.get_by_label("API key").fill(blind)
+    page.get_by_role("button", name="Use key").click()
+    expect(page.locator("#audits")).to_have_text("None yet.")
+    expect(page.locator("#samples-part")).to_be_hidden()
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_label("API key").fill(seeing)
+    page.get_by_role("button", name="Use key").click()
+    expect(page.get_by_role("group", name="Or try one of these:").get_by_role("button")).to_have_count(6)
+    page.get_by_role("button", name=f"Sample of class {sample['label']}").first.press("Enter")
+    expect(page.locator(".answer")).to_have_text(server.predict(image)["label"])
+    expect(page.get_by_alt_text(f"Chosen image {sample['label']}.png")).to_be_visible()
+    server.stop()
+
+
+def test_the_form_says_how_long_an_audit_will_take(page: Page, start_server: "Callable[..., Server]") -> None:
+    server = start_server()
+    page.goto(server.url)
+    estimate, eps = page.locator("#estimate"), page.get_by_label("Largest change of a pixel")
+    page.get_by_label("Test images").fill("3")
+    asked = {"suite": "quick", "norm": "linf", "eps": eps.input_value(), "samples": 3}
+    found = server.client.post("/estimate", json=asked).raise_for_status().json()
+    assert found["most_seconds"] is None
+    expect(estimate).to_contain_text(f"At most {found['most_evaluations']:,} evaluations")
+    assert server.client.get("/audits").json()["audits"] == []
+    # What the server refuses is said at once, at the field; what the browser refuses is not even asked.
+    eps.fill("9/2")
+    expect(page.locator("#audit-error .error")).to_contain_text("eps must be at most 1")
+    expect(estimate).to_be_empty()
+    expect(eps).to_have_attribute("aria-invalid", "true")
+    expect(eps).to_have_attribute("aria-errormessage", "audit-error")
+    eps.fill("1/")
+    expect(page.locator("#audit-error")).to_be_empty()
+    expect(eps).not_to_have_attribute("aria-invalid", "true")
+    # Once an audit has run, its pace is known.
+    start_audit(page, samples=3)
+    expect(page.locator(".audit .state")).to_have_text("done")
+    expect(estimate).to_have_text(re.compile(r"^It takes at most about \d+ s, less where images fall early\.$"))
+    assert server.client.post("/estimate", json=asked).json()["most_seconds"] > 0
+    server.stop()
 
 
 def test_what_the_server_refuses_is_said(page: Page, server: "Server", tmp_path: Path) -> None:

@@ -168,7 +168,8 @@ def test_without_keys_this_machine_may_do_everything_and_others_predict() -> Non
         ("127.0.0.1", "[::1"),
         ("::ffff:203.0.113.7", "localhost"),
     ):
-        for method, target in (("GET", "/audits"), ("GET", "/audits/x/report"), ("POST", "/model")):
+        refusals = (("GET", "/audits"), ("GET", "/audits/x/report"), ("GET", "/model/samples"), ("POST", "/model"))
+        for method, target in refusals:
             problem = refused(guard, connection(target, method=method, peer=peer, host=host))
             assert (problem.status, problem.body["title"]) == (403, "Loopback only")
 

@@ -172,3 +172,14 @@ def test_an_id_names_one_audit_or_none() -> None:
     with pytest.raises(ValueError, match="identifier must be the id of an audit; got an empty text"):
         next(core.Calls(1).delete(""))
     assert list(core.Calls(1).audits([], None, None, None)) == []
+
+
+def test_samples_and_estimates_are_read(clock: Clock) -> None:
+    sample = {"place": 4, "label": "cat", "index": 3, "image": "data:image/png;base64,"}
+    answer = httpx.Response(200, json={"samples": [sample], "model": "sha256:0"})
+    steps, [[found]] = play(core.only(core.Calls(60).samples()), clock, answer)
+    assert (steps, found.label) == ([core.Send("GET", "/model/samples")], "cat")
+    answer = httpx.Response(200, json={"most_evaluations": 300, "most_seconds": None, "model": "sha256:0"})
+    steps, [estimate] = play(core.only(core.Calls(60).estimate({"samples": 3})), clock, answer)
+    assert steps == [core.Send("POST", "/estimate", {"json": {"samples": 3}})]
+    assert (estimate.most_evaluations, estimate.most_seconds) == (300, None)

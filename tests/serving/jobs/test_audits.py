@@ -51,6 +51,22 @@ def test_a_new_audit_is_queued_with_everything_spelt_out(audits: Audits) -> None
     assert audits.list() == [audit]
 
 
+def test_an_estimate_starts_nothing_and_refuses_what_a_submission_refuses(audits: Audits) -> None:
+    pgd = [{"name": "pgd", "steps": 9, "restarts": 1}]  # 10 gradients an image
+    asked = {"suite": "custom", "attacks": pgd, "samples": 30}
+    assert audits.estimate(asked) == {"most_evaluations": 300, "most_seconds": None}
+    assert audits.list() == []
+    learns = {"threats": ["universal"], "samples": 3}  # from more images than there are
+    for wrong in ({"eps": "9/2"}, {"samples": 41}, {"epz": 1}, learns, {"context": 1}):
+        refusals = []
+        for ask in (audits.estimate, lambda values: audits.submit(values, None)):
+            with pytest.raises(Problem) as caught:
+                ask(wrong)
+            refusals.append((caught.value.status, caught.value.body))
+        assert refusals[0] == refusals[1]
+        assert refusals[0][0] == 422
+
+
 def test_the_same_key_gives_the_same_audit(audits: Audits) -> None:
     first, new = audits.submit({"seed": 1}, "key")
     again, newly = audits.submit({"seed": 1, "norm": "linf"}, "key")  # the same request, spelt differently

@@ -14,12 +14,14 @@ def test_it_is_known_with_the_first_word_of_a_worker() -> None:
     first = planned.run(planned.shards[0][0], []) | {"forward_evaluations": 0, "gradient_evaluations": 0}
     forecast = Forecast(planned)
     assert forecast.of([[]], {0: None}) == {"share": None, "seconds_left": None}
+    assert forecast.pace is None
     told = {"place": 1, "evaluated": 20, "seconds": 6.0}
     found = forecast.of([[first]], {0: told})
     later = planned.shards[0][2:]
     costs = [planned.cost(step, [first]) for step in later]
     expected = 30 * 0.3 + sum(0.3 * cost.gradients + 0.1 * cost.forwards for cost in costs)
     assert found["seconds_left"] == pytest.approx(expected, abs=0.1)
+    assert forecast.pace == pytest.approx((0.1, 0.3))
     stale = {**told, "place": 0}
     assert forecast.of([[first]], {0: stale}) != found, "a word about a step that is done says nothing of the next"
 

@@ -186,6 +186,17 @@ def test_the_report_is_that_of_an_offline_run(audits: Audits) -> None:
     assert shards("whole") == dict.fromkeys(["whole/0", "whole/1"], "SUCCESS")
 
 
+def test_the_pace_of_an_audit_is_that_of_the_next_estimates_of_the_same_model(audits: Audits, url: str) -> None:
+    audits.submit(REQUEST, "paced")
+    assert "pace" not in wait(audits, "paced")["progress"]
+    one, two = (audits.estimate({**REQUEST, "samples": samples}) for samples in (5, 10))
+    assert (one["most_evaluations"], two["most_evaluations"]) == (25, 50)
+    assert 0 < one["most_seconds"] < two["most_seconds"]
+    other = Audits(url, "sha256:other", size=(8, 8), reference_images=30, max_audits=9, max_samples=30)
+    assert other.estimate(REQUEST)["most_seconds"] is None
+    other.close()
+
+
 def test_progress_moves_within_a_step(audits: Audits, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each evaluation is told of: before the attack, which is the second step, is done, a part of it is."""
     monkeypatch.setattr(workflows, "_TELL", 0.0)
