@@ -219,7 +219,7 @@ class Audits(Records):
         for status in begun:
             told = self.jobs.get_event(status.workflow_id, PROGRESS, timeout_seconds=0) or {}
             if told.get("pace"):
-                return Pace(**told["pace"])
+                return Pace(*told["pace"])
         return None
 
     def _same(

@@ -137,7 +137,7 @@ def _report(
         if news != published:
             published = news
             expected = forecast.of(list(results.values()), working)
-            about = {"accuracy": plan.accuracy, "pace": forecast.pace and forecast.pace._asdict(), **began}
+            about = {"accuracy": plan.accuracy, "pace": forecast.pace, **began}
             DBOS.set_event(PROGRESS, progress(plan.steps, results.values()) | expected | about)
         _stop_at_failure(children, waiting)
         if sum(map(_worked, results.values())) > max_seconds:
