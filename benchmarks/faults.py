@@ -45,6 +45,7 @@ class Outcome:
     audits: dict[str, int] = field(default_factory=dict)  # seed of each audit, by its key
     answers: Counter[str] = field(default_factory=Counter)  # status codes, and "none": the connection broke
     steps: int = 0  # of all audits together, finished so far
+    started: dict[str, float] = field(default_factory=dict)  # when each audit was, once its worker has told of it
 
 
 class Deployment:
@@ -165,6 +166,9 @@ def _keep_busy(client: httpx.Client, request: Mapping[str, Any], outcome: Outcom
             return
         audits = answer.json()["audits"]
         outcome.steps = _steps(audits)
+        for audit in audits:
+            if audit["progress"] and outcome.started.setdefault(audit["id"], audit["started"]) != audit["started"]:
+                raise FaultError(f"audit {audit['id']} says that it started at another time than before")
         states = {audit["id"]: audit["state"] for audit in audits}
         if len(outcome.audits) < MOST and sum(state in ("queued", "running") for state in states.values()) < 2:
             seed = len(outcome.audits) % SEEDS

@@ -227,7 +227,8 @@ class Records:
             "by": arguments.by,
             "request": arguments.request,
             "created": _seconds(status.created_at),
-            "started": _seconds(status.dequeued_at) or told.get("started"),  # the engine forgets it at a cancellation
+            # The engine forgets it at a cancellation, and stamps it anew when another worker takes the audit over.
+            "started": told.get("started") or _seconds(status.dequeued_at),
             "finished": _seconds(status.completed_at),
             "progress": {key: value for key, value in told.items() if key not in ("started", "pace")} or None,
         }

@@ -118,7 +118,10 @@ def _report(
     status = DBOS.get_workflow_status(identifier)
     assert status is not None
     assert status.created_at is not None
-    began = {"started": status.dequeued_at / 1000} if status.dequeued_at else {}
+    # The engine stamps it anew when a worker takes the audit over, so what was told first stays.
+    told = DBOS.get_event(identifier, PROGRESS, timeout_seconds=0) or {}
+    first = told.get("started") or (status.dequeued_at and status.dequeued_at / 1000)
+    began = {"started": first} if first else {}
     while waiting:
         started = time.monotonic()
         heartbeat(0)
