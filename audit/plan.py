@@ -49,7 +49,7 @@ from f2at.audit.steps import SHARD_SIZE, Step, drawn, in_order
 from f2at.audit.subject import Subject, ToTarget
 from f2at.audit.suites import accuracy_name
 from f2at.audit.threats.stages import Work
-from f2at.images.pixels import Labels, to_inputs
+from f2at.images.pixels import Images, Labels, to_inputs
 from f2at.images.sets.base import LabelledSet
 
 Heartbeat = Callable[[int], None]
@@ -109,9 +109,13 @@ class Audit:
 
         self._indices = drawn(request, len(data))
         n = len(self._indices)
-        self._images, self._labels = data.read(self._indices), data.labels[self._indices]
+        self._drawn = data.drawn(self._indices)
+        self._labels = self._drawn.labels
+        assert data.size is not None
+        self._shape = (*data.size, 3)
+        self._latest: Shard | None = None  # all of whose steps are on the same images
         self._outline = outline = Outline.of(
-            request, n, self._images.shape[1:], gradients=has_gradients(target), scores=has_scores(target)
+            request, n, self._shape, gradients=has_gradients(target), scores=has_scores(target)
         )
         self._suite, self._probes, self._curve_positions = outline.suite, outline.probes, outline.followed
         self._threats, stages = outline.threats, outline.stages
@@ -163,6 +167,8 @@ class Audit:
         rng = np.random.default_rng(np.random.SeedSequence([self.request.seed, 1 + step.place, step.shard]))
         if step.stage == CLEAN:
             outcome = run_clean(subject, shard, ball, self._probes, rng)
+            if not self._drawn.contents:  # of what is attacked, nobody has read more until now
+                outcome |= {"sha256": hashlib.sha256(shard.images.tobytes()).hexdigest()}
         elif step.stage == ITERATIONS:
             outcome = run_iterations(subject, followed, previous, ball, self._probes, rng)
         elif step.stage == CURVE:
@@ -223,18 +229,19 @@ class Audit:
         Raises:
             ValueError: a step's result is missing, or there is one too many.
         """
+        results = in_order(results, self.steps)
         return build_report(
             self.request,
             probes=self._probes,
             threat_stages=tuple(self._threats.values()),
             tier=self._outline.tier,
-            results=in_order(results, self.steps),
+            results=results,
             indices=self._indices.tolist(),
             labels=self._labels.tolist(),
             curve_positions=self._curve_positions,
             classes=self.classes,
-            shape=self._images.shape[1:],
-            data=self._data,
+            shape=self._shape,
+            data=self._data | _contents(results),
             model=self._model,
             surrogate=self._surrogate_model,
             context=context or Context(),
@@ -258,7 +265,7 @@ class Audit:
     def measure(self, images: int = 2) -> Pace:
         """The model's pace, on the first images of the audit."""
         subject = Subject(self._target, self._to_target, None)
-        few, labels = self._images[:images], self._labels[:images]
+        few, labels = self._first(images), self._labels[:images]
         return measure_pace(
             lambda: subject.scores(few, labels),
             (lambda: subject.gradients(few, labels, "margin")) if has_gradients(self._target) else None,
@@ -268,7 +275,7 @@ class Audit:
     def wavers(self, images: int = 8, repeats: int = 4) -> bool:
         """Whether the model answers the first images differently when it is asked again, a few times."""
         subject = Subject(self._target, self._to_target, None)
-        inputs = to_inputs(self._images[:images])
+        inputs = to_inputs(self._first(images))
         first = subject.logits(inputs)
         return any(drift_of(first, subject.logits(inputs)) > REPEAT_TOLERANCE for _ in range(repeats))
 
@@ -283,6 +290,11 @@ class Audit:
         parts = [self._harness["digest"], self.request.model_dump(), self._model, self._surrogate_model, self._data]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("ascii")).hexdigest()
 
+    @property
+    def digest(self) -> str:
+        """Of the data, as in the report."""
+        return str(self._data["sha256"])
+
     def _followed(self, positions: Sequence[int]) -> list[int]:
         """Those of a shard's samples that are followed beyond the suite."""
         return self._outline.of_followed(positions)
@@ -290,8 +302,14 @@ class Audit:
     def _positions(self, shard: int) -> Labels:
         return np.arange(shard * SHARD_SIZE, min((shard + 1) * SHARD_SIZE, len(self._labels)))
 
+    def _first(self, count: int) -> Images:
+        return self._drawn.read(range(min(count, len(self._labels))))
+
     def _shard(self, number: int) -> Shard:
-        return self._part(self._positions(number))
+        positions, latest = self._positions(number), self._latest
+        if latest is None or latest.positions[0] != positions[0]:
+            latest = self._latest = self._part(positions)
+        return latest
 
     def _others(self, number: int, count: int) -> Shard:
         """So many samples that come after a shard, as if the first came after the last; all others at most."""
@@ -299,4 +317,12 @@ class Audit:
         return self._part(np.sort((own[-1] + 1 + np.arange(min(count, n - len(own)))) % n))
 
     def _part(self, positions: Labels) -> Shard:
-        return Shard(positions, self._images[positions], self._labels[positions])
+        return Shard(positions, self._drawn.read(positions), self._labels[positions])
+
+
+def _contents(results: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The digest of the images that were drawn, where that of the set is not over what is in them."""
+    digests = [result["sha256"] for result in results if "sha256" in result]
+    if not digests:
+        return {}
+    return {"drawn_sha256": hashlib.sha256("".join(digests).encode("ascii")).hexdigest()}

@@ -1,8 +1,8 @@
-"""Workers: how much faster an audit is on two and four of them, and what becomes of it when they come, crash and freeze.
+"""Workers: how much faster an audit is on two and four, and what becomes of it when they come, crash and freeze.
 
-Every worker has one thread and the same share of a processor, less than a whole one, in a control group of its own. So four
-of them fit on two cores, none is slowed down by the others, and the time of one is what each would need alone. Every audit
-must have the report of an undisturbed offline run, apart from times. Linux, as root; the database is PostgreSQL:
+Every worker has one thread and the same share of a processor, less than a whole one, in a control group of its own. So
+four of them fit on two cores, none is slowed down by the others, and the time of one is what each would need alone.
+Every audit must have the report of an undisturbed offline run, apart from times. Linux, as root; with PostgreSQL:
 
     .ci/with-postgresql python -m benchmarks.workers zoo/cifar10-small
 """
@@ -65,7 +65,6 @@ class Worker:
     """
 
     def __init__(self, bundle: Path, share: float, environment: Mapping[str, str]) -> None:
-        self._stack = ExitStack()
         with ExitStack() as stack:
             group = stack.enter_context(share_of_processor(share))
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -156,7 +155,7 @@ class Deployment:
                 progress = audit["progress"] or {"done": 0, "total": 1}
                 if events and progress["done"] >= events[0][0] * progress["total"]:
                     _, what, act = events.pop(0)
-                    act()
+                    act()  # type: ignore[no-untyped-call]
                     done.append(f"{what} at step {progress['done']} of {progress['total']}")
                 time.sleep(0.1)
             return self._outcome(path, audit, []), done
@@ -204,9 +203,7 @@ def main() -> None:
     options = arguments.parse_args()
     server = os.environ.get("F2AT_TEST_POSTGRESQL")
     if not server:
-        arguments.error(
-            "run it by .ci/with-postgresql, or set F2AT_TEST_POSTGRESQL to the URL of a server without tables"
-        )
+        arguments.error("run it by .ci/with-postgresql, which sets F2AT_TEST_POSTGRESQL")
     database = f"{server}/postgres"
     request = {"suite": options.suite, "eps": options.eps, "samples": options.samples}
     environment = {"F2AT_DATABASE_URL": database, "F2AT_WORKER": "off", "F2AT_MAX_SAMPLES": str(options.samples)}

@@ -9,6 +9,7 @@ from f2at.audit.commands.foreign import OPTIONS, add_foreign_options, fitting, r
 from f2at.bundle.format import CLASSIFIER, GRADIENT, MANIFEST, PRECISIONS, REFERENCE, Bundle, check_destination
 from f2at.command_line import Parser, next_step
 from f2at.export.foreign import SAMPLES, export_onnx
+from f2at.files import location
 from f2at.images.sets.opening import ACCEPTED
 
 _OF_RUNS = ("checkpoint", "reference")
@@ -121,9 +122,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     group.add_argument(
         "--data",
-        type=Path,
+        type=location,
         metavar="DATA",
-        help="labelled test images: a folder with one for each class, an .npz or a .parquet file",
+        help="labelled test images: a folder with one for each class, here or at the URL of a store, or an .npz or a "
+        ".parquet file",
     )
     group.add_argument(
         "--samples", type=int, help=f"how many of them to draw for the bundle (default all, up to {SAMPLES:,})"

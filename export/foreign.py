@@ -91,7 +91,7 @@ def export_onnx(
     source, digest = read_onnx(Path(path))
     return export_graph(
         source,
-        open_labelled(Path(data)),
+        open_labelled(data),
         Path(output),
         name=str(path),
         described={"dataset": Path(data).name, "source": {"file": Path(path).name, "digest": digest}},

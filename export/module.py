@@ -72,7 +72,7 @@ def export_module(
     check_request(Path(output), precision=precision, overwrite=overwrite)
     if any(part.training for part in model.modules()):
         raise ValueError(f"{name} must be in eval mode; call its eval() first")
-    labelled = data if isinstance(data, LabelledSet) else open_labelled(Path(data))
+    labelled = data if isinstance(data, LabelledSet) else open_labelled(data)
     size = size or labelled.size
     if size is None:
         raise ValueError("size must be given, (H, W), for pictures of any size: a module does not say its own")

@@ -25,6 +25,16 @@ def draft_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}")
 
 
+def is_url(place: object) -> bool:
+    """Whether something is named by a URL."""
+    return isinstance(place, str) and "://" in place
+
+
+def location(text: str) -> str | Path:
+    """What a command line names: a URL, or a path."""
+    return text if is_url(text) else Path(text)
+
+
 def name_of(path: Path) -> str:
     """What a file or folder is called, without where it is; "." and ".." are called by their names."""
     return path.name if path.name not in ("", "..") else path.resolve().name

@@ -104,6 +104,7 @@ class Audit(BaseModel):
     model: str = Field(description="digest of the model that is audited")
     by: str | None = Field(default=None, description="name of the API key that requested it")
     request: dict[str, Any] = Field(description="the request in full, defaults included")
+    data: str | None = Field(default=None, description="where its images lie; null: the model's reference images")
     created: float = Field(description="seconds since 1970, like all times here")
     started: float | None = None
     finished: float | None = None

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, Va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from f2at.arguments import NAME, ArgumentError, OneOf
+from f2at.serving.jobs.places import ACCEPTED, split_places
 from f2at.serving.process.logs import FORMATS
 from f2at.serving.webhooks.addresses import networks, split_urls
 
@@ -60,6 +61,14 @@ def _check_urls(text: str) -> str:
     return text
 
 
+def _check_places(text: str) -> str:
+    try:
+        split_places(text)
+    except ValueError as error:
+        raise ArgumentError("data", ACCEPTED, f"{error}") from None
+    return text
+
+
 def _check_source(text: str) -> str:
     if not (text.isascii() and text.isprintable()) or " " in text:
         raise ArgumentError("webhook_source", "a URI or a path, without spaces", text)
@@ -78,6 +87,7 @@ _Count = Annotated[int, Field(ge=1)]
 _Access = Annotated[str, OneOf(("open", "key")), BeforeValidator(str.lower)]
 _Networks = Annotated[str, AfterValidator(_check_networks)]
 _Urls = Annotated[str, AfterValidator(_check_urls)]
+_Places = Annotated[str, AfterValidator(_check_places)]
 _Source = Annotated[str, AfterValidator(_check_source)]
 _Name = Annotated[str, AfterValidator(_check_name)]
 _Format = Annotated[str, OneOf(FORMATS), BeforeValidator(str.lower)]
@@ -95,6 +105,7 @@ class Settings(BaseSettings):
     bundle: _Path | None = None  # folder of the bundle; None: the one pinned in the Bento or in the model store
     bundles: _Path | None = None  # folder of the bundles that POST /model may name; None: it takes no bundle
     model_name: _Name = "f2at"  # in the paths of the Open Inference Protocol, /v2/models/NAME
+    data: _Places | None = None  # where images lie that audits may name, see `f2at.serving.jobs.places`; None: nowhere
     surrogate: _Path | None = None  # folder of a second bundle, for transfer attacks; None: these are refused
     public_key: _Path | None = None  # file of public keys; only bundles signed by one of them are served
     signing_key: _Path | None = None  # file of the private key that signs reports
@@ -149,6 +160,11 @@ class Settings(BaseSettings):
         except ValidationError as error:
             wrong = ArgumentError.of(error, Settings)
             raise ArgumentError(f"F2AT_{wrong.argument.upper()}", wrong.accepted, wrong.received) from None
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Those of `data`."""
+        return split_places(self.data) if self.data else ()
 
     def is_proxy(self, host: str) -> bool:
         """Whether this address is one of `proxies`."""

@@ -10,7 +10,7 @@ from typing import Any
 from f2at.attacks.threat import NORMS
 from f2at.audit import Audit, AuditRequest
 from f2at.audit.commands.bar import progress_bar
-from f2at.audit.commands.endpoint import add_endpoint_options, is_url
+from f2at.audit.commands.endpoint import add_endpoint_options
 from f2at.audit.commands.foreign import add_foreign_options
 from f2at.audit.commands.model import Opened, open_all, suited
 from f2at.audit.commands.outputs import check_outputs
@@ -25,6 +25,7 @@ from f2at.audit.reports.statistics import CONFIDENCE
 from f2at.audit.suites import CUSTOM, FOR_THRESHOLDS, SUITES, accuracy_name
 from f2at.bundle.format import SIGNATURE
 from f2at.command_line import Parser
+from f2at.files import is_url, location
 
 EXIT_CODES = {None: 0, "pass": 0, "fail": 3, "inconclusive": 4}
 INTERRUPTED = 130
@@ -201,7 +202,7 @@ def audit_parser() -> Parser:
     )
     parser.add_argument(
         "model",
-        type=lambda text: text if is_url(text) else Path(text),
+        type=location,
         metavar="MODEL",
         help="a bundle's folder, an ONNX file, or the URL of a model behind HTTP, whose key is in F2AT_ENDPOINT_KEY",
     )
@@ -263,9 +264,10 @@ def audit_parser() -> Parser:
     parser.add_argument("--examples", type=int, default=8, help="pictures of adversarial images to show (default 8)")
     parser.add_argument(
         "--data",
-        type=Path,
+        type=location,
         metavar="DATA",
-        help="labelled images: a folder with one for each class, an .npz or a .parquet file (default the bundle's)",
+        help="labelled images: a folder with one for each class, here or at the URL of a store, or an .npz or a "
+        ".parquet file (default the bundle's)",
     )
     parser.add_argument(
         "--surrogate", type=Path, metavar="BUNDLE", help="another model, whose gradients transfer attacks follow"

@@ -17,11 +17,6 @@ OPTIONS = (
 )
 
 
-def is_url(model: object) -> bool:
-    """Whether a model is named by a URL."""
-    return isinstance(model, str) and "://" in model
-
-
 def add_endpoint_options(group: argparse._ArgumentGroup) -> None:
     """None of them has a default here: `f2at.audit.opening.endpoint.open_endpoint` has those."""
     group.add_argument(

@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 from f2at.audit import Audit, AuditRequest
 from f2at.audit.commands import endpoint
-from f2at.audit.commands.endpoint import endpoint_options, is_url
+from f2at.audit.commands.endpoint import endpoint_options
 from f2at.audit.commands.foreign import OPTIONS, fitting, reading
 from f2at.audit.opening.bundle import open_bundle
 from f2at.audit.opening.endpoint import open_endpoint, usual_suite
 from f2at.audit.opening.model import Model
 from f2at.audit.opening.onnx import open_onnx
+from f2at.files import is_url
 from f2at.images.sets.base import LabelledSet
 from f2at.images.sets.opening import ACCEPTED, open_labelled
 

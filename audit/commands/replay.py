@@ -12,7 +12,6 @@ from typing import Any
 from f2at.audit import Audit, AuditRequest
 from f2at.audit.commands.audit import audit_parser, audit_request
 from f2at.audit.commands.bar import progress_bar
-from f2at.audit.commands.endpoint import is_url
 from f2at.audit.commands.model import open_subject
 from f2at.audit.opening.bundle import open_surrogate
 from f2at.audit.opening.model import Model
@@ -21,7 +20,9 @@ from f2at.audit.provenance.differences import Difference, causes, differences, l
 from f2at.audit.reports.files import read_report
 from f2at.audit.reports.report import deterministic_part, without_examples
 from f2at.command_line import Parser
+from f2at.files import is_url, location
 from f2at.images.sets.base import LabelledSet
+from f2at.images.sets.store import FILE
 
 _DIFFERENT = 4
 _SHOWN = 40  # differences, as text
@@ -62,7 +63,7 @@ def _open(report: Mapping[str, Any], options: argparse.Namespace) -> Audit:
         raise ValueError(f"{options.report} contradicts itself: its command asks for another audit than it was")
     beside = options.report.parent
     said.model = _model(names["model"], options.model, beside)
-    said.data = _find("data", names.get("data"), options.data, beside)
+    said.data = _data(names.get("data"), options.data, beside)
     said.surrogate = _find("surrogate", names.get("surrogate"), options.surrogate, beside)
     said.quiet = options.quiet
     model, data = open_subject(said)
@@ -108,6 +109,18 @@ def _model(name: str, given: str | None, beside: Path) -> str | Path:
     if given is None or not is_url(given):  # a file from elsewhere is no reason to send images and keys to a host
         raise ValueError(f"MODEL must be given for a report of a model behind HTTP: its URL; it says {name}")
     return given
+
+
+def _data(name: str | None, given: str | Path | None, beside: Path) -> str | Path | None:
+    """Where the labelled images are; a set that the audit listed is listed again."""
+    if given is not None and is_url(given):
+        return given
+    if name is None or not is_url(name):
+        return _find("data", name, None if given is None else Path(given), beside)
+    if given is None and not name.startswith(FILE):  # nor to fetch whatever it names
+        raise ValueError(f"data must be given for a report on images in a store: their URL; it says {name}")
+    found = _find("data", name.removeprefix(FILE), None if given is None else Path(given), beside)
+    return f"{FILE}{found}"
 
 
 def _find(what: str, name: str | None, given: Path | None, beside: Path) -> Path | None:
@@ -185,7 +198,7 @@ def _parser() -> Parser:
         metavar="MODEL",
         help="where its model is now, a folder, a file or a URL (default: what has its name here or beside the report)",
     )
-    parser.add_argument("--data", type=Path, help="where its labelled images are now (default: as for MODEL)")
+    parser.add_argument("--data", type=location, help="where its labelled images are now (default: as for MODEL)")
     parser.add_argument("--surrogate", type=Path, metavar="BUNDLE", help="where its surrogate is now (the same)")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="what to print (default text)")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")

@@ -52,7 +52,7 @@ def audit_bundle(
         ValueError: a bundle is refused (`BundleError`), or bundle, data, surrogate and request do not fit together.
     """
     model = open_bundle(Path(path), threads=threads)
-    labelled = None if data is None else open_labelled(Path(data))
+    labelled = None if data is None else open_labelled(data)
     other = open_surrogate(surrogate, threads=threads)
     audit = model.audit(labelled, request or AuditRequest(), surrogate=other)
     return perform(audit, progress=progress, context=context)

@@ -1,7 +1,7 @@
 """Two reports side by side: what changed, and whether by more than the draw of the images explains."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from f2at.audit.provenance.repetition import model_name
 from f2at.audit.reports.corruption_error import corruption_error
@@ -147,9 +147,17 @@ def _is_robust(sample: Mapping[str, Any]) -> bool:
     return _is_right(sample) and sample["broken_by"] is None
 
 
-def _images(report: Report) -> tuple[str, frozenset[int]]:
-    """Which images were drawn: the data's digest and the places in it."""
-    return report["data"]["sha256"], frozenset(sample["index"] for sample in report["samples"])
+class _Images(NamedTuple):
+    """Which images were drawn: the data's digest, the places in it, and, where that has none, a digest of pixels."""
+
+    data: str
+    places: frozenset[int]
+    pixels: str | None
+
+
+def _images(report: Report) -> _Images:
+    data = report["data"]
+    return _Images(data["sha256"], frozenset(s["index"] for s in report["samples"]), data.get("drawn_sha256"))
 
 
 def _of_both(part: Callable[[Report], Any], baseline: Report, candidate: Report) -> dict[str, Any]:
@@ -236,11 +244,14 @@ def _other_circumstances(baseline: Report, candidate: Report) -> Iterator[str]:
     both = (baseline, candidate)
     yield from _unlike("suite", *(r["request"]["suite"] for r in both))
     yield from _unlike("seed", *(r["request"]["seed"] for r in both))
-    if baseline["data"]["sha256"] != candidate["data"]["sha256"]:
+    then, now = map(_images, both)
+    if then.data != now.data:
         yield "data: other images or labels"
-    elif _images(baseline) != _images(candidate):
-        shared = len(_images(baseline)[1] & _images(candidate)[1])
+    elif then.places != now.places:
+        shared = len(then.places & now.places)
         yield f"samples: other draws from the same data, with {shared} images in common"
+    elif then.pixels != now.pixels:
+        yield "data: other pictures under the same names"
     yield from _unlike("number of samples", *(len(r["samples"]) for r in both))
     yield from _unlike("classes", *(", ".join(r["model"]["classes"]) for r in both))
     yield from _unlike("input size", *(" x ".join(map(str, r["model"]["input_size"])) for r in both))

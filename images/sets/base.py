@@ -4,7 +4,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,10 @@ class LabelledSet(ABC):
         names: of the classes that the labels count, if the data says; None otherwise.
         notes: what was left out, a line for each kind.
         source: name of the file or folder that they are in; None for arrays.
+        contents: whether `digest` is over what is in the images.
     """
+
+    contents: ClassVar[bool] = True
 
     labels: Labels
     names: tuple[str, ...] | None = None
@@ -62,6 +65,14 @@ class LabelledSet(ABC):
     @abstractmethod
     def digest(self) -> str:
         """sha256 of the whole set, read once as a stream: of shape, pixels and labels, or of the picture files."""
+
+    def drawn(self, rows: Rows) -> "LabelledSet":
+        """These images alone, in that order, for one who reads them again and again: in memory.
+
+        Raises:
+            OSError, ValueError: as `read`.
+        """
+        return Arrays(images=self.read(rows), labels=self.labels[np.asarray(rows, np.int64)])
 
     def of_classes(self, classes: Sequence[str], *, named: bool) -> Self:
         """The same images with labels that count the outputs of a model.

@@ -38,6 +38,7 @@ def read_request(
     max_evaluations: int | None,
     surrogate: bool,
     size: tuple[int, int],
+    all_known: bool = True,
 ) -> AuditRequest:
     """The request in `values`, with the number of samples filled in.
 
@@ -47,6 +48,7 @@ def read_request(
         max_evaluations: the most model evaluations that the attacks may need; None: any number.
         surrogate: whether the server has a surrogate model for transfer attacks.
         size: (H, W) of the model's images.
+        all_known: whether `max_samples` is no more than there are; if not, the request must say how many to draw.
 
     Raises:
         Problem: 422, with the argument, what is accepted and what was received.
@@ -64,6 +66,15 @@ def read_request(
             argument="suite",
             accepted="a suite that needs no surrogate",
             received=request.suite,
+        )
+    if request.samples is None and not all_known:
+        raise Problem(
+            422,
+            "invalid-argument",
+            "samples must be given with data: how many of its images are drawn.",
+            argument="samples",
+            accepted=f"1 to {max_samples}",
+            received="null",
         )
     samples = max_samples if request.samples is None else request.samples
     if samples > max_samples:

@@ -4,6 +4,7 @@ An audit is a DBOS workflow in the deployment's database; its id is made of the 
 Idempotency-Key. Nothing here runs an attack, and nothing is pickled.
 """
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from copy import copy
 from typing import Any, Self
@@ -19,6 +20,7 @@ from f2at.audit.request import AuditRequest
 from f2at.serving.jobs.admission import read_context, read_request
 from f2at.serving.jobs.database import prepare_database
 from f2at.serving.jobs.health import Health
+from f2at.serving.jobs.places import read_data
 from f2at.serving.jobs.records import ENDED, FINISHED, PROGRESS, WORKFLOW, Arguments, Records, connect
 from f2at.serving.jobs.turns import Turns
 from f2at.serving.jobs.version import application_version
@@ -32,6 +34,7 @@ class Audits(Records):
     """The audits of one database, for the model `digest`; `surrogate` is that of the model for transfer attacks.
 
     size: (H, W) of the model's images.
+    places: where labelled images may lie that a request names.
     """
 
     version: str
@@ -48,6 +51,7 @@ class Audits(Records):
         max_audits_per_key: int | None = None,
         max_evaluations: int | None = None,
         surrogate: str | None = None,
+        places: Sequence[str] = (),
     ) -> None:
         prepare_database(url)
         self._connection = ExitStack()
@@ -61,6 +65,7 @@ class Audits(Records):
         self.max_samples = min(max_samples, reference_images)
         self._most_samples = max_samples
         self._max_evaluations = max_evaluations
+        self._places = places
         self._turns = Turns(url)
         self._connection.callback(self._turns.close)
         self.health = Health(url)
@@ -82,7 +87,7 @@ class Audits(Records):
         """Queue an audit; return it and whether it is new. The same caller, key and request give the same audit.
 
         Args:
-            values: the request, and under "context" what its owner says of it.
+            values: the request, under "data" where its images lie, and under "context" what its owner says of it.
             key: the Idempotency-Key; each caller has its own.
             by: name of the caller's API key; stored with the audit.
 
@@ -99,11 +104,11 @@ class Audits(Records):
                 accepted=NAME.pattern,
                 received=key[:80],
             )
-        accepted, context = self._accepted(values)
+        accepted, data, context = self._accepted(values)
         request = accepted.model_dump()
         identifier = str(uuid4()) if key is None else _identifier(key, by)
         if key is not None and (existing := self._find(identifier)):
-            return self._same(existing, key, request, context), False
+            return self._same(existing, key, (request, data, context)), False
         try:
             with self._turns.take():  # otherwise several would find room for one more
                 self._check_room(by)
@@ -119,10 +124,11 @@ class Audits(Records):
                     self.digest,
                     by,
                     context,
+                    data,
                 )
         except dbos_error.DBOSWorkflowIDInUseError:  # another request with this key came first
             assert key is not None
-            return self._same(self._status(identifier), key, request, context), False
+            return self._same(self._status(identifier), key, (request, data, context)), False
         return self.get(identifier), True
 
     def estimate(self, values: dict[str, Any]) -> dict[str, Any]:
@@ -135,7 +141,7 @@ class Audits(Records):
         Raises:
             Problem: 422 an invalid request.
         """
-        request, _ = self._accepted(values)
+        request, _, _ = self._accepted(values)
         assert request.samples is not None
         pace = self._pace()
         cost = Outline.of(request, request.samples, (*self._size, 3)).cost
@@ -193,17 +199,18 @@ class Audits(Records):
             )
         self.jobs.delete_workflows([identifier], delete_children=True)
 
-    def _accepted(self, values: dict[str, Any]) -> tuple[AuditRequest, dict[str, Any] | None]:
-        """What is asked for, and what its owner says of it; 422 if this server does not take it."""
-        context = read_context(values.get("context"))
+    def _accepted(self, values: dict[str, Any]) -> tuple[AuditRequest, str | None, dict[str, Any] | None]:
+        """What is asked for, on which data, and what its owner says of it; 422 if this server does not take it."""
+        context, data = read_context(values.get("context")), read_data(values.get("data"), self._places)
         request = read_request(
-            {name: value for name, value in values.items() if name != "context"},
-            max_samples=self.max_samples,
+            {name: value for name, value in values.items() if name not in ("context", "data")},
+            max_samples=self.max_samples if data is None else self._most_samples,
+            all_known=data is None,
             max_evaluations=self._max_evaluations,
             surrogate=self.surrogate is not None,
             size=self._size,
         )
-        return request, context
+        return request, data, context
 
     def _pace(self) -> Pace | None:
         """That of the model, by the newest audit that knows it; of this version, which other code may not be like."""
@@ -222,11 +229,10 @@ class Audits(Records):
                 return Pace(*told["pace"])
         return None
 
-    def _same(
-        self, status: WorkflowStatus, key: str, request: dict[str, Any], context: dict[str, Any] | None
-    ) -> dict[str, Any]:
+    def _same(self, status: WorkflowStatus, key: str, asked: tuple[Any, Any, Any]) -> dict[str, Any]:
+        """The audit that has the key, if it was asked for with the same request, data and context."""
         before = Arguments.of(status)
-        if (before.request, before.context) != (request, context):  # whatever the model: a retry may follow a swap
+        if (before.request, before.data, before.context) != asked:  # whatever the model: a retry may follow a swap
             raise Problem(
                 409,
                 "idempotency-key-reused",

@@ -33,12 +33,13 @@ _TOGETHER = 200  # audits that are looked through at once
 
 
 class Arguments(NamedTuple):
-    """What an audit was started with; earlier versions recorded neither caller nor context."""
+    """What an audit was started with; earlier versions recorded neither caller, nor context, nor data."""
 
     request: dict[str, Any]
     model: str  # digest
     by: str | None = None
     context: dict[str, Any] | None = None
+    data: str | None = None  # location of the images; None: the model's own
 
     @classmethod
     def of(cls, status: WorkflowStatus) -> "Arguments":
@@ -226,6 +227,7 @@ class Records:
             "model": arguments.model,
             "by": arguments.by,
             "request": arguments.request,
+            "data": arguments.data,
             "created": _seconds(status.created_at),
             # The engine forgets it at a cancellation, and stamps it anew when another worker takes the audit over.
             "started": told.get("started") or _seconds(status.dequeued_at),

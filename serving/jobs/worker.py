@@ -1,23 +1,28 @@
 """The process that runs audits; the workflows themselves are in `f2at.serving.jobs.workflows`."""
 
+import json
 import logging
 import os
 import resource
 from functools import cache
+from threading import Lock
 from typing import Any, Never
 
 from f2at.audit import Audit, AuditRequest
 from f2at.audit.opening.bundle import open_model
 from f2at.audit.opening.model import Model
 from f2at.bundle.format import Bundle
+from f2at.images.sets.store import open_listed
 from f2at.serving.jobs.audits import QUEUE
 from f2at.serving.jobs.executor import run_executor
+from f2at.serving.jobs.places import permits
 from f2at.serving.jobs.records import APPLICATION
 from f2at.serving.jobs.retention import keep_purging
 from f2at.serving.jobs.version import application_version
 from f2at.serving.jobs.workflows import SHARDS, OpenAudit, register
 from f2at.serving.settings import Settings
 
+_PLANS = 2  # that are kept, for all shards of an audit: of what is reported on and of what is worked on
 _LOG = logging.getLogger("f2at.worker")
 _POLL = {QUEUE: 0.5, SHARDS: 0.2}  # seconds between polls of a queue; a shard waits half of it on average
 
@@ -56,11 +61,32 @@ def _open_audit(bundle: Bundle, surrogate: Bundle | None, settings: Settings) ->
     def load_second() -> Model | None:
         return open_model(surrogate, threads=settings.audit_threads) if surrogate else None
 
-    def open_audit(values: dict[str, Any], digest: str) -> Audit:
-        if digest != bundle.digest:
-            raise ValueError(f"this audit is of model {digest}, but this worker has {bundle.digest}")
+    def opened(values: dict[str, Any], location: str | None) -> Audit:
+        if location is not None and not permits(settings.places, location):
+            raise ValueError(f"data {location} is not in F2AT_DATA of this worker")
+        data = None if location is None else open_listed(location)
         request = AuditRequest(**values)
         surrogate_model = load_second() if request.chosen_suite.needs_surrogate else None
-        return model.audit(None, request, surrogate=surrogate_model)
+        return model.audit(data, request, surrogate=surrogate_model)
+
+    plans: dict[tuple[str, str | None, str], Audit] = {}
+    alone = Lock()
+
+    def open_audit(
+        values: dict[str, Any], digest: str, location: str | None = None, expected: str | None = None
+    ) -> Audit:
+        if digest != bundle.digest:
+            raise ValueError(f"this audit is of model {digest}, but this worker has {bundle.digest}")
+        request = json.dumps(values, sort_keys=True)
+        with alone:
+            if expected is not None and (known := plans.get((request, location, expected))):
+                return known
+            plan = opened(values, location)
+            if expected not in (None, plan.digest):
+                raise ValueError("data changed while the audit ran: there are other images, or they have other names")
+            plans[request, location, plan.digest] = plan
+            while len(plans) > _PLANS:
+                del plans[next(iter(plans))]
+        return plan
 
     return open_audit

@@ -27,6 +27,7 @@ from f2at.serving.jobs.records import FIGURES, PROGRESS, REPORT, WORKFLOW
 
 SHARD = "shard"
 SHARDS = "shards"  # the queue
+DATA = "data"  # name of the step that finds the digest of the images
 WORKING = "working"  # name of the event with what a shard's worker is doing
 _RECOVERIES = 10  # a shard that crashes its worker this often is given up
 _POLL = 0.25  # seconds between polls of an audit's shards
@@ -35,7 +36,8 @@ _CHECK = 0.5  # seconds between checks whether the audit was cancelled
 _TELL = 2.0  # seconds between events within a step
 
 Result = dict[str, Any]
-OpenAudit = Callable[[dict[str, Any], str], Audit]
+# Of a request, the model's digest, where the data lies, and the digest that it must have.
+OpenAudit = Callable[[dict[str, Any], str, str | None, str | None], Audit]
 
 
 class AuditError(RuntimeError):
@@ -46,13 +48,16 @@ def register(open_audit: OpenAudit, *, max_seconds: float = math.inf) -> None:
     """Register both workflows with DBOS.
 
     Args:
-        open_audit: returns the plan for a request and a model's digest.
+        open_audit: returns the plan for a request, a model's digest, a location of data (None: the model's own) and the
+            digest that the data must have (None: any).
         max_seconds: limit on the work on one audit, summed over workers; time without a worker does not count.
     """
 
     @DBOS.workflow(name=SHARD, max_recovery_attempts=_RECOVERIES)
-    def shard(request: dict[str, Any], digest: str, number: int) -> None:
-        plan = open_audit(request, digest)
+    def shard(
+        request: dict[str, Any], digest: str, number: int, data: str | None = None, expected: str | None = None
+    ) -> None:
+        plan = open_audit(request, digest, data, expected)
         heartbeat = _heartbeat(_own_id())
 
         def run(step: Step, previous: list[Result]) -> Result:
@@ -72,13 +77,17 @@ def register(open_audit: OpenAudit, *, max_seconds: float = math.inf) -> None:
         digest: str,
         by: str | None = None,  # noqa: ARG001 (shown in lists)
         context: dict[str, Any] | None = None,
+        data: str | None = None,
     ) -> None:
-        plan, identifier = open_audit(request, digest), _own_id()
+        identifier = _own_id()
+        # Recorded, so that neither shards nor a worker that takes over attack other images than these.
+        expected = DBOS.run_step({"name": DATA}, lambda: open_audit(request, digest, data, None).digest)
+        plan = open_audit(request, digest, data, expected)
         # The id of an audit has no slash, so no audit can have the id of a shard.
         shards = [f"{identifier}/{number}" for number in range(len(plan.shards))]
         for number, child in enumerate(shards):
             with SetWorkflowID(child):
-                DBOS.enqueue_workflow(SHARDS, shard, request, digest, number)
+                DBOS.enqueue_workflow(SHARDS, shard, request, digest, number, data, expected)
         # Not returned as well: the step's result is stored already, and reports with pictures fill the database.
         DBOS.run_step({"name": REPORT}, _report, plan, identifier, shards, max_seconds, Context(**(context or {})))
 

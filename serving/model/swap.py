@@ -66,6 +66,7 @@ class Switch:
             max_audits_per_key=settings.max_audits_per_key,
             max_samples=settings.max_samples,
             max_evaluations=settings.max_evaluations,
+            places=settings.places,
         )
         self.deployment = Deployment(predictor=predictor, audits=self._audits, record=record)
         self._candidate: Deployment | None = None

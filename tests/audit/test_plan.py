@@ -232,7 +232,7 @@ def test_an_attack_can_be_repeated_by_hand_from_the_report(make_audit: Callable[
         if sample["broken_by"] is None or order.index(sample["broken_by"]) >= order.index(told["name"])
     ]
     assert len(standing) == told["attempted"]
-    images, labels = audit._images[standing], audit._labels[standing]
+    images, labels = audit._drawn.read(standing), audit._labels[standing]
     found = (
         ATTACKS[told["name"]]
         .override(**told["parameters"])

@@ -36,6 +36,7 @@ def test_the_defaults(folder: Path) -> None:
 def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     env = dict.fromkeys(VARIABLES, "7")
     env |= {
+        "F2AT_DATA": "/7",
         "F2AT_PROXIES": "10.0.0.7, fd00::/8",
         "F2AT_WEBHOOK_URLS": "https://a.example",
         "F2AT_WEBHOOK_ALLOW_PRIVATE": "10.0.0.7",

@@ -117,7 +117,7 @@ MODEL = Sign()
 MANY = "sha256:many"  # of a model that is audited by more images than are followed
 
 
-def open_audit(request: dict[str, Any], digest: str) -> Audit:
+def open_audit(request: dict[str, Any], digest: str, data: str | None = None, expected: str | None = None) -> Audit:
     if digest == MANY:
         images = np.random.default_rng(1).integers(0, 256, (651, 2, 2, 3), dtype=np.uint8)
         labels = Mean().logits(to_inputs(images)).argmax(axis=1)
