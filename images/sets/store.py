@@ -95,8 +95,15 @@ def open_listed(location: str) -> Listed:
     """
     path = location.removeprefix(FILE)
     if "://" in path:
-        return replace(_in_store(location.rstrip("/")), source=location.rstrip("/"))
+        return replace(_in_store(location.rstrip("/")), source=_without_secrets(location.rstrip("/")))
     return replace(_in_folder(Path(path)), source=FILE + name_of(Path(path)))
+
+
+def _without_secrets(location: str) -> str:
+    """A URL without user, password and query, of which a report must not tell."""
+    protocol, _, rest = location.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{protocol}://{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
 
 
 @dataclass(frozen=True)

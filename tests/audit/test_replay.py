@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -120,6 +121,41 @@ def test_an_onnx_file_s_audit_again_by_the_command(audited: Run, elsewhere: Path
     shutil.copy(elsewhere / "grey.onnx", here)
     shutil.copytree(elsewhere / "photos", here / "photos")
     assert deterministic_part(repeated(report, here)) == deterministic_part(report)
+
+
+def test_an_audit_of_images_in_a_store_again(
+    audited: Run, elsewhere: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are listed again; and a report alone fetches nothing from anywhere."""
+    save_normalised(elsewhere / "grey.onnx")
+    store = fsspec.filesystem("memory")
+    images, labels = grey_images(DISTANCES)
+    for number, (pixels, label) in enumerate(zip(images, labels, strict=True)):
+        name = f"{('dark', 'light')[label]}/{number}.png"
+        (elsewhere / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (elsewhere / "photos" / name).write_bytes(png(pixels))
+        store.pipe(f"/replayed/photos/{name}", png(pixels))
+    model = (elsewhere / "grey.onnx", *FLOATS, *QUICKLY)
+    report = audited(*model, "--data", f"file://{elsewhere / 'photos'}")
+    assert report["repeat"]["files"][1]["name"] == "file://photos"
+    shutil.copy(elsewhere / "grey.onnx", here)
+    shutil.copytree(elsewhere / "photos", here / "photos")
+    assert deterministic_part(repeated(report, here)) == deterministic_part(report)
+    again = ["replay", str(elsewhere / "report.json"), str(elsewhere / "grey.onnx"), "--quiet"]
+    assert main(again) == 0  # the folder lies beside it
+    assert main([*again, "--data", "memory://replayed/photos"]) == 0
+
+    stored = audited(*model, "--data", "memory://replayed/photos", "--overwrite")
+    assert stored["repeat"]["files"][1]["name"] == "memory://replayed/photos"
+    assert stored["data"] == report["data"]
+    capsys.readouterr()
+    assert main(again) == 2
+    assert "data must be given for a report on images in a store: their URL; it says memory:" in capsys.readouterr().err
+    assert main([*again, "--data", str(elsewhere / "photos")]) == 0  # a copy on disk, listed as the store was
+    store.rm("/replayed/photos/dark/0.png")
+    assert main([*again, "--data", "memory://replayed/photos"]) == 2
+    assert "memory://replayed/photos is another than the report's" in capsys.readouterr().err
+    store.rm("/replayed", recursive=True)
 
 
 def test_black_box_and_transfer_audits_again_by_the_command(audited: Run, elsewhere: Path, here: Path) -> None:

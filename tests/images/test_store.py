@@ -124,6 +124,12 @@ def test_what_is_wrong_is_said(store: Any, location: str, error: type[Exception]
         open_labelled(location)
 
 
+def test_secrets_in_a_url_are_not_told(store: Any) -> None:
+    store.pipe("/me:secret@bucket/set/a/1.png", store.cat_file("/bucket/set/a/1.png"))
+    assert open_listed("memory://me:secret@bucket/set").source == "memory://bucket/set"
+    store.rm("/me:secret@bucket", recursive=True)
+
+
 def test_a_store_that_fails_later_is_named(store: Any) -> None:
     listed: Listed = open_listed("memory://bucket/set").prepared(SIZE)
     store.rm("/bucket/set/a/1.png")

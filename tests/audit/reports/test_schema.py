@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 import torch
 from jsonschema import Draft202012Validator
@@ -17,8 +18,11 @@ from f2at.audit.provenance.context import Context
 from f2at.audit.provenance.repetition import Origin
 from f2at.audit.reports.report import SCHEMA_VERSION, without_examples
 from f2at.audit.reports.schema import report_schema
+from f2at.images.png import png
+from f2at.images.preparation import Preparation
 from f2at.images.sets.base import in_memory
-from tests.audit.grey import Grey, grey_audit, grey_images
+from f2at.images.sets.store import open_listed
+from tests.audit.grey import SIDE, Grey, grey_audit, grey_images
 
 Report = dict[str, Any]
 MIXED = [1 + i % 12 for i in range(30)]
@@ -106,6 +110,20 @@ def audit_within_a_budget() -> Audit:
     return Audit(Counting(), data, request, classes=["dark", "light"], to_target=torch.from_numpy)
 
 
+def audit_in_a_store() -> Audit:
+    """Of pictures that are listed, and read only where they are drawn."""
+    system, (images, labels) = fsspec.filesystem("memory"), grey_images(MIXED[:6])
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        system.pipe(f"/schema/{['dark', 'light'][label]}/{number}.png", png(image))
+    return Audit(
+        TorchTarget(Grey(), classes=2),
+        open_listed("memory://schema").prepared(Preparation((SIDE, SIDE))),
+        AuditRequest(suite="quick", eps="1/255", samples=4, examples=0),
+        classes=["dark", "light"],
+        to_target=torch.from_numpy,
+    )
+
+
 AUDITS: dict[str, Callable[[], Audit]] = {
     "plain": lambda: grey_audit(MIXED, eps="8/255"),
     "threshold": lambda: grey_audit(MIXED, eps="8/255", min_robust_accuracy=0.9),
@@ -117,6 +135,7 @@ AUDITS: dict[str, Callable[[], Audit]] = {
     "transfer": transfer_audit,
     "no gradients": audit_without_gradients,
     "budget": audit_within_a_budget,
+    "store": audit_in_a_store,
     "threats": lambda: grey_audit(MIXED[:8], suite="quick", eps="1/255", threats=["l0:pixels=2", "brightness"]),
 }
 CONTEXT: dict[str, Any] = {
