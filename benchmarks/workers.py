@@ -29,6 +29,8 @@ from benchmarks.serving import ROOT, started
 from f2at.audit import AuditRequest, run_audit
 from f2at.audit.opening.bundle import open_bundle
 from f2at.audit.reports.report import deterministic_part
+from f2at.images.sets.opening import open_labelled
+from f2at.images.sets.store import FILE
 from f2at.serving.process.family import Family
 
 PERIOD = 100_000  # microseconds, of which a group gets its share
@@ -122,8 +124,10 @@ class Outcome:
 class Deployment:
     """A server without a worker of its own, and the database that workers share."""
 
-    def __init__(self, client: httpx.Client, bundle: Path, request: Mapping[str, Any], database: str) -> None:
-        self._client, self._bundle, self._request, self._database = client, bundle, request, database
+    def __init__(
+        self, client: httpx.Client, bundle: Path, request: Mapping[str, Any], environment: Mapping[str, str]
+    ) -> None:
+        self._client, self._bundle, self._request, self._environment = client, bundle, request, environment
 
     def audit(self, workers: int, share: float) -> Outcome:
         """An audit by so many workers."""
@@ -161,7 +165,7 @@ class Deployment:
             return self._outcome(path, audit, []), done
 
     def _hire(self, stack: ExitStack, share: float) -> Worker:
-        worker = Worker(self._bundle, share, {"F2AT_DATABASE_URL": self._database, "F2AT_TAKEOVER": str(TAKEOVER)})
+        worker = Worker(self._bundle, share, {**self._environment, "F2AT_TAKEOVER": str(TAKEOVER)})
         stack.callback(worker.close)
         return worker
 
@@ -180,7 +184,7 @@ class Deployment:
             "SELECT count(*) FROM dbos.workflow_status WHERE name = 'shard' AND workflow_uuid LIKE :mine "
             "GROUP BY executor_id ORDER BY 1 DESC"
         )
-        engine = create_engine(self._database.replace("postgresql://", "postgresql+psycopg://"))
+        engine = create_engine(self._environment["F2AT_DATABASE_URL"].replace("postgresql://", "postgresql+psycopg://"))
         with engine.connect() as connection:
             shards = connection.execute(query, {"mine": f"{audit['id']}/%"}).scalars().all()
         engine.dispose()
@@ -200,19 +204,24 @@ def main() -> None:
     arguments.add_argument("--eps", default="8/255", help="(default: %(default)s)")
     arguments.add_argument("--share", type=float, default=0.4, help="of a processor, per worker (default: %(default)s)")
     arguments.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4], help="(default: 1 2 4)")
+    arguments.add_argument("--data", type=Path, metavar="DIR", help="a folder for each class (default: the bundle's)")
     options = arguments.parse_args()
     server = os.environ.get("F2AT_TEST_POSTGRESQL")
     if not server:
         arguments.error("run it by .ci/with-postgresql, which sets F2AT_TEST_POSTGRESQL")
     database = f"{server}/postgres"
     request = {"suite": options.suite, "eps": options.eps, "samples": options.samples}
+    place = None if options.data is None else str(options.data.resolve())
     environment = {"F2AT_DATABASE_URL": database, "F2AT_WORKER": "off", "F2AT_MAX_SAMPLES": str(options.samples)}
+    environment |= {"F2AT_DATA": place} if place else {}
     command = ["-m", "f2at", "serve", str(options.bundle.absolute()), "--port", "{port}"]
     with started(command, environment=environment) as (client, _):
-        deployment = Deployment(client, options.bundle, request, database)
+        asked = {**request, **({"data": place} if place else {})}
+        deployment = Deployment(client, options.bundle, asked, environment)
         outcomes = {count: deployment.audit(count, options.share) for count in options.workers}
         disturbed, events = deployment.disturbed(options.share)
-    plan = open_bundle(options.bundle, threads=1).audit(None, AuditRequest(**request))
+    data = None if place is None else open_labelled(f"{FILE}{place}")
+    plan = open_bundle(options.bundle, threads=1).audit(data, AuditRequest(**request))
     offline = _numbers(plan.report(run_audit(plan)))
     same = [outcome.numbers == offline for outcome in (*outcomes.values(), disturbed)]
     if not all(same):
@@ -246,6 +255,7 @@ def main() -> None:
         ]
     )
     flags = f"--suite {options.suite} --samples {options.samples} --eps {options.eps} --share {options.share:g}"
+    flags += "" if options.data is None else " --data DIR"
     publish(
         "workers",
         f".ci/with-postgresql python -m benchmarks.workers {options.bundle} {flags}",

@@ -69,6 +69,15 @@ def _check_places(text: str) -> str:
     return text
 
 
+def _check_place(text: str) -> str:
+    try:
+        [place] = split_places(text)
+    except ValueError:
+        accepted = "an absolute path of a folder, or a URL of a folder in a store"
+        raise ArgumentError("reports", accepted, text) from None
+    return place
+
+
 def _check_source(text: str) -> str:
     if not (text.isascii() and text.isprintable()) or " " in text:
         raise ArgumentError("webhook_source", "a URI or a path, without spaces", text)
@@ -87,6 +96,7 @@ _Count = Annotated[int, Field(ge=1)]
 _Access = Annotated[str, OneOf(("open", "key")), BeforeValidator(str.lower)]
 _Networks = Annotated[str, AfterValidator(_check_networks)]
 _Urls = Annotated[str, AfterValidator(_check_urls)]
+_Place = Annotated[str, AfterValidator(_check_place)]
 _Places = Annotated[str, AfterValidator(_check_places)]
 _Source = Annotated[str, AfterValidator(_check_source)]
 _Name = Annotated[str, AfterValidator(_check_name)]
@@ -106,6 +116,7 @@ class Settings(BaseSettings):
     bundles: _Path | None = None  # folder of the bundles that POST /model may name; None: it takes no bundle
     model_name: _Name = "f2at"  # in the paths of the Open Inference Protocol, /v2/models/NAME
     data: _Places | None = None  # where images lie that audits may name, see `f2at.serving.jobs.places`; None: nowhere
+    reports: _Place | None = None  # a folder or a URL of a store that reports are written to besides; None: nowhere
     surrogate: _Path | None = None  # folder of a second bundle, for transfer attacks; None: these are refused
     public_key: _Path | None = None  # file of public keys; only bundles signed by one of them are served
     signing_key: _Path | None = None  # file of the private key that signs reports

@@ -72,12 +72,17 @@ def _answers() -> dict[str, Any]:
 
 
 def _request() -> dict[str, Any]:
-    """The body of an audit's request: what to do, and what its owner says of it."""
+    """The body of an audit's request: what to do, on which images, and what its owner says of it."""
     request = AuditRequest.model_json_schema()
     said = {"description": "What the report is to say of responsibility, use and data; it shapes no figure."}
     request["properties"]["context"] = {
         **said,
         "anyOf": [{"$ref": f"{_SCHEMAS}AuditContext"}, {"type": "null"}],
+        "default": None,
+    }
+    request["properties"]["data"] = {
+        "description": "A folder with one folder of images for each class, in F2AT_DATA; null: the reference images.",
+        "anyOf": [{"type": "string"}, {"type": "null"}],
         "default": None,
     }
     return {"AuditRequest": request, "AuditContext": Context.model_json_schema()}

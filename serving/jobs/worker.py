@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import resource
-from functools import cache
+from functools import cache, partial
 from threading import Lock
 from typing import Any, Never
 
@@ -13,6 +13,7 @@ from f2at.audit.opening.bundle import open_model
 from f2at.audit.opening.model import Model
 from f2at.bundle.format import Bundle
 from f2at.images.sets.store import open_listed
+from f2at.serving.jobs import archive
 from f2at.serving.jobs.audits import QUEUE
 from f2at.serving.jobs.executor import run_executor
 from f2at.serving.jobs.places import permits
@@ -45,7 +46,11 @@ def run_worker(bundle: Bundle, surrogate: Bundle | None, settings: Settings, *, 
         settings,
         application=APPLICATION,
         version=application_version(bundle.digest, surrogate.digest if surrogate else None),
-        register=lambda: register(_open_audit(bundle, surrogate, settings), max_seconds=settings.max_audit_seconds),
+        register=lambda: register(
+            _open_audit(bundle, surrogate, settings),
+            max_seconds=settings.max_audit_seconds,
+            archive=partial(archive.write, settings.reports) if settings.reports else None,
+        ),
         queues={queue: {"worker_concurrency": 1, "polling_interval_sec": seconds} for queue, seconds in _POLL.items()},
         background=[lambda: keep_purging(settings.keep_days)] if settings.keep_days else [],
         log=_LOG,

@@ -9,6 +9,7 @@ in the report changes.
 """
 
 import json
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -21,6 +22,7 @@ from dbos import error as dbos_error
 from f2at.audit import Audit, Step
 from f2at.audit.provenance.context import Context
 from f2at.audit.stages import surviving
+from f2at.command_line import first_line
 from f2at.serving.jobs.figures import figures
 from f2at.serving.jobs.forecast import Forecast
 from f2at.serving.jobs.records import FIGURES, PROGRESS, REPORT, WORKFLOW
@@ -33,9 +35,13 @@ _RECOVERIES = 10  # a shard that crashes its worker this often is given up
 _POLL = 0.25  # seconds between polls of an audit's shards
 _LONGEST_POLL = 5.0  # the same, where polling is slow: many shards, or a database outage
 _CHECK = 0.5  # seconds between checks whether the audit was cancelled
+_PAUSES = (1.0, 5.0, 25.0)  # seconds between tries to write a report to where it is kept besides
 _TELL = 2.0  # seconds between events within a step
 
+_LOG = logging.getLogger("f2at.worker")
+
 Result = dict[str, Any]
+Archive = Callable[[str, Result], None]
 # Of a request, the model's digest, where the data lies, and the digest that it must have.
 OpenAudit = Callable[[dict[str, Any], str, str | None, str | None], Audit]
 
@@ -44,13 +50,14 @@ class AuditError(RuntimeError):
     """A shard failed, and the audit with it; the message is the reason."""
 
 
-def register(open_audit: OpenAudit, *, max_seconds: float = math.inf) -> None:
+def register(open_audit: OpenAudit, *, max_seconds: float = math.inf, archive: Archive | None = None) -> None:
     """Register both workflows with DBOS.
 
     Args:
         open_audit: returns the plan for a request, a model's digest, a location of data (None: the model's own) and the
             digest that the data must have (None: any).
         max_seconds: limit on the work on one audit, summed over workers; time without a worker does not count.
+        archive: is given the id and the report of each audit that is done.
     """
 
     @DBOS.workflow(name=SHARD, max_recovery_attempts=_RECOVERIES)
@@ -89,7 +96,10 @@ def register(open_audit: OpenAudit, *, max_seconds: float = math.inf) -> None:
             with SetWorkflowID(child):
                 DBOS.enqueue_workflow(SHARDS, shard, request, digest, number, data, expected)
         # Not returned as well: the step's result is stored already, and reports with pictures fill the database.
-        DBOS.run_step({"name": REPORT}, _report, plan, identifier, shards, max_seconds, Context(**(context or {})))
+        said = Context(**(context or {}))
+        report = DBOS.run_step({"name": REPORT}, _report, plan, identifier, shards, max_seconds, said)
+        if archive is not None:
+            DBOS.run_step({"name": "archive"}, _archive, archive, identifier, report)
 
 
 def progress(steps: Iterable[Step], shards: Iterable[Sequence[Result]]) -> dict[str, Any]:
@@ -168,6 +178,20 @@ def _report(
     )
     DBOS.set_event(FIGURES, figures(report))
     return report
+
+
+def _archive(archive: Archive, identifier: str, report: dict[str, Any]) -> None:
+    """Give a report away, in several tries; without success the audit is done all the same, since clients have it."""
+    for pause in (*_PAUSES, None):
+        try:
+            archive(identifier, report)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {first_line(error)}"
+            _LOG.warning("The report of audit %s was not written to F2AT_REPORTS: %s", identifier, reason)
+        else:
+            return
+        if pause is not None:
+            time.sleep(pause)
 
 
 def _stop_at_failure(children: Iterable[WorkflowStatus], waiting: Iterable[str]) -> None:

@@ -28,7 +28,7 @@ export function makeCard(audit, { cancel, remove }) {
   };
   if (audit.links.report_html) actions.append(reportLink(audit.links, name));
   actions.append(FINISHED.includes(state) ? removeButton(name, act, remove) : cancelButton(name, act, cancel));
-  const about = element("span", { className: "muted", textContent: `${shortDigest(audit.model)}, ${when(audit.created)}${audit.by ? `, by ${audit.by}` : ""}` });
+  const about = element("span", { className: "muted", textContent: `${shortDigest(audit.model)}, ${when(audit.created)}${audit.by ? `, by ${audit.by}` : ""}${audit.data ? `, on ${audit.data}` : ""}` });
   about.title = audit.model;
   node.dataset.state = state;
   node.setAttribute("aria-label", `Audit ${name}`);

@@ -65,7 +65,7 @@ function columns(shown) {
     { key: "model", title: "Model", value: called, cell: model },
     { key: "suite", title: "Suite", value: FILTERS.suite, cell: FILTERS.suite },
     { key: "ball", title: "Ball", value: ball, cell: ball },
-    { key: "samples", title: "Images", descendingFirst: true, value: ({ samples }) => samples, cell: ({ samples }) => `${samples ?? ""}` },
+    { key: "samples", title: "Images", descendingFirst: true, value: ({ samples }) => samples, cell: images },
     number("clean", "Not attacked", ({ clean }) => clean),
     { ...number("robust", "Attacked", ({ robust }) => robust), cell: attacked },
     ...threats.map((text) => threat(text, number)),
@@ -86,6 +86,12 @@ const called = ({ name, model: digest }) => name ?? shortDigest(digest);
 function model(row) {
   const label = element("span", { textContent: called(row), title: row.model });
   return row.name ? [label, " ", element("code", { className: "muted", textContent: shortDigest(row.model) })] : label;
+}
+
+// How many, and of which set if not of the model's own.
+function images({ samples, data }) {
+  const of = data ? [" ", element("small", { textContent: `of ${data}` })] : [];
+  return [`${samples ?? ""}`, ...of];
 }
 
 function figure(found) {

@@ -1,5 +1,6 @@
 """Audits of data in an object store, by a real server and worker, against a server of S3's protocol."""
 
+import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 IMAGES = 60
-SHORT = {"suite": "quick", "eps": "1/255", "samples": 30, "curve": False}
+SHORT: dict[str, Any] = {"suite": "quick", "eps": "1/255", "samples": 30, "curve": False}
 URL = "s3://sets/open/blocks"
 
 
@@ -56,7 +57,7 @@ def stored(credentials: dict[str, str], bundle: Bundle) -> Any:
 @pytest.fixture(scope="module")
 def audited(start_server: Callable[..., "Server"], credentials: dict[str, str], stored: Any) -> "Server":
     assert stored.exists(URL)
-    return start_server(F2AT_DATA="s3://sets/open", **credentials)
+    return start_server(F2AT_DATA="s3://sets/open", F2AT_REPORTS="s3://sets/reports", **credentials)
 
 
 def test_the_report_is_that_of_an_audit_on_one_s_own_machine(audited: "Server", bundle: Bundle) -> None:
@@ -68,6 +69,12 @@ def test_the_report_is_that_of_an_audit_on_one_s_own_machine(audited: "Server", 
     assert report["repeat"]["files"][1]["name"] == URL
     own = audit_bundle(bundle.path, AuditRequest(**SHORT), data=URL)
     assert deterministic_part(report) == deterministic_part(own)
+
+
+def test_reports_are_kept_in_the_store_too(audited: "Server", stored: Any) -> None:
+    audited.submit("kept", **SHORT)
+    report = audited.finish("kept")
+    assert json.loads(stored.cat_file("s3://sets/reports/kept.json")) == report
 
 
 def test_the_key_of_an_audit_is_for_its_data_too(audited: "Server") -> None:

@@ -62,7 +62,8 @@ def store(folder: Path) -> Iterator[Any]:
 
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_a_store_is_listed_as_the_folder_is(folder: Path, store: Any, slash: str) -> None:
-    whole, here, there = map(open_labelled, (folder, f"file://{folder}{slash}", f"memory://bucket/set{slash}"))
+    places: list[str | Path] = [folder, f"file://{folder}{slash}", f"memory://bucket/set{slash}"]
+    whole, here, there = map(open_labelled, places)
     assert whole.contents
     assert not here.contents
     for listed in (here, there):

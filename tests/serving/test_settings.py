@@ -37,6 +37,7 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
     env = dict.fromkeys(VARIABLES, "7")
     env |= {
         "F2AT_DATA": "/7",
+        "F2AT_REPORTS": "/7",
         "F2AT_PROXIES": "10.0.0.7, fd00::/8",
         "F2AT_WEBHOOK_URLS": "https://a.example",
         "F2AT_WEBHOOK_ALLOW_PRIVATE": "10.0.0.7",

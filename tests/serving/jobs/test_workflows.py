@@ -113,7 +113,22 @@ class Mean(Sign):
         return Evaluation(logits, objectives(logits, labels, targets), gradient)
 
 
+class Archive:
+    """Reports by the audit's id; fails so many times first."""
+
+    def __init__(self) -> None:
+        self.reports: dict[str, Any] = {}
+        self.failures = 0
+
+    def __call__(self, identifier: str, report: dict[str, Any]) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise OSError("the store is away")
+        self.reports[identifier] = report
+
+
 MODEL = Sign()
+ARCHIVE = Archive()
 MANY = "sha256:many"  # of a model that is audited by more images than are followed
 
 
@@ -147,7 +162,7 @@ def audits(url: str) -> Iterator[Audits]:
             "log_level": "CRITICAL",
         }
     )
-    register(open_audit, max_seconds=MAX_SECONDS)
+    register(open_audit, max_seconds=MAX_SECONDS, archive=lambda *report: ARCHIVE(*report))
     DBOS.launch()
     for queue in (QUEUE, SHARDS):
         DBOS.register_queue(queue, worker_concurrency=1, polling_interval_sec=0.05)
@@ -160,6 +175,7 @@ def audits(url: str) -> Iterator[Audits]:
 def _undisturbed() -> Iterator[None]:
     yield
     MODEL.before = lambda: None
+    ARCHIVE.failures = 0
 
 
 def wait(audits: Audits, identifier: str) -> dict[str, Any]:
@@ -184,6 +200,17 @@ def test_the_report_is_that_of_an_offline_run(audits: Audits) -> None:
     assert (report["run"]["id"], report["run"]["created"] <= report["run"]["finished"]) == ("whole", True)
     assert audit["progress"]["done"] == audit["progress"]["total"] == len(plan.steps)
     assert shards("whole") == dict.fromkeys(["whole/0", "whole/1"], "SUCCESS")
+
+
+@pytest.mark.parametrize("failures", [0, 2, 9])
+def test_the_report_is_archived(audits: Audits, monkeypatch: pytest.MonkeyPatch, failures: int) -> None:
+    """Also by a store that is away for a while; without it, the audit is done all the same."""
+    monkeypatch.setattr(workflows, "_PAUSES", (0.0, 0.0))
+    ARCHIVE.failures = failures
+    audits.submit(REQUEST, f"archived-{failures}")
+    assert wait(audits, f"archived-{failures}")["state"] == "done"
+    kept = ARCHIVE.reports.get(f"archived-{failures}")
+    assert kept == (None if failures == 9 else audits.report(f"archived-{failures}"))
 
 
 def test_the_pace_of_an_audit_is_that_of_the_next_estimates_of_the_same_model(audits: Audits, url: str) -> None:
