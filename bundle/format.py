@@ -18,6 +18,7 @@ import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
 
@@ -70,7 +71,7 @@ class Bundle:
         height, width = self.manifest["input_size"]
         return height, width
 
-    @property
+    @cached_property
     def preparation(self) -> Preparation:
         """How a picture of any size becomes one that the model was trained on."""
         return Preparation.of(self.input_size, self.manifest.get("preprocessing", {}))

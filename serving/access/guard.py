@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection, Request
@@ -244,6 +245,7 @@ def _peer(connection: HTTPConnection) -> str:
     return network_of(connection.client.host if connection.client else "")
 
 
+@lru_cache(maxsize=4096)
 def network_of(host: str) -> str:
     """Whom limits count for by address: for IPv6 its /64 network, since one client may use every address in it."""
     try:

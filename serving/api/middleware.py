@@ -36,21 +36,24 @@ class Observer:
         started = perf_counter()
         identifier = accept_request_id(Headers(scope=scope).get("x-request-id"))
         request_id.set(identifier)
-        answered = False
+        status: int | None = None
+        seconds, recorded = 0.0, False
 
         async def answer(message: Message) -> None:
-            nonlocal answered
+            nonlocal status, seconds, recorded
             if message["type"] == "http.response.start":
-                answered = True
+                status, seconds = message["status"], perf_counter() - started
                 MutableHeaders(raw=message["headers"])["X-Request-ID"] = identifier
-                _record(scope, message["status"], perf_counter() - started)
             await send(message)
+            if message["type"] == "http.response.body" and not recorded:  # now: before it, the client would wait
+                recorded = True
+                _record(scope, status, seconds)
 
         try:
             await self.app(scope, receive, answer)
         finally:
-            if not answered:
-                _record(scope, None, perf_counter() - started)
+            if not recorded:
+                _record(scope, status, seconds if status else perf_counter() - started)
 
 
 def _record(scope: Scope, status: int | None, seconds: float) -> None:
@@ -65,7 +68,9 @@ def _record(scope: Scope, status: int | None, seconds: float) -> None:
     if caller := scope.get("state", {}).get("caller"):
         fields["caller"] = caller.name  # for a key, its name
     words = (client, method, path, status or "no answer", 1000 * seconds)
-    _ACCESS.info("%r %s %r %s %.1f ms", *words, extra={"fields": fields})
+    if _ACCESS.isEnabledFor(logging.INFO):  # and without a search for the line of code that logs
+        line, more = "%r %s %r %s %.1f ms", {"fields": fields}
+        _ACCESS.handle(_ACCESS.makeRecord(_ACCESS.name, logging.INFO, "", 0, line, words, None, extra=more))
 
 
 class Deployed(Protocol):
