@@ -1,7 +1,7 @@
-"""The API as an OpenAPI document: openapi.yaml, completed with what the code already defines."""
+"""The API as an OpenAPI document: openapi.yaml, completed with examples.json and what the code already defines."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -25,15 +25,23 @@ _GROUPS = {
     "Open Inference Protocol": ("/v2",),
     "Pages and operation": ("/",),
 }
+_SHOWN = ("json", "event-stream")  # how the types end of answers that have an example; others say what they are
 _GUARDED = {"401": "KeyRequired", "403": "Forbidden", "429": "TooMany", "503": "TryAgain"}
 
 
-def document(routes: Sequence[Scoped]) -> dict[str, Any]:
-    """The whole document, OpenAPI 3.1; `routes` declare the scopes that operations need."""
-    text = Path(__file__).with_name("openapi.yaml").read_text(encoding="ascii")
-    content: dict[str, Any] = yaml.safe_load(text)
+def document(routes: Sequence[Scoped], served: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The whole document, OpenAPI 3.1.
+
+    Args:
+        routes: declare the scopes that operations need.
+        served: parameters that a server of another model takes otherwise, by name, with their examples.
+    """
+    read = yaml.safe_load(_read("openapi.yaml"))
+    content: dict[str, Any] = json.loads(json.dumps(read))  # no part of which is shared, as those with an anchor are
+    _show_answers(content)
     content["components"]["schemas"] |= {**_answers(), **_report(), **_request()}
     content["paths"] |= _versions(content["paths"])
+    _show_served(content, served or {})
     content["tags"] = [{"name": name} for name in _GROUPS]
     for path, item in content["paths"].items():
         for method in item.keys() & set(_METHODS):
@@ -41,6 +49,38 @@ def document(routes: Sequence[Scoped]) -> dict[str, Any]:
             item[method]["responses"]["431"] = {"$ref": "#/components/responses/LargeHeaders"}
             _guard(item[method], needed_scope(routes, {"type": "http", "method": method.upper(), "path": path}))
     return content
+
+
+def _read(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="ascii")
+
+
+def _show_answers(content: dict[str, Any]) -> None:
+    """Give each answer its example, and each webhook that of its body."""
+    examples = json.loads(_read("examples.json"))
+    shown = [(each, answer) for each in _operations(content["paths"]) for answer in _good(each)]
+    shown += [(each, each["requestBody"]) for each in _operations(content["webhooks"])]
+    for operation, part in shown:
+        for kind, described in part.get("content", {}).items():
+            if kind.endswith(_SHOWN) and operation["operationId"] in examples:
+                described["example"] = examples[operation["operationId"]]
+
+
+def _good(operation: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [answer for status, answer in operation["responses"].items() if status.startswith("2")]
+
+
+def _show_served(content: dict[str, Any], served: Mapping[str, str]) -> None:
+    """Let the examples of parameters be those of this server."""
+    for operation in _operations(content["paths"]):
+        for parameter in operation.get("parameters", ()):
+            if parameter["name"] in served:
+                parameter["example"] = served[parameter["name"]]
+
+
+def _operations(items: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for item in items.values():
+        yield from (item[method] for method in _METHODS if method in item)
 
 
 def _guard(operation: dict[str, Any], scope: str | None) -> None:
@@ -55,11 +95,12 @@ def _versions(paths: dict[str, Any]) -> dict[str, Any]:
     """The Open Inference Protocol's paths of a model once more, each with a version in it."""
     model, found = "/v2/models/{name}", {}
     version = {"name": "version", "in": "path", "required": True, "schema": {"type": "string"}}
+    version |= {"description": "The first digits of the digest.", "example": "82ba538ebddd"}
     for path in (path for path in paths if path.startswith(model)):
         item = deepcopy(paths[path])
         for operation in item.values():
             operation["operationId"] += "_of_version"
-            operation["parameters"].insert(1, {**version, "description": "The first digits of the digest."})
+            operation["parameters"].insert(1, version)
         found[path.replace(model, f"{model}/versions/{{version}}")] = item
     return found
 

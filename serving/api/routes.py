@@ -106,8 +106,10 @@ def create_app(backend: Backend) -> Starlette:
         request.state.deployment = backend.deployment  # so that this answer carries the new digest
         return JSONResponse(_described(backend.deployment))
 
-    async def docs(_: Request) -> Response:
-        return JSONResponse(document(backend.guard.routes))
+    async def docs(request: Request) -> Response:
+        deployment = deployed(request)
+        served = {"model": deployment.digest, **inference.path_of(backend.settings, deployment)}
+        return JSONResponse(document(backend.guard.routes, served))
 
     async def metrics(_: Request) -> Response:
         content = await run_in_threadpool(expose, collector)

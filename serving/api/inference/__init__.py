@@ -3,6 +3,6 @@
 https://github.com/kserve/open-inference-protocol, with Triton's extension for binary tensors.
 """
 
-from f2at.serving.api.inference.routes import routes
+from f2at.serving.api.inference.routes import path_of, routes
 
-__all__ = ["routes"]
+__all__ = ["path_of", "routes"]

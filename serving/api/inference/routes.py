@@ -91,6 +91,11 @@ def routes(settings: Callable[[], Settings], trouble: Callable[[], str | None]) 
     ]
 
 
+def path_of(settings: Settings, deployment: Deployment) -> dict[str, str]:
+    """The parameters of the paths of what is deployed."""
+    return {"name": settings.model_name, "version": _version(deployment)}
+
+
 def _named(request: Request, settings: Settings) -> Deployment:
     """The deployed model, if it is the one that the path names."""
     deployment = deployed(request)
