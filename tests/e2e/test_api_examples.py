@@ -177,7 +177,7 @@ def differences(example: Any, real: Any, schema: Content, root: Content, where: 
         for name, one, other in pairs:
             yield from differences(one, other, properties.get(name, values or {}), root, f"{where}.{name}")
     elif isinstance(example, list) and isinstance(real, list):
-        items = next((part["items"] for part in made_of if "items" in part), {})
+        items: Content = next((part["items"] for part in made_of if "items" in part), {})
         for one, other in zip(example[:1], real[:1], strict=False):
             yield from differences(one, other, items, root, f"{where}[0]")
     elif None not in (example, real) and kind_of(example) is not kind_of(real):
