@@ -1,6 +1,7 @@
 """The examples of the API's description; tests/e2e/test_api_examples.py sends them to a server."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from f2at.serving.api.openapi import document
 from f2at.serving.api.routes import create_app
 from f2at.serving.bento.routes import every_route
 
+SERVING = Path(__file__).parents[3] / "serving"
 DOCUMENT = document(every_route(create_app(Backend())))
 METHODS = ("get", "post", "put", "patch", "delete")
 OTHERS = ("text/html", "text/plain", "application/octet-stream")  # answers that are described in words
@@ -73,3 +75,17 @@ def test_parameters_are_those_of_the_server_where_it_has_others() -> None:
     paths = document(every_route(create_app(Backend())), {"name": "digits", "version": "0123"})["paths"]
     name, version = paths["/v2/models/{name}/versions/{version}"]["get"]["parameters"]
     assert (name["example"], version["example"]) == ("digits", "0123")
+
+
+def test_every_refusal_has_an_example_of_its_own_status() -> None:
+    responses = DOCUMENT["components"]["responses"]
+    sources = "".join(path.read_text() for path in SERVING.rglob("*.py"))
+    for operation in (operation.values[0] for operation in operations()):
+        for status, answer in operation["responses"].items():
+            if "$ref" in answer:
+                [described] = responses[answer["$ref"].rpartition("/")[2]]["content"].values()
+                [example] = examples(described)
+                Draft202012Validator({**described["schema"], "components": DOCUMENT["components"]}).validate(example)
+                kind = example["type"].rpartition(":")[2]
+                assert (example["status"], example["title"]) == (int(status), kind.replace("-", " ").capitalize())
+                assert f'"{kind}"' in sources  # a kind that there is
