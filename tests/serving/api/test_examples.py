@@ -37,9 +37,11 @@ def operations() -> list[Any]:
 def examples(described: Described) -> list[Any]:
     """Of a parameter, or of one type of a body."""
     schema = described["schema"]
-    named = [value.get("value", value.get("externalValue")) for value in described.get("examples", {}).values()]
-    found = [described[word] for word in ("example",) if word in described] or named or schema.get("examples", [])
-    return found or [schema[word] for word in ("default",) if word in schema]
+    if "example" in described:
+        return [described["example"]]
+    if "examples" in described:
+        return [each["externalValue"] for each in described["examples"].values()]
+    return [schema["default"]] if "default" in schema else list(schema.get("examples", []))
 
 
 def bodies(operation: Described) -> Iterator[tuple[str, Described]]:
