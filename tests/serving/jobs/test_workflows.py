@@ -4,11 +4,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import count
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import yaml
 from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer
 from dbos._dbos import _get_dbos_instance
 from sqlalchemy import MetaData, func, select, text
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from tests.conftest import NewDatabase
 
 DIGEST = "sha256:model"
+DEPLOY = Path(__file__).parents[3] / "deploy"
 MAX_SECONDS = 1000  # of work on an audit
 STAGES = ("clean", "fgsm", "pgd")
 PLAN = [Step(3 * shard + place, shard, place, stage) for shard in range(2) for place, stage in enumerate(STAGES)]
@@ -222,6 +225,31 @@ def test_the_pace_of_an_audit_is_that_of_the_next_estimates_of_the_same_model(au
     other = Audits(url, "sha256:other", size=(8, 8), reference_images=30, max_audits=9, max_samples=30)
     assert other.estimate(REQUEST)["most_seconds"] is None
     other.close()
+
+
+def test_the_query_that_workers_are_scaled_by_counts_the_work(audits: Audits, url: str) -> None:
+    """One audit and its two shards, until they are done."""
+    manifests = yaml.safe_load_all((DEPLOY / "kubernetes" / "autoscaling" / "workers.yaml").read_text())
+    (scaled,) = (each for each in manifests if each["kind"] == "ScaledObject")
+    query = scaled["spec"]["triggers"][0]["metadata"]["query"]
+    engine, seen = server_engine(url), threading.Event()
+
+    def count_work() -> int:
+        with engine.connect() as connection:
+            counted = query if engine.dialect.name == "postgresql" else query.replace("dbos.", "")
+            return int(connection.scalar(text(counted)) or 0)
+
+    before = count_work()  # cancelled audits and those of other versions, of other tests
+    MODEL.before = lambda: seen.wait(30) and None
+    audits.submit(REQUEST, "counted")
+    deadline = time.monotonic() + 30
+    while count_work() != before + 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    seen.set()
+    assert wait(audits, "counted")["state"] == "done"
+    assert count_work() == before
+    engine.dispose()
 
 
 def test_progress_moves_within_a_step(audits: Audits, monkeypatch: pytest.MonkeyPatch) -> None:
