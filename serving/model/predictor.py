@@ -1,10 +1,13 @@
-"""Prediction off the event loop: run the model, build the answer, with a limit on waiting requests.
+"""Prediction: run the model and build the answer, off the event loop with one exception; with a limit on who waits.
 
 Images that are ready while the model is busy form the next batch. No request is held back to fill a batch, and a busy
-server works through its queue as fast as the model runs batches.
+server works through its queue as fast as the model runs batches. A request beside which nothing waits is answered on
+the event loop itself where the one before it took a moment only: waking a thread, and being woken, takes as long.
 """
 
 import asyncio
+import math
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -47,6 +50,8 @@ class Predictor:
 
     # Two, so that the next images are decoded while ONNX Runtime runs the previous ones.
     _WORKERS = 2
+    # Seconds for which answering a request may keep the server from everything else.
+    _SHORT = 0.003
     # Images in one run, from several requests; twice as many are hardly faster and delay the first longer.
     _TOGETHER = 16
 
@@ -61,6 +66,7 @@ class Predictor:
         self._ready = deque[tuple[_Job, NDArray[np.uint8]]]()  # decoded, waiting for the next run
         self._running = Lock()  # held while the model runs
         self._pending = 0
+        self._alone = math.inf  # seconds that the request before took, if nothing waited beside it
         self._logits(np.zeros((2, *bundle.input_size, 3), np.uint8))  # two, which a graph for one cannot answer
 
     @property
@@ -87,7 +93,7 @@ class Predictor:
         """Answer for images, all in one run of the model; with `planes`, also for their natural patterns.
 
         Args:
-            pictures: gives the images, uint8 (N, H, W, 3); called in a thread, where small files may be decoded.
+            pictures: gives the images, uint8 (N, H, W, 3); called where the model runs, where small files are decoded.
             planes: K.
 
         Raises:
@@ -103,12 +109,33 @@ class Predictor:
         self._pending += 1
         PENDING.inc()
         job = _Job(pictures, planes, asyncio.get_running_loop().create_future())
-        self._executor.submit(self._work, job)
+        if self._alone >= self._SHORT:
+            self._executor.submit(self._work_alone, job)
+            return await job.answer
+        await self._others()
+        if self._pending == 1:
+            self._work_alone(job)
+        else:
+            self._executor.submit(self._work, job)
         return await job.answer
 
     def close(self) -> None:
         """Stop the threads once all waiting requests are answered."""
         self._executor.shutdown(wait=False)
+
+    async def _others(self) -> None:
+        """Let requests that have come by now be counted."""
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            self._count_down()
+            raise
+
+    def _work_alone(self, job: _Job) -> None:
+        """The same as `_work`, timed, of a request that nothing waited beside when it came."""
+        began = time.perf_counter()
+        self._work(job)
+        self._alone = time.perf_counter() - began if self._pending <= 1 else math.inf
 
     def _work(self, job: _Job) -> None:
         """Get the images of a request and run the model on all that are ready, unless another thread does."""
@@ -166,14 +193,17 @@ class Predictor:
     def _deliver(self, jobs: list[_Job], outcomes: list[_Outcome]) -> None:
         for job, outcome in zip(jobs, outcomes, strict=True):
             # Counted down when the work is done, not when the client disconnects, which frees no thread.
-            self._pending -= 1
-            PENDING.dec()
+            self._count_down()
             if job.answer.done():  # its client has disconnected
                 continue
             if isinstance(outcome, Exception):
                 job.answer.set_exception(outcome)
             else:
                 job.answer.set_result(outcome)
+
+    def _count_down(self) -> None:
+        self._pending -= 1
+        PENDING.dec()
 
     def _logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         logits: NDArray[np.float32] = self._session.run(["logits"], {"images": images})[0]

@@ -240,7 +240,11 @@ def test_the_query_that_workers_are_scaled_by_counts_the_work(audits: Audits, ur
             return int(connection.scalar(text(counted)) or 0)
 
     before = count_work()  # cancelled audits and those of other versions, of other tests
-    MODEL.before = lambda: seen.wait(30) and None
+
+    def held() -> None:
+        assert seen.wait(30)
+
+    MODEL.before = held
     audits.submit(REQUEST, "counted")
     deadline = time.monotonic() + 30
     while count_work() != before + 3:

@@ -1,10 +1,14 @@
 """The predictor alone, with the zoo's bundle: waiting requests are batched, and each gets the same answer as alone."""
 
 import asyncio
+import itertools
+import math
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -80,6 +84,64 @@ def test_what_waits_is_run_together_and_answered_apart(
         assert isinstance(one, list)
         assert isinstance(other, list)
         assert same(one[0], other[0])
+
+
+def test_a_request_alone_is_answered_without_a_thread_if_that_takes_a_moment(
+    bundle: Bundle, files: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = Predictor(bundle, Settings())
+    ticks, step = itertools.count(), 0.0  # the clock of each request, read twice
+    clock = SimpleNamespace(perf_counter=lambda: next(ticks) * step)
+    monkeypatch.setattr("f2at.serving.model.predictor.time", clock)
+    threads: list[str] = []
+
+    def noted() -> np.ndarray:
+        threads.append(threading.current_thread().name)
+        return pictures(predictor, files[:1])()
+
+    async def one_after_another(count: int) -> list[Prediction]:
+        answers = []
+        for _ in range(count):
+            answers += await predictor.predict(noted)
+            await asyncio.sleep(0.05)  # the thread may still be looking at its clock
+        return answers
+
+    answers = asyncio.run(one_after_another(3))
+    assert [name.startswith("predict") for name in threads] == [True, False, False]
+    step, threads[:] = 0.004, []
+    answers += asyncio.run(one_after_another(3))  # the first does not know yet
+    assert [name.startswith("predict") for name in threads] == [False, True, True]
+    assert all(same(answers[0], other) for other in answers[1:])
+    assert predictor._pending == 0
+
+
+def test_requests_that_come_together_are_run_together_after_one_that_came_alone(
+    bundle: Bundle, files: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = Predictor(bundle, Settings())
+    monkeypatch.setattr(predictor, "_alone", 0.0)  # as after a quick one
+    sizes = batches_of(predictor, monkeypatch)
+    assert not [answer for answer in ask(predictor, [([file], None) for file in files]) if isinstance(answer, Problem)]
+    assert sum(sizes) == len(files)
+    assert len(sizes) < len(files) / 2
+    assert predictor._pending == 0
+
+
+def test_a_client_that_leaves_at_once_is_not_counted(bundle: Bundle, files: list[bytes]) -> None:
+    predictor = Predictor(bundle, Settings())
+
+    async def leave() -> None:
+        for alone in (math.inf, 0.0):
+            predictor._alone = alone
+            asked = asyncio.create_task(predictor.predict(pictures(predictor, files[:1])))
+            await asyncio.sleep(0)
+            asked.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asked
+            while predictor._pending:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(leave(), 30))
 
 
 def test_a_bad_image_fails_its_own_request_only(
