@@ -3,6 +3,7 @@
 # mypy: disable-error-code="untyped-decorator, attr-defined"
 # (BentoML's decorators are untyped, and turn the class into a service with attributes of its own.)
 
+import gc
 import logging
 from contextlib import suppress
 
@@ -107,6 +108,9 @@ class RobustClassifier:
         backend.decoders.start()
         backend.switch.start()
         self.supervisor.start()
+        # What is there by now stays. Python's collector would walk over all of it, while some request waits.
+        gc.collect()
+        gc.freeze()
 
     @bentoml.on_shutdown
     def stop(self) -> None:

@@ -73,7 +73,7 @@ class Listed(Pictures):
         said = f"listing {height} {width} {preparation.fit} {preparation.interpolation}\n"
         digest = hashlib.sha256(said.encode("ascii"))
         for name, size in self.files.entries:
-            digest.update(f"{name}\0{size}\n".encode())
+            digest.update(f"{name}\0{size}\n".encode(errors="surrogateescape"))
         digest.update(self.labels.astype("<i8").tobytes())
         return digest.hexdigest()
 
