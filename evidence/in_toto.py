@@ -9,7 +9,7 @@ https://github.com/secure-systems-lab/dsse
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict, MessageToJson, Parse, ParseDict, ParseError
@@ -61,7 +61,7 @@ def statement(report: Mapping[str, Any], content: bytes) -> Statement:
     request = json.dumps(report["request"], sort_keys=True).encode()
     configuration = [
         ResourceDescriptor(name="request", digest=_sha256(request), content=request, media_type=_JSON),
-        ResourceDescriptor(name="data", digest={"sha256": report["data"]["sha256"]}),
+        *_data(report["data"]),
         _harness(report),
         ResourceDescriptor(name="report", digest=_sha256(content), media_type=_JSON),
     ]
@@ -148,6 +148,13 @@ def result_of(found: Statement) -> TestResult:
         ValueError: it is of another form than this type of statement.
     """
     return ParseDict(MessageToDict(found.pb.predicate), TestResult())
+
+
+def _data(data: Mapping[str, Any]) -> Iterator[ResourceDescriptor]:
+    """The set; where its digest is over names and sizes alone, also what was drawn from it."""
+    yield ResourceDescriptor(name="data", digest={"sha256": data["sha256"]})
+    if "drawn_sha256" in data:
+        yield ResourceDescriptor(name="drawn images", digest={"sha256": data["drawn_sha256"]})
 
 
 def _harness(report: Mapping[str, Any]) -> ResourceDescriptor:

@@ -36,24 +36,21 @@ class Observer:
         started = perf_counter()
         identifier = accept_request_id(Headers(scope=scope).get("x-request-id"))
         request_id.set(identifier)
-        status: int | None = None
-        seconds, recorded = 0.0, False
+        answered = False
 
         async def answer(message: Message) -> None:
-            nonlocal status, seconds, recorded
+            nonlocal answered
             if message["type"] == "http.response.start":
-                status, seconds = message["status"], perf_counter() - started
+                answered = True
                 MutableHeaders(raw=message["headers"])["X-Request-ID"] = identifier
+                _record(scope, message["status"], perf_counter() - started)
             await send(message)
-            if message["type"] == "http.response.body" and not recorded:  # now: before it, the client would wait
-                recorded = True
-                _record(scope, status, seconds)
 
         try:
             await self.app(scope, receive, answer)
         finally:
-            if not recorded:
-                _record(scope, status, seconds if status else perf_counter() - started)
+            if not answered:
+                _record(scope, None, perf_counter() - started)
 
 
 def _record(scope: Scope, status: int | None, seconds: float) -> None:

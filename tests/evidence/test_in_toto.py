@@ -151,6 +151,15 @@ def test_the_harness_is_named_as_far_as_the_report_does(made: dict[str, Any]) ->
     assert plain.annotations["environments"][0]["python"]
 
 
+def test_what_was_drawn_from_a_store_is_named_besides(made: dict[str, Any]) -> None:
+    data = {**made["data"], "drawn_sha256": "cd" * 32}
+    configuration = in_toto.result_of(in_toto.statement({**made, "data": data}, b"")).configuration
+    digests = {item.name: item.digest["sha256"] for item in configuration if "sha256" in item.digest}
+    assert (digests["data"], digests["drawn images"]) == (made["data"]["sha256"], "cd" * 32)
+    plain = in_toto.result_of(in_toto.statement(made, b"")).configuration
+    assert "drawn images" not in [item.name for item in plain]
+
+
 def test_what_was_not_looked_for_is_no_test(made: dict[str, Any]) -> None:
     flags = [{**flag, "raised": None} for flag in made["flags"]]
     found = in_toto.result_of(in_toto.statement({**made, "flags": flags}, b""))
