@@ -165,10 +165,9 @@ class Audit:
         shown = math.ceil(self.request.examples / len(self.shards))
         # One generator for each step: neither the order of shards nor a resumption changes what it draws.
         rng = np.random.default_rng(np.random.SeedSequence([self.request.seed, 1 + step.place, step.shard]))
+        told = self._told(shard, previous)
         if step.stage == CLEAN:
-            outcome = run_clean(subject, shard, ball, self._probes, rng)
-            if not self._drawn.contents:  # of what is attacked, nobody has read more until now
-                outcome |= {"sha256": hashlib.sha256(shard.images.tobytes()).hexdigest()}
+            outcome = run_clean(subject, shard, ball, self._probes, rng) | told
         elif step.stage == ITERATIONS:
             outcome = run_iterations(subject, followed, previous, ball, self._probes, rng)
         elif step.stage == CURVE:
@@ -301,6 +300,15 @@ class Audit:
 
     def _positions(self, shard: int) -> Labels:
         return np.arange(shard * SHARD_SIZE, min((shard + 1) * SHARD_SIZE, len(self._labels)))
+
+    def _told(self, shard: Shard, previous: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+        """Of a set whose digest is not over what is in the images, the digest of these, which must not change."""
+        if self._drawn.contents:
+            return {}
+        digest = hashlib.sha256(shard.images.tobytes()).hexdigest()
+        if previous and previous[0]["sha256"] != digest:
+            raise ValueError("data changed while the audit ran: other pictures have the same names")
+        return {"sha256": digest}
 
     def _first(self, count: int) -> Images:
         return self._drawn.read(range(min(count, len(self._labels))))

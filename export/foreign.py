@@ -89,12 +89,13 @@ def export_onnx(
     """
     check_request(Path(output), precision=precision, overwrite=overwrite)
     source, digest = read_onnx(Path(path))
+    labelled = open_labelled(data)
     return export_graph(
         source,
-        open_labelled(data),
+        labelled,
         Path(output),
         name=str(path),
-        described={"dataset": Path(data).name, "source": {"file": Path(path).name, "digest": digest}},
+        described={"dataset": labelled.source, "source": {"file": Path(path).name, "digest": digest}},
         classes=classes,
         samples=samples,
         size=size,

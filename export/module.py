@@ -98,7 +98,7 @@ def export_module(
             Path(output),
             name=name,
             described={
-                "dataset": Path(data).name if isinstance(data, str | Path) else "arrays",
+                "dataset": labelled.source or "arrays",
                 "source": {"module": name, "digest": module_digest(model), "dtype": _dtype(model)},
                 "versions": {"export": {"torch": torch.__version__}},
             },

@@ -101,14 +101,23 @@ def open_folder(root: Path) -> Pictures:
         ValueError: there are no classes, or a class has no pictures.
     """
     found = class_folders(root)
-    if {name.lower() for name in found.classes} <= _SPLITS:
-        raise ValueError(
-            f"data must be a folder with one folder of images for each class; {root} holds {', '.join(found.classes)}: "
-            "give one of those"
-        )
+    check_split(found.classes, root)
     return Pictures(
         files=_Paths(path for path, _ in found.files),
         labels=np.array([label for _, label in found.files], np.int64),
         names=found.classes,
         notes=found.notes,
     )
+
+
+def check_split(classes: Sequence[str], place: object) -> None:
+    """Refuse folders that are named like the parts of a data set, and not like classes.
+
+    Raises:
+        ValueError: all of them are; the message says `place`.
+    """
+    if {name.lower() for name in classes} <= _SPLITS:
+        raise ValueError(
+            f"data must be a folder with one folder of images for each class; {place} holds {', '.join(classes)}: "
+            "give one of those"
+        )

@@ -1,6 +1,7 @@
 """Class folders of pictures in an object store, or mounted: listed as a whole, and read where they are drawn."""
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,11 +12,11 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 
 from f2at.command_line import first_line
-from f2at.files import name_of
+from f2at.files import is_url, name_of
 from f2at.images.folders import SUFFIXES, class_folders, hidden, read_picture
 from f2at.images.labelled import check_names
 from f2at.images.sets.base import Rows
-from f2at.images.sets.pictures import Picture, Pictures
+from f2at.images.sets.pictures import Picture, Pictures, check_split
 
 FILE = "file://"  # before a path: listed as a store is, where a path alone is read as a whole
 _TOGETHER = 16  # pictures that are asked for, and held, at once
@@ -94,16 +95,17 @@ def open_listed(location: str) -> Listed:
         ValueError: the protocol is unknown or its package is missing; there are no classes, or none has a picture.
     """
     path = location.removeprefix(FILE)
-    if "://" in path:
-        return replace(_in_store(location.rstrip("/")), source=_without_secrets(location.rstrip("/")))
+    if is_url(path):
+        shown = "::".join(map(_without_secrets, location.split("::")))
+        return replace(_in_store(location, shown), source=shown)
     return replace(_in_folder(Path(path)), source=FILE + name_of(Path(path)))
 
 
-def _without_secrets(location: str) -> str:
-    """A URL without user, password and query, of which a report must not tell."""
-    protocol, _, rest = location.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{protocol}://{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
+def _without_secrets(url: str) -> str:
+    """Without user, password, query and the slash at the end: what reports and messages may tell."""
+    protocol, separator, rest = url.partition("://")
+    host, slash, path = re.split("[?#]", rest, maxsplit=1)[0].rstrip("/").partition("/")
+    return f"{protocol}{separator}{host.rpartition('@')[2]}{slash}{path}"
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ class _Folder:
 
 def _in_folder(root: Path) -> Listed:
     classes, files, notes = class_folders(root)
+    check_split(classes, root)
     entries = tuple(Entry(path.relative_to(root).as_posix(), path.stat().st_size) for path, _ in files)
     labels = np.array([label for _, label in files], np.int64)
     return Listed(files=_Some(_Folder(root), entries), labels=labels, names=classes, notes=notes)
@@ -125,7 +128,7 @@ def _in_folder(root: Path) -> Listed:
 class _Store:
     system: Any  # of fsspec
     root: str  # as the system has it
-    location: str
+    location: str  # as messages have it
 
     def read(self, names: Sequence[str]) -> Iterator[bytes]:
         with _reading(self.location):
@@ -134,40 +137,42 @@ class _Store:
         return iter(found)
 
 
-def _in_store(location: str) -> Listed:
+def _in_store(location: str, shown: str) -> Listed:
     try:
         from fsspec.core import url_to_fs
     except ModuleNotFoundError:
-        raise ValueError(f"data in a store needs fsspec: pip install 'f2at[stores]'; got {location}") from None
+        raise ValueError(f"data in a store needs fsspec: pip install 'f2at[stores]'; got {shown}") from None
     try:
         system, root = url_to_fs(location)
     except (ValueError, ImportError) as error:  # no such protocol, or its package is not installed
-        raise ValueError(f"data must be at a URL that fsspec can open; got {location}: {first_line(error)}") from error
+        raise ValueError(f"data must be at a URL that fsspec can open; got {shown}: {first_line(error)}") from error
     root = root.rstrip("/")
-    with _reading(location):
+    with _reading(shown):
+        system.invalidate_cache()
         found = system.find(root, detail=True)
     pictures, others = [], Counter[str]()
     for path, about in found.items():
-        name = PurePosixPath(path).relative_to(root)
+        name = PurePosixPath(path.removeprefix(root).lstrip("/"))
         if len(name.parts) < 2 or any(map(hidden, name.parts)):
             continue
         if name.suffix.lower() in SUFFIXES:
+            if about.get("size") is None:
+                raise ValueError(f"data must be in a store that lists the sizes of files; {shown} does not")
             pictures.append(Entry(str(name), int(about["size"])))
         else:
             others[name.suffix.lower() or "no suffix"] += 1
     if not pictures:
-        raise ValueError(
-            f"data must be a folder with one folder of images for each class; there are none in {location}"
-        )
+        raise ValueError(f"data must be a folder with one folder of images for each class; there are none in {shown}")
     pictures.sort(key=lambda entry: PurePosixPath(entry.name).parts)  # a class at a time, as folders on disk
     numbers: dict[str, int] = {}
     labels = [numbers.setdefault(_class_of(entry), len(numbers)) for entry in pictures]
     check_names(tuple(numbers))
+    check_split(tuple(numbers), shown)
     return Listed(
-        files=_Some(_Store(system, root, location), tuple(pictures)),
+        files=_Some(_Store(system, root, shown), tuple(pictures)),
         labels=np.array(labels, np.int64),
         names=tuple(numbers),
-        notes=_notes(location, others),
+        notes=_notes(shown, others),
     )
 
 

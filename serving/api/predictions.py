@@ -41,7 +41,8 @@ async def predict_batch(request: Request) -> Response:
 
 
 async def _predict(request: Request, files: list[bytes], planes: int | None = None) -> list[Prediction]:
-    return await deployed(request).predictor.predict(await decoded(request, files), planes)
+    pictures = await decoded(request, files)
+    return await deployed(request).predictor.predict(pictures, planes, single=len(files) == 1 and planes is None)
 
 
 async def decoded(request: Request, files: list[bytes]) -> Pictures:

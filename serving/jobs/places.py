@@ -1,14 +1,15 @@
 """Labelled images that an audit's request may name: the places where the operator lets them lie."""
 
+import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from f2at.files import is_url
 from f2at.serving.problems import Problem
 
 ACCEPTED = "absolute paths of folders and URLs of stores, with commas between them"
 _LONGEST = 1000  # characters
+_STORE = re.compile(r"(?!file:|local:)[a-z][a-z0-9+.-]*://")  # the protocol of a URL, but for folders, which are paths
 
 
 def split_places(text: str) -> tuple[str, ...]:
@@ -19,8 +20,8 @@ def split_places(text: str) -> tuple[str, ...]:
     """
     places = tuple(place.strip().rstrip("/") for place in text.split(","))
     for place in places:
-        if not _is_plain(place) or not (is_url(place) or PurePosixPath(place).is_absolute()):
-            raise ValueError(place)
+        if not _is_plain(place) or not (_STORE.match(place) or PurePosixPath(place).is_absolute()):
+            raise ValueError(place or text)
     return places
 
 
@@ -48,7 +49,7 @@ def read_data(value: Any, places: Sequence[str]) -> str | None:
             else "data may not be named on this server: F2AT_DATA says where it may lie, and is not set.",
             argument="data",
             accepted=accepted,
-            received=value,
+            received=str(value)[:200],
         )
     return location
 

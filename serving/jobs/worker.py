@@ -1,6 +1,5 @@
 """The process that runs audits; the workflows themselves are in `f2at.serving.jobs.workflows`."""
 
-import json
 import logging
 import os
 import resource
@@ -74,22 +73,21 @@ def _open_audit(bundle: Bundle, surrogate: Bundle | None, settings: Settings) ->
         surrogate_model = load_second() if request.chosen_suite.needs_surrogate else None
         return model.audit(data, request, surrogate=surrogate_model)
 
-    plans: dict[tuple[str, str | None, str], Audit] = {}
+    plans: dict[tuple[str, str], Audit] = {}  # by the audit's id and the digest of the data
     alone = Lock()
 
     def open_audit(
-        values: dict[str, Any], digest: str, location: str | None = None, expected: str | None = None
+        identifier: str, values: dict[str, Any], digest: str, location: str | None = None, expected: str | None = None
     ) -> Audit:
         if digest != bundle.digest:
             raise ValueError(f"this audit is of model {digest}, but this worker has {bundle.digest}")
-        request = json.dumps(values, sort_keys=True)
         with alone:
-            if expected is not None and (known := plans.get((request, location, expected))):
+            if expected is not None and (known := plans.get((identifier, expected))):
                 return known
             plan = opened(values, location)
             if expected not in (None, plan.digest):
                 raise ValueError("data changed while the audit ran: there are other images, or they have other names")
-            plans[request, location, plan.digest] = plan
+            plans[identifier, plan.digest] = plan
             while len(plans) > _PLANS:
                 del plans[next(iter(plans))]
         return plan

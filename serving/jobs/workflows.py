@@ -42,8 +42,8 @@ _LOG = logging.getLogger("f2at.worker")
 
 Result = dict[str, Any]
 Archive = Callable[[str, Result], None]
-# Of a request, the model's digest, where the data lies, and the digest that it must have.
-OpenAudit = Callable[[dict[str, Any], str, str | None, str | None], Audit]
+# Of the audit's id, a request, the model's digest, where the data lies, and the digest that it must have.
+OpenAudit = Callable[[str, dict[str, Any], str, str | None, str | None], Audit]
 
 
 class AuditError(RuntimeError):
@@ -54,8 +54,8 @@ def register(open_audit: OpenAudit, *, max_seconds: float = math.inf, archive: A
     """Register both workflows with DBOS.
 
     Args:
-        open_audit: returns the plan for a request, a model's digest, a location of data (None: the model's own) and the
-            digest that the data must have (None: any).
+        open_audit: returns the plan for an audit's id, a request, a model's digest, a location of data (None: the
+            model's own) and the digest that the data must have (None: any).
         max_seconds: limit on the work on one audit, summed over workers; time without a worker does not count.
         archive: is given the id and the report of each audit that is done.
     """
@@ -64,7 +64,7 @@ def register(open_audit: OpenAudit, *, max_seconds: float = math.inf, archive: A
     def shard(
         request: dict[str, Any], digest: str, number: int, data: str | None = None, expected: str | None = None
     ) -> None:
-        plan = open_audit(request, digest, data, expected)
+        plan = open_audit(_own_id().rpartition("/")[0], request, digest, data, expected)
         heartbeat = _heartbeat(_own_id())
 
         def run(step: Step, previous: list[Result]) -> Result:
@@ -88,8 +88,8 @@ def register(open_audit: OpenAudit, *, max_seconds: float = math.inf, archive: A
     ) -> None:
         identifier = _own_id()
         # Recorded, so that neither shards nor a worker that takes over attack other images than these.
-        expected = DBOS.run_step({"name": DATA}, lambda: open_audit(request, digest, data, None).digest)
-        plan = open_audit(request, digest, data, expected)
+        expected = DBOS.run_step({"name": DATA}, lambda: open_audit(identifier, request, digest, data, None).digest)
+        plan = open_audit(identifier, request, digest, data, expected)
         # The id of an audit has no slash, so no audit can have the id of a shard.
         shards = [f"{identifier}/{number}" for number in range(len(plan.shards))]
         for number, child in enumerate(shards):

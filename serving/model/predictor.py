@@ -1,8 +1,8 @@
 """Prediction: run the model and build the answer, off the event loop with one exception; with a limit on who waits.
 
 Images that are ready while the model is busy form the next batch. No request is held back to fill a batch, and a busy
-server works through its queue as fast as the model runs batches. A request beside which nothing waits is answered on
-the event loop itself where the one before it took a moment only: waking a thread, and being woken, takes as long.
+server works through its queue as fast as the model runs batches. A single image beside which nothing waits is answered
+on the event loop itself where the one before it took a moment only: waking a thread, and being woken, takes as long.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ class Predictor:
 
     # Two, so that the next images are decoded while ONNX Runtime runs the previous ones.
     _WORKERS = 2
-    # Seconds for which answering a request may keep the server from everything else.
+    # Seconds that a single image took, up to which the next may keep the event loop from everything else.
     _SHORT = 0.003
     # Images in one run, from several requests; twice as many are hardly faster and delay the first longer.
     _TOGETHER = 16
@@ -66,7 +66,7 @@ class Predictor:
         self._ready = deque[tuple[_Job, NDArray[np.uint8]]]()  # decoded, waiting for the next run
         self._running = Lock()  # held while the model runs
         self._pending = 0
-        self._alone = math.inf  # seconds that the request before took, if nothing waited beside it
+        self._alone = math.inf  # seconds that the single image before took, if nothing waited beside it
         self._logits(np.zeros((2, *bundle.input_size, 3), np.uint8))  # two, which a graph for one cannot answer
 
     @property
@@ -89,12 +89,15 @@ class Predictor:
             "suites": {name: suite.title for name, suite in SUITES.items() if surrogate or not suite.needs_surrogate},
         }
 
-    async def predict(self, pictures: Callable[[], NDArray[np.uint8]], planes: int | None = None) -> list[Prediction]:
+    async def predict(
+        self, pictures: Callable[[], NDArray[np.uint8]], planes: int | None = None, *, single: bool = False
+    ) -> list[Prediction]:
         """Answer for images, all in one run of the model; with `planes`, also for their natural patterns.
 
         Args:
             pictures: gives the images, uint8 (N, H, W, 3); called where the model runs, where small files are decoded.
             planes: K.
+            single: whether it is one small file, or none, and no planes: such a request may be answered at once.
 
         Raises:
             Problem: 503 when too many requests already wait, and those of `pictures`.
@@ -109,14 +112,16 @@ class Predictor:
         self._pending += 1
         PENDING.inc()
         job = _Job(pictures, planes, asyncio.get_running_loop().create_future())
-        if self._alone >= self._SHORT:
-            self._executor.submit(self._work_alone, job)
-            return await job.answer
-        await self._others()
-        if self._pending == 1:
-            self._work_alone(job)
-        else:
+        if not single:
             self._executor.submit(self._work, job)
+        elif self._alone >= self._SHORT:
+            self._executor.submit(self._work_single, job)
+        else:
+            await self._others()
+            if self._pending == 1:
+                self._work_single(job)
+            else:
+                self._executor.submit(self._work, job)
         return await job.answer
 
     def close(self) -> None:
@@ -131,23 +136,31 @@ class Predictor:
             self._count_down()
             raise
 
-    def _work_alone(self, job: _Job) -> None:
-        """The same as `_work`, timed, of a request that nothing waited beside when it came."""
+    def _work_single(self, job: _Job) -> None:
+        """The same as `_work` of a single image, timed."""
         began = time.perf_counter()
-        self._work(job)
-        self._alone = time.perf_counter() - began if self._pending <= 1 else math.inf
+        answered = self._work(job)
+        self._alone = time.perf_counter() - began if answered and self._pending <= 1 else math.inf
 
-    def _work(self, job: _Job) -> None:
-        """Get the images of a request and run the model on all that are ready, unless another thread does."""
+    def _work(self, job: _Job) -> bool:
+        """Get the images of a request and run the model on all that are ready, unless another thread does.
+
+        Returns:
+            Whether this request was among those answered here.
+        """
+        answered = False
         try:
             self._ready.append((job, self._inputs(job)))
         except Exception as error:  # fails this request only
             self._send([job], [error])
         while self._ready and self._running.acquire(blocking=False):
             try:
-                self._run(self._take())
+                taken = self._take()
+                answered |= any(each is job for each, _ in taken)
+                self._run(taken)
             finally:
                 self._running.release()
+        return answered
 
     def _inputs(self, job: _Job) -> NDArray[np.uint8]:
         """The model inputs of a request: its images, followed by their natural patterns if it asks for them."""

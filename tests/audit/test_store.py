@@ -87,3 +87,16 @@ def test_what_was_attacked_is_told_by_its_digest(store: Any) -> None:
     assert changed["data"]["sha256"] == first["data"]["sha256"]
     assert changed["data"]["drawn_sha256"] != first["data"]["drawn_sha256"]
     assert "data: other pictures under the same names" in compare_reports(first, changed)["warnings"]
+
+
+def test_pictures_that_change_between_steps_end_the_audit(store: Any) -> None:
+    """As on another worker, or after an interruption, which read them again."""
+    first = audit(open_listed(URL))
+    steps = first.shards[0]
+    clean = first.run(steps[0], [])
+    assert audit(open_listed(URL)).run(steps[1], [clean])["stage"] == "fgsm"
+    name = next(name for name in store.find("/audited/set") if name.endswith(f"{first._indices[0]:03}.png"))
+    size, old = store.size(name), store.cat_file(name)
+    store.pipe(name, next(data for data in map(png, IMAGES) if len(data) == size and data != old))
+    with pytest.raises(ValueError, match="other pictures have the same names"):
+        audit(open_listed(URL)).run(steps[1], [clean])

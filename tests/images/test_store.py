@@ -12,7 +12,7 @@ from PIL import Image
 
 from f2at.images.preparation import Preparation
 from f2at.images.sets.opening import open_labelled
-from f2at.images.sets.store import Listed, open_listed
+from f2at.images.sets.store import Listed, _without_secrets, open_listed
 
 SIZE = Preparation((4, 6))
 # Sorted by their parts, as folders are walked: as text, "b-c" would come before "b/", and capitals are of their own.
@@ -125,10 +125,41 @@ def test_what_is_wrong_is_said(store: Any, location: str, error: type[Exception]
         open_labelled(location)
 
 
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("s3://key:secret@bucket/a/b@c/", "s3://bucket/a/b@c"),
+        ("abfs://c?sig=secret", "abfs://c"),
+        ("https://host?token=a/b", "https://host"),
+        ("https://host/a#secret", "https://host/a"),
+    ],
+)
+def test_what_is_told_of_a_url(url: str, told: str) -> None:
+    assert _without_secrets(url) == told
+
+
 def test_secrets_in_a_url_are_not_told(store: Any) -> None:
     store.pipe("/me:secret@bucket/set/a/1.png", store.cat_file("/bucket/set/a/1.png"))
     assert open_listed("memory://me:secret@bucket/set").source == "memory://bucket/set"
     store.rm("/me:secret@bucket", recursive=True)
+
+
+def test_parts_of_a_set_are_no_classes(store: Any, tmp_path: Path) -> None:
+    data = store.cat_file("/bucket/set/a/1.png")
+    for name in ("train", "val"):
+        store.pipe(f"/bucket/parts/{name}/a/1.png", data)
+        (tmp_path / "parts" / name).mkdir(parents=True)
+        (tmp_path / "parts" / name / "1.png").write_bytes(data)
+    for location in ("memory://bucket/parts", f"file://{tmp_path}/parts"):
+        with pytest.raises(ValueError, match="holds train, val: give one of those"):
+            open_listed(location)
+
+
+def test_a_listing_without_sizes_is_refused(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {name: {**about, "size": None} for name, about in store.find("/bucket/set", detail=True).items()}
+    monkeypatch.setattr(store, "find", lambda *_, **__: found)
+    with pytest.raises(ValueError, match="a store that lists the sizes of files; memory://bucket/set does not"):
+        open_listed("memory://bucket/set")
 
 
 def test_a_store_that_fails_later_is_named(store: Any) -> None:

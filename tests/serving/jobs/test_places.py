@@ -16,7 +16,21 @@ def test_places_are_paths_and_urls() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "sets", "../sets", "/mnt/../etc", "/", "s3://", "s3://key:secret@sets", "s3://a,,s3://b", "zip://x::s3://a"],
+    [
+        "",
+        "sets",
+        "../sets",
+        "/mnt/../etc",
+        "/",
+        "s3://",
+        "s3://key:secret@sets",
+        "file://mnt/x",
+        "FILE://x",
+        "S3://sets",
+        "://x",
+        "s3://a,,s3://b",
+        "zip://x::s3://a",
+    ],
 )
 def test_other_places_are_refused_by_the_setting(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 (the message is the place)

@@ -35,25 +35,25 @@ def opening(places: str = "memory://plans") -> Any:
 def test_the_shards_of_an_audit_share_its_plan(store: Any) -> None:
     open_audit = opening()
     for location in (None, URL):
-        plan = open_audit(REQUEST, BUNDLE.digest, location, None)
-        assert open_audit(REQUEST, BUNDLE.digest, location, plan.digest) is plan
-        assert open_audit({**REQUEST, "seed": 1}, BUNDLE.digest, location, plan.digest) is not plan
-    for seed in range(5):
-        open_audit({**REQUEST, "seed": seed}, BUNDLE.digest, None, None)
-    assert open_audit(REQUEST, BUNDLE.digest, None, None) is not plan
+        plan = open_audit("one", REQUEST, BUNDLE.digest, location, None)
+        assert open_audit("one", REQUEST, BUNDLE.digest, location, plan.digest) is plan
+        assert open_audit("two", REQUEST, BUNDLE.digest, location, plan.digest) is not plan
+    for number in range(5):
+        open_audit(f"{number}", REQUEST, BUNDLE.digest, None, None)
+    assert open_audit("one", REQUEST, BUNDLE.digest, URL, plan.digest) is not plan
 
 
 def test_images_that_changed_are_not_attacked(store: Any) -> None:
-    first = opening()(REQUEST, BUNDLE.digest, URL, None).digest
-    assert opening()(REQUEST, BUNDLE.digest, URL, first).digest == first  # of another worker
+    first = opening()("one", REQUEST, BUNDLE.digest, URL, None).digest
+    assert opening()("one", REQUEST, BUNDLE.digest, URL, first).digest == first  # of another worker
     store.pipe(f"/plans/set/{BUNDLE.classes[0]}/new.png", png(BUNDLE.reference()[0][20]))
     with pytest.raises(ValueError, match="data changed while the audit ran"):
-        opening()(REQUEST, BUNDLE.digest, URL, first)
+        opening()("one", REQUEST, BUNDLE.digest, URL, first)
 
 
 @pytest.mark.parametrize("places", ["memory://other", "memory://plan", "/plans"])
 def test_a_worker_reads_only_from_its_own_places(store: Any, places: str) -> None:
     with pytest.raises(ValueError, match="data memory://plans/set is not in F2AT_DATA of this worker"):
-        opening(places)(REQUEST, BUNDLE.digest, URL, None)
+        opening(places)("one", REQUEST, BUNDLE.digest, URL, None)
     with pytest.raises(ValueError, match="is not in F2AT_DATA"):
-        _open_audit(BUNDLE, None, Settings(audit_threads=1))(REQUEST, BUNDLE.digest, URL, None)
+        _open_audit(BUNDLE, None, Settings(audit_threads=1))("one", REQUEST, BUNDLE.digest, URL, None)

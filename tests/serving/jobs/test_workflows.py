@@ -135,7 +135,9 @@ ARCHIVE = Archive()
 MANY = "sha256:many"  # of a model that is audited by more images than are followed
 
 
-def open_audit(request: dict[str, Any], digest: str, data: str | None = None, expected: str | None = None) -> Audit:
+def open_audit(
+    identifier: str, request: dict[str, Any], digest: str, data: str | None = None, expected: str | None = None
+) -> Audit:
     if digest == MANY:
         images = np.random.default_rng(1).integers(0, 256, (651, 2, 2, 3), dtype=np.uint8)
         labels = Mean().logits(to_inputs(images)).argmax(axis=1)
@@ -197,7 +199,7 @@ def shards(identifier: str) -> dict[str, str]:
 def test_the_report_is_that_of_an_offline_run(audits: Audits) -> None:
     audits.submit(REQUEST, "whole")
     audit = wait(audits, "whole")
-    plan = open_audit(audit["request"], DIGEST)
+    plan = open_audit("whole", audit["request"], DIGEST)
     report = audits.report("whole")
     assert deterministic_part(report) == deterministic_part(plan.report(run_audit(plan)))
     assert (report["run"]["id"], report["run"]["created"] <= report["run"]["finished"]) == ("whole", True)
@@ -374,7 +376,7 @@ def test_a_step_that_takes_too_long_fails_the_audit(audits: Audits, monkeypatch:
 
 
 def test_shards_that_take_too_long_together_fail_the_audit(audits: Audits, monkeypatch: pytest.MonkeyPatch) -> None:
-    ticks = count(step=0.75 * MAX_SECONDS / len(open_audit(REQUEST, DIGEST).shards[0]))
+    ticks = count(step=0.75 * MAX_SECONDS / len(open_audit("whole", REQUEST, DIGEST).shards[0]))
     monkeypatch.setattr("f2at.audit.plan.time", SimpleNamespace(perf_counter=lambda: next(ticks)))
     audits.submit(REQUEST, "slow")
     audit = wait(audits, "slow")

@@ -58,7 +58,10 @@ def ask(predictor: Predictor, requests: list[Request]) -> list[Outcome]:
 
     async def all_at_once() -> list[Outcome]:
         waiting = [
-            asyncio.create_task(predictor.predict(pictures(predictor, files), planes)) for files, planes in requests
+            asyncio.create_task(
+                predictor.predict(pictures(predictor, files), planes, single=len(files) == 1 and planes is None)
+            )
+            for files, planes in requests
         ]
         return await asyncio.gather(*waiting, return_exceptions=True)
 
@@ -102,7 +105,7 @@ def test_a_request_alone_is_answered_without_a_thread_if_that_takes_a_moment(
     async def one_after_another(count: int) -> list[Prediction]:
         answers = []
         for _ in range(count):
-            answers += await predictor.predict(noted)
+            answers += await predictor.predict(noted, single=True)
             await asyncio.sleep(0.05)  # the thread may still be looking at its clock
         return answers
 
@@ -113,6 +116,24 @@ def test_a_request_alone_is_answered_without_a_thread_if_that_takes_a_moment(
     assert [name.startswith("predict") for name in threads] == [False, True, True]
     assert all(same(answers[0], other) for other in answers[1:])
     assert predictor._pending == 0
+
+
+def test_only_a_single_image_keeps_the_event_loop(bundle: Bundle, files: list[bytes]) -> None:
+    predictor = Predictor(bundle, Settings())
+    threads: list[str] = []
+
+    def noted(count: int) -> Any:
+        threads.append(threading.current_thread().name)
+        return pictures(predictor, files[:count])()
+
+    async def after_a_quick_one() -> None:
+        for count, planes in ((32, None), (1, 2), (1, None)):
+            predictor._alone = 0.0
+            single = count == 1 and planes is None
+            await predictor.predict(partial(noted, count), planes, single=single)
+
+    asyncio.run(after_a_quick_one())
+    assert [name.startswith("predict") for name in threads] == [True, True, False]
 
 
 def test_requests_that_come_together_are_run_together_after_one_that_came_alone(
@@ -133,7 +154,7 @@ def test_a_client_that_leaves_at_once_is_not_counted(bundle: Bundle, files: list
     async def leave() -> None:
         for alone in (math.inf, 0.0):
             predictor._alone = alone
-            asked = asyncio.create_task(predictor.predict(pictures(predictor, files[:1])))
+            asked = asyncio.create_task(predictor.predict(pictures(predictor, files[:1]), single=True))
             await asyncio.sleep(0)
             asked.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -234,7 +255,7 @@ def test_a_client_that_leaves_gives_its_place_back_when_the_work_is_done(bundle:
     predictor = Predictor(bundle, Settings(max_pending=1))
 
     async def leave_and_ask() -> list[Prediction]:
-        leaving = asyncio.create_task(predictor.predict(pictures(predictor, files[:1])))
+        leaving = asyncio.create_task(predictor.predict(pictures(predictor, files[:1]), single=True))
         await asyncio.sleep(0)  # it is in the queue
         leaving.cancel()
         while predictor._pending:
