@@ -200,7 +200,7 @@ def _check(client: httpx.Client, outcome: Outcome, undisturbed: list[str]) -> No
     if any(state != "done" for state in states.values()):
         raise FaultError(f"not every audit is done: {states}")
     for key, seed in outcome.audits.items():
-        if _numbers(client.get(f"/audits/{key}/report").raise_for_status().json()) != undisturbed[seed]:
+        if numbers(client.get(f"/audits/{key}/report").raise_for_status().json()) != undisturbed[seed]:
             raise FaultError(f"the report of {key} is not that of an undisturbed run")
     if unexpected := {code for code in outcome.answers if code[0] in "45" and code != "503"}:
         raise FaultError(f"the server answered {sorted(unexpected)}")
@@ -210,10 +210,11 @@ def _undisturbed(bundle: Path, request: Mapping[str, Any]) -> list[str]:
     """The numbers of the audits without server, worker or database."""
     model = open_bundle(bundle, threads=1)
     plans = [model.audit(None, AuditRequest(**{**request, "seed": seed})) for seed in range(SEEDS)]
-    return [_numbers(plan.report(run_audit(plan))) for plan in plans]
+    return [numbers(plan.report(run_audit(plan))) for plan in plans]
 
 
-def _numbers(report: dict[str, Any]) -> str:
+def numbers(report: Mapping[str, Any]) -> str:
+    """What two reports of the same audit share: everything but times and machines, as one text."""
     return json.dumps(deterministic_part(report), sort_keys=True)
 
 

@@ -8,7 +8,6 @@ Every audit must have the report of an undisturbed offline run, apart from times
 """
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -25,10 +24,10 @@ import httpx
 from sqlalchemy import create_engine, text
 
 from benchmarks.common import markdown_table, parser, publish
+from benchmarks.faults import numbers
 from benchmarks.serving import ROOT, started
 from f2at.audit import AuditRequest, run_audit
 from f2at.audit.opening.bundle import open_bundle
-from f2at.audit.reports.report import deterministic_part
 from f2at.images.sets.opening import open_labelled
 from f2at.images.sets.store import FILE
 from f2at.serving.process.family import Family
@@ -188,11 +187,7 @@ class Deployment:
         with engine.connect() as connection:
             shards = connection.execute(query, {"mine": f"{audit['id']}/%"}).scalars().all()
         engine.dispose()
-        return Outcome(audit["finished"] - audit["started"], worked, shards, _numbers(report))
-
-
-def _numbers(report: Mapping[str, Any]) -> str:
-    return json.dumps(deterministic_part(report), sort_keys=True)
+        return Outcome(audit["finished"] - audit["started"], worked, shards, numbers(report))
 
 
 def main() -> None:
@@ -222,7 +217,7 @@ def main() -> None:
         disturbed, events = deployment.disturbed(options.share)
     data = None if place is None else open_labelled(f"{FILE}{place}")
     plan = open_bundle(options.bundle, threads=1).audit(data, AuditRequest(**request))
-    offline = _numbers(plan.report(run_audit(plan)))
+    offline = numbers(plan.report(run_audit(plan)))
     same = [outcome.numbers == offline for outcome in (*outcomes.values(), disturbed)]
     if not all(same):
         sys.exit(f"reports differ from the offline run: {same}")

@@ -113,14 +113,13 @@ def _model(name: str, given: str | None, beside: Path) -> str | Path:
 
 def _data(name: str | None, given: str | Path | None, beside: Path) -> str | Path | None:
     """Where the labelled images are; a set that the audit listed is listed again."""
-    if given is not None and is_url(given):
+    if isinstance(given, str):
         return given
     if name is None or not is_url(name):
-        return _find("data", name, None if given is None else Path(given), beside)
+        return _find("data", name, given, beside)
     if given is None and not name.startswith(FILE):  # nor to fetch whatever it names
         raise ValueError(f"data must be given for a report on images in a store: their URL; it says {name}")
-    found = _find("data", name.removeprefix(FILE), None if given is None else Path(given), beside)
-    return f"{FILE}{found}"
+    return f"{FILE}{_find('data', name.removeprefix(FILE), given, beside)}"
 
 
 def _find(what: str, name: str | None, given: Path | None, beside: Path) -> Path | None:

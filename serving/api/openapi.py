@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,7 @@ def document(routes: Sequence[Scoped], served: Mapping[str, str] | None = None) 
         routes: declare the scopes that operations need.
         served: parameters that a server of another model takes otherwise, by name, with their examples.
     """
-    read = yaml.safe_load(_read("openapi.yaml"))
-    content: dict[str, Any] = json.loads(json.dumps(read))  # no part of which is shared, as those with an anchor are
+    content: dict[str, Any] = json.loads(_described())  # no part of which is shared, as those with an anchor are
     _show_answers(content)
     content["components"]["schemas"] |= {**_answers(), **_report(), **_request()}
     content["paths"] |= _versions(content["paths"])
@@ -49,6 +49,12 @@ def document(routes: Sequence[Scoped], served: Mapping[str, str] | None = None) 
             item[method]["responses"]["431"] = {"$ref": "#/components/responses/LargeHeaders"}
             _guard(item[method], needed_scope(routes, {"type": "http", "method": method.upper(), "path": path}))
     return content
+
+
+@cache
+def _described() -> str:
+    """openapi.yaml as JSON, which is read many times as fast."""
+    return json.dumps(yaml.safe_load(_read("openapi.yaml")))
 
 
 def _read(name: str) -> str:
